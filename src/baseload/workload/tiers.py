@@ -1,0 +1,48 @@
+"""Tiers: what a kind of request is promised."""
+
+from __future__ import annotations
+
+import math
+
+import msgspec
+
+from baseload.base.errors import BadInputError
+
+
+class Tier(msgspec.Struct, frozen=True, kw_only=True):
+    """One promise: deadlines for the first token, for each further token and for the whole answer [s].
+
+    A deadline of ``None`` is not promised. A request misses when it breaks any promised deadline; ``target_miss_frac`` is
+    the share that may. ``priority`` orders the queue inside a replica, 0 first. ``classes`` lists the request classes that
+    belong to the tier.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+    priority: int = 0
+    ttft_s: float | None = None
+    tpot_s: float | None = None
+    e2e_s: float | None = None
+    target_miss_frac: float = 0.01
+
+    def __post_init__(self) -> None:
+        """Refuse deadlines that cannot be kept or compared."""
+        for name in ("ttft_s", "tpot_s", "e2e_s"):
+            value = getattr(self, name)
+            if value is not None and not (math.isfinite(value) and value > 0):
+                raise BadInputError(
+                    f"tier {self.name!r}: {name}", found=repr(value), allowed="a positive number of seconds, or null"
+                )
+        if not 0 <= self.target_miss_frac <= 1:
+            raise BadInputError(
+                f"tier {self.name!r}: target_miss_frac", found=repr(self.target_miss_frac), allowed="0 to 1"
+            )
+        if self.priority < 0:
+            raise BadInputError(f"tier {self.name!r}: priority", found=repr(self.priority), allowed="an integer >= 0")
+
+
+INTERACTIVE = Tier(
+    name="interactive", classes=("chat", "rag", "reasoning"), priority=0, ttft_s=2.0, tpot_s=0.06, target_miss_frac=0.01
+)
+BULK = Tier(name="bulk", classes=("batch",), priority=1, e2e_s=600.0, target_miss_frac=0.01)
+DEFAULT_TIERS = (INTERACTIVE, BULK)
