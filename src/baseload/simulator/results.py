@@ -1,0 +1,129 @@
+"""What a simulation gives: the records behind ``baseload simulate --json`` and behind every table and plot.
+
+The schema is versioned by ``SCHEMA``; fields are documented in docs/reference/simulate.md. Missing is ``None``, never 0.
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+SCHEMA = "baseload-simulation/1"
+
+POWER_STATES = ("active", "idle", "parked", "off", "waking")
+"""Accounts of energy, in the order in which plots stack them."""
+
+
+class Quantiles(msgspec.Struct, frozen=True, kw_only=True):
+    """Median, 95th and 99th percentile [s]; ``None`` when nothing was measured."""
+
+    p50: float | None
+    p95: float | None
+    p99: float | None
+
+
+class Curve(msgspec.Struct, frozen=True, kw_only=True):
+    """An empirical distribution: share of requests (``frac``, rising to 1) at or below ``x``."""
+
+    x: list[float]
+    frac: list[float]
+
+
+class Series(msgspec.Struct, frozen=True, kw_only=True):
+    """Mean fleet power in equal time bins: ``t_s`` start of each bin [s], ``power_w`` by power state [W].
+
+    ``in_flight`` is the mean number of requests in the fleet, queued or running; ``arrivals_per_s`` the offered rate.
+    """
+
+    bin_s: float
+    t_s: list[float]
+    power_w: dict[str, list[float]]
+    in_flight: list[float]
+    arrivals_per_s: list[float]
+
+
+class TraceInfo(msgspec.Struct, frozen=True, kw_only=True):
+    """Which requests were replayed. ``sha256`` is over their columns, so it names the content, not the file."""
+
+    name: str
+    sha256: str
+    requests: int
+    span_s: float
+
+
+class FleetRow(msgspec.Struct, frozen=True, kw_only=True):
+    """One replica type of the fleet: ``gpus`` = replicas x GPUs each. ``method``, ``error_frac``: of its eight numbers."""
+
+    type: str
+    device: str
+    model: str
+    gpus: int
+    replicas: int
+    method: str
+    error_frac: float | None
+
+
+class PolicyResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What one policy cost, mean over seeds (percentiles and curves pool the requests of all seeds).
+
+    ``interval`` maps a figure's name to its 95 % confidence interval over seeds, ``[low, high]``; empty with one seed.
+    ``miss_frac`` counts requests that broke a promised deadline of their tier, refused ones included.
+    ``goodput_per_s``: answers per second that kept every promise. ``ledger_residual_j``: fleet energy minus the sum of all
+    accounts (requests, idle, parked, off, waking).
+    """
+
+    policy: str
+    parameters: dict[str, float | int | str | bool | None]
+    energy_j: float
+    energy_mj_per_hour: float
+    idle_energy_j: float
+    active_energy_j: float
+    energy_j_per_request: float | None
+    energy_j_per_output_token: float | None
+    ttft_s: Quantiles
+    tpot_s: Quantiles
+    e2e_s: Quantiles
+    miss_frac: float | None
+    miss_frac_by_tier: dict[str, float | None]
+    completed: int
+    refused: int
+    refused_by_reason: dict[str, int]
+    utilization_by_device: dict[str, float]
+    bulk_share_by_device: dict[str, float]
+    mean_batch_by_device: dict[str, float | None]
+    carbon_kg: float | None
+    ledger_residual_j: float
+    requests_per_cpu_s: float
+    cpu_s: float
+    interval: dict[str, list[float]]
+    goodput_per_s: float = 0.0
+    output_tokens: int = 0
+    input_tokens: int = 0
+    preempted: int = 0
+    cut_short: int = 0
+    ttft_s_by_tier: dict[str, Quantiles] = {}
+    tpot_s_by_tier: dict[str, Quantiles] = {}
+    e2e_s_by_tier: dict[str, Quantiles] = {}
+    energy_j_by_state: dict[str, float] = {}
+    energy_j_by_device: dict[str, float] = {}
+    energy_j_by_model: dict[str, float] = {}
+    energy_j_by_device_and_state: dict[str, dict[str, float]] = {}
+    request_energy_j: Quantiles = Quantiles(p50=None, p95=None, p99=None)
+    ttft_curve: Curve = Curve(x=[], frac=[])
+    e2e_curve: Curve = Curve(x=[], frac=[])
+    series: Series | None = None
+
+
+class Simulation(msgspec.Struct, frozen=True, kw_only=True):
+    """One scenario under several policies: everything that ``baseload simulate --json`` writes."""
+
+    schema: str
+    version: str
+    scenario: str
+    seeds: list[int]
+    trace: TraceInfo
+    fleet: list[FleetRow]
+    bound_energy_j: float | None
+    policies: list[PolicyResult]
+    tiers: dict[str, dict[str, float | None]] = {}
+    offered_load_frac: float | None = None
+    notes: list[str] = []
