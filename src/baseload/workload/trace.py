@@ -19,8 +19,8 @@ class Trace(msgspec.Struct, frozen=True, kw_only=True):
     """Requests in order of arrival, as parallel arrays of length ``n``.
 
     ``t_us`` int64, microseconds from 0, not decreasing; ``input_tokens`` int32 >= 1; ``output_tokens`` int32 >= 1;
-    ``class_code`` int16, index into ``classes``. Optional columns (``None`` when the source has none): ``session`` int32,
-    ``reason_tokens`` int32 (the part of the output that is reasoning), ``deadline_us`` int64 (end to end, from arrival),
+    ``class_code`` int16, index into ``classes``. Optional columns (``None`` when the source has none): ``session`` int32
+    (-1: no session), ``reason_tokens`` int32 (the part of the output that is reasoning), ``deadline_us`` int64 (end to end, from arrival),
     ``model_code`` int16, index into ``models`` (-1: any model will do).
     """
 
