@@ -1,0 +1,271 @@
+"""The one pick: which candidate (option on a replica) a request goes to. The gateway and the simulator call this.
+
+``pick`` looks at one replica per type and level of load, or per type, by the index of ``fleet_state``; ``pick_scan`` looks at
+every replica and is its oracle. Both prefer, in this order: the lowest price, the lowest replica number, the lowest option.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from baseload.base.draws import below
+from baseload.routing.estimate import seats
+from baseload.routing.fleet_state import (
+    FleetState,
+    fewest_tokens,
+    lowest_at_level,
+)
+from baseload.routing.price import Option, Request, price_usd
+
+# Rules: how a candidate is found.
+PRICE, RANDOM, ROUND_ROBIN, WEIGHTED_ROUND_ROBIN, SAMPLE = 0, 1, 2, 3, 4
+
+# Entries of ``settings``: the rule and what shapes it.
+RULE, BY_TOKENS, RISING, FREE_SEATS, CHOICES = 0, 1, 2, 3, 4
+SETTINGS = 5
+
+
+class PolicyState(NamedTuple):
+    """A policy as data, and the little that it remembers between picks."""
+
+    settings: NDArray[np.int64]  # [SETTINGS]
+    rates: NDArray[np.float64]  # [len(PARTS)] exchange rates
+    options: np.recarray[Any, Any]  # [options] of OPTION
+    weights: NDArray[np.float64]  # [types] weight of one replica (weighted round robin)
+    credit: NDArray[np.float64]  # [types] running credit (weighted round robin)
+    turn: NDArray[np.int64]  # [types + 1] whose turn in a type, and over all (last)
+    random: NDArray[np.uint64]  # [2] the policy's own random stream
+
+
+@njit(cache=True)  # type: ignore[misc]
+def admits(state: FleetState, kind: int, request: Request) -> bool:
+    """Whether replicas of a type can serve the request at all: the model asked for, and room for its prompt."""
+    limits = state.limits[kind]
+    return request.input_tokens <= limits.max_input_tokens and (request.model < 0 or request.model == limits.model)
+
+
+@njit(cache=True)  # type: ignore[misc]
+def _serves(state: FleetState, kind: int, option: Option) -> bool:
+    """Whether an option runs on replicas of a type."""
+    return option.model < 0 or option.model == state.limits[kind].model
+
+
+@njit(cache=True)  # type: ignore[misc]
+def _first_option(state: FleetState, policy: PolicyState, kind: int) -> int:
+    """The lowest-numbered option that runs on a type, or -1."""
+    for number in range(policy.options.shape[0]):
+        if _serves(state, kind, policy.options[number]):
+            return number
+    return -1
+
+
+@njit(cache=True)  # type: ignore[misc]
+def _ceiling(state: FleetState, policy: PolicyState, kind: int, seats_only: bool) -> int:
+    """Requests in flight from which on a replica of a type is no candidate."""
+    limits = state.limits[kind]
+    if seats_only:
+        return int(min(float(limits.max_in_flight), seats(limits, state.traffic[0])))
+    return int(limits.max_in_flight)
+
+
+@njit(cache=True)  # type: ignore[misc]
+def _candidate(
+    state: FleetState, policy: PolicyState, request: Request, kind: int, number: int, replica: int
+) -> float:
+    """The price of option ``number`` on ``replica``."""
+    return price_usd(
+        policy.rates,
+        state.cost[kind],
+        state.limits[kind],
+        state.traffic[0],
+        policy.options[number],
+        request,
+        state.in_flight[replica],
+        state.tokens[replica],
+    )
+
+
+@njit(cache=True)  # type: ignore[misc]
+def _cheapest_of_kind(
+    state: FleetState, policy: PolicyState, request: Request, kind: int, number: int, ceiling: int
+) -> tuple[float, int]:
+    """The lowest price of an option among the replicas of a type, and who has it; ``(inf, -1)`` if none may take it."""
+    if policy.settings[BY_TOKENS]:
+        replica = fewest_tokens(state, kind)
+        if replica >= 0 and state.in_flight[replica] < ceiling:
+            return _candidate(state, policy, request, kind, number, replica), replica
+        return _scan_kind(state, policy, request, kind, number, ceiling)
+    best, found = np.inf, -1
+    last = min(state.level_range[kind, 1], ceiling - 1)
+    for level in range(state.level_range[kind, 0], last + 1):
+        if state.level_count[state.level_start[kind] + level] == 0:
+            continue
+        replica = lowest_at_level(state, kind, level)
+        price = _candidate(state, policy, request, kind, number, replica)
+        if price < best or (price == best and replica < found):
+            best, found = price, replica
+        if policy.settings[RISING]:
+            break
+    return best, found
+
+
+@njit(cache=True)  # type: ignore[misc]
+def _scan_kind(
+    state: FleetState, policy: PolicyState, request: Request, kind: int, number: int, ceiling: int
+) -> tuple[float, int]:
+    """``_cheapest_of_kind`` by looking at every replica of the type."""
+    best, found = np.inf, -1
+    for replica in range(state.first[kind], state.first[kind + 1]):
+        if state.in_flight[replica] < ceiling:
+            price = _candidate(state, policy, request, kind, number, replica)
+            if price < best:
+                best, found = price, replica
+    return best, found
+
+
+@njit(cache=True)  # type: ignore[misc]
+def _cheapest(
+    state: FleetState, policy: PolicyState, request: Request, seats_only: bool, scan: bool
+) -> tuple[int, int]:
+    """The cheapest candidate ``(option, replica)``, or ``(-1, -1)``."""
+    best, found, chosen = np.inf, -1, -1
+    for kind in range(state.cost.shape[0]):
+        if not admits(state, kind, request):
+            continue
+        ceiling = _ceiling(state, policy, kind, seats_only)
+        for number in range(policy.options.shape[0]):
+            if not _serves(state, kind, policy.options[number]):
+                continue
+            if scan:
+                price, replica = _scan_kind(state, policy, request, kind, number, ceiling)
+            else:
+                price, replica = _cheapest_of_kind(state, policy, request, kind, number, ceiling)
+            if replica >= 0 and (price < best or (price == best and replica < found)):
+                best, found, chosen = price, replica, number
+    return chosen, found
+
+
+@njit(cache=True)  # type: ignore[misc]
+def _takes(state: FleetState, request: Request, replica: int) -> bool:
+    """Whether a replica can take the request now."""
+    kind = state.type_of[replica]
+    return admits(state, kind, request) and state.in_flight[replica] < state.limits[kind].max_in_flight
+
+
+@njit(cache=True)  # type: ignore[misc]
+def _next_that_takes(
+    state: FleetState, request: Request, start: int, low: int, high: int
+) -> int:
+    """The first replica from ``start`` on, cyclically in ``low .. high - 1``, that can take the request, or -1."""
+    replica = start
+    for _ in range(high - low):
+        if replica >= high:
+            replica = low
+        if _takes(state, request, replica):
+            return replica
+        replica += 1
+    return -1
+
+
+@njit(cache=True)  # type: ignore[misc]
+def _random(state: FleetState, policy: PolicyState, request: Request) -> int:
+    """A uniformly drawn replica that can take the request: eight draws, then the next one after the last draw."""
+    count = state.type_of.shape[0]
+    replica = 0
+    for _ in range(8):
+        replica = below(policy.random, count)
+        if _takes(state, request, replica):
+            return replica
+    return _next_that_takes(state, request, replica, 0, count)
+
+
+@njit(cache=True)  # type: ignore[misc]
+def _round_robin(state: FleetState, policy: PolicyState, request: Request) -> int:
+    """The next replica in turn that can take the request."""
+    everyone = policy.turn.shape[0] - 1
+    replica = _next_that_takes(state, request, policy.turn[everyone], 0, state.type_of.shape[0])
+    if replica >= 0:
+        policy.turn[everyone] = replica + 1
+    return replica
+
+
+@njit(cache=True)  # type: ignore[misc]
+def _weighted_round_robin(state: FleetState, policy: PolicyState, request: Request) -> int:
+    """Smooth weighted round robin over types, round robin inside a type (equal replicas have equal weights)."""
+    total, best = 0.0, -1
+    for kind in range(state.cost.shape[0]):
+        size = state.first[kind + 1] - state.first[kind]
+        if size > 0 and admits(state, kind, request):
+            share = policy.weights[kind] * size
+            total += share
+            policy.credit[kind] += share
+            if best < 0 or policy.credit[kind] > policy.credit[best]:
+                best = kind
+    if best < 0:
+        return -1
+    policy.credit[best] -= total
+    low, high = state.first[best], state.first[best + 1]
+    replica = _next_that_takes(state, request, low + policy.turn[best], low, high)
+    if replica >= 0:
+        policy.turn[best] = replica + 1 - low
+        return replica
+    return _next_that_takes(state, request, 0, 0, state.type_of.shape[0])
+
+
+@njit(cache=True)  # type: ignore[misc]
+def _sample(state: FleetState, policy: PolicyState, request: Request) -> int:
+    """The cheapest of a few randomly drawn replicas; the first drawn on a tie."""
+    best, found = np.inf, -1
+    for _ in range(policy.settings[CHOICES]):
+        replica = _random(state, policy, request)
+        if replica < 0:
+            return found
+        kind = state.type_of[replica]
+        price = _candidate(state, policy, request, kind, _first_option(state, policy, kind), replica)
+        if price < best:
+            best, found = price, replica
+    return found
+
+
+@njit(cache=True)  # type: ignore[misc]
+def _decide(
+    state: FleetState, policy: PolicyState, request: Request, scan: bool
+) -> tuple[int, int]:
+    """The candidate ``(option, replica)`` by the policy's rule."""
+    rule = policy.settings[RULE]
+    if rule == PRICE:
+        if policy.settings[FREE_SEATS]:
+            option, replica = _cheapest(state, policy, request, True, scan)
+            if replica >= 0:
+                return option, replica
+        return _cheapest(state, policy, request, False, scan)
+    if rule == RANDOM:
+        replica = _random(state, policy, request)
+    elif rule == ROUND_ROBIN:
+        replica = _round_robin(state, policy, request)
+    elif rule == WEIGHTED_ROUND_ROBIN:
+        replica = _weighted_round_robin(state, policy, request)
+    else:
+        replica = _sample(state, policy, request)
+    if replica < 0:
+        return -1, -1
+    return _first_option(state, policy, state.type_of[replica]), replica
+
+
+@njit(cache=True)  # type: ignore[misc]
+def pick(state: FleetState, policy: PolicyState, request: Request) -> tuple[int, int]:
+    """The candidate for a request, ``(option, replica)``, or ``(-1, -1)`` when no replica can take it.
+
+    ``request``: one row of ``price.REQUEST``.
+    """
+    return _decide(state, policy, request, False)
+
+
+@njit(cache=True)  # type: ignore[misc]
+def pick_scan(state: FleetState, policy: PolicyState, request: Request) -> tuple[int, int]:
+    """``pick`` by looking at every replica: the oracle."""
+    return _decide(state, policy, request, True)

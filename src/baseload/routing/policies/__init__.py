@@ -1,0 +1,55 @@
+"""Every built-in policy, one file each, in one table. A duplicate name is an error; an unknown one lists the nearest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from baseload.base.errors import unknown_name
+from baseload.routing.policies import (
+    energy_greedy,
+    least_latency,
+    least_loaded,
+    least_tokens,
+    power_of_two,
+    random,
+    round_robin,
+    weighted_round_robin,
+)
+from baseload.routing.policy import Policy
+
+
+def _table(policies: Iterable[Policy]) -> dict[str, Policy]:
+    """Policies by name."""
+    found: dict[str, Policy] = {}
+    for policy in policies:
+        assert policy.name not in found, f"two policies are called {policy.name!r}"
+        found[policy.name] = policy
+    return found
+
+
+POLICIES = _table(
+    (
+        round_robin.POLICY,
+        random.POLICY,
+        weighted_round_robin.POLICY,
+        least_loaded.POLICY,
+        least_tokens.POLICY,
+        power_of_two.POLICY,
+        least_latency.POLICY,
+        energy_greedy.POLICY,
+    )
+)
+
+
+def policy(spec: str) -> Policy:
+    """The built-in policy that ``spec`` names: ``name`` or ``name:parameter=value,parameter=value``.
+
+    Raises ``UnknownNameError`` with the nearest names, ``BadInputError`` for a parameter that the policy does not have.
+    """
+    name, _, text = spec.partition(":")
+    if name not in POLICIES:
+        raise unknown_name("policy", name, POLICIES, todo="`baseload policies` lists them all")
+    if not text:
+        return POLICIES[name]
+    values = dict(part.partition("=")[::2] for part in text.split(","))
+    return POLICIES[name].with_parameters(values)

@@ -1,0 +1,211 @@
+"""A policy: which parts of the price it uses, at which rates, and how a candidate is found. Data first.
+
+Three ways to write one, from the shortest to the freest:
+
+* a ``Policy`` record (all built-in ones): rates for the parts of ``price``, and a rule;
+* a ``Policy`` with its own compiled ``price`` function, for a price that the parts cannot say;
+* any object with ``choose(request, fleet) -> replica number or None`` in plain Python.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from baseload.base.draws import draws
+from baseload.base.errors import BadInputError, nearest_names
+from baseload.fleet.replica_type import ReplicaType
+from baseload.routing import pick as rules
+from baseload.routing.estimate import capacity_per_s
+from baseload.routing.fleet_state import FleetState
+from baseload.routing.price import PARTS, UNITS, plain_option
+
+Rule = Literal["price", "random", "round_robin", "weighted_round_robin", "sample"]
+_RULES: dict[Rule, int] = {
+    "price": rules.PRICE,
+    "random": rules.RANDOM,
+    "round_robin": rules.ROUND_ROBIN,
+    "weighted_round_robin": rules.WEIGHTED_ROUND_ROBIN,
+    "sample": rules.SAMPLE,
+}
+
+
+class Policy(msgspec.Struct, frozen=True, kw_only=True):
+    """One policy as data.
+
+    ``summary``: one line for people. ``source``: who published it; "reconstruction" where a gap was filled by us.
+    ``rule``: ``price`` takes the cheapest candidate, ``sample`` the cheapest of ``choices`` drawn ones, the others need no
+    price. ``rates``: exchange rates of the price's parts, zero where absent. ``by_tokens``: the price depends on outstanding
+    tokens, rising with them; else it depends on requests in flight. ``rising``: it never falls when requests in flight rise, so
+    only the least loaded replica of a type needs a look. ``free_seats``: prefer replicas where the request would run at once.
+    ``weight``: for weighted round robin, a replica's weight: its modelled capacity, or equal. ``price``: a compiled function
+    with the signature of ``routing.price.price_usd`` less its first argument, in place of the sum of parts.
+    """
+
+    name: str
+    summary: str
+    source: str
+    explanation: str = ""
+    rule: Rule = "price"
+    rates: dict[str, float] = {}
+    by_tokens: bool = False
+    rising: bool = False
+    free_seats: bool = False
+    choices: int = 2
+    weight: Literal["capacity", "equal"] = "capacity"
+    price: Callable[..., float] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse rates for parts that do not exist or are not numbers."""
+        for part, rate in self.rates.items():
+            if part not in PARTS:
+                raise BadInputError(
+                    f"policy {self.name!r}: unknown part of the price {part!r}", found=part, allowed=", ".join(PARTS)
+                )
+            if not math.isfinite(rate):
+                raise BadInputError(
+                    f"policy {self.name!r}: rate of {part}", found=repr(rate), allowed="a finite number"
+                )
+        if not 1 <= self.choices <= 1024:
+            raise BadInputError(f"policy {self.name!r}: choices", found=repr(self.choices), allowed="1 to 1024")
+
+    def parameters(self) -> dict[str, float | int | str | bool | None]:
+        """What shapes the policy's decisions, by name, with units in the names of rates."""
+        found: dict[str, float | int | str | bool | None] = {"rule": self.rule}
+        units = dict(zip(PARTS, UNITS, strict=True))
+        found |= {f"rate_{part} [{units[part]}]": rate for part, rate in self.rates.items()}
+        if self.rule == "sample":
+            found["choices"] = self.choices
+        if self.rule == "weighted_round_robin":
+            found["weight"] = self.weight
+        if self.free_seats:
+            found["free_seats"] = True
+        if self.price is not None:
+            found["price"] = getattr(self.price, "__name__", "compiled")
+        return found
+
+    def state(self, fleet: FleetState, *, seed: int, options: np.recarray[Any, Any] | None = None) -> rules.PolicyState:
+        """A fresh state of the policy for the pick; ``options`` as in ``routing.price``, by default one plain option."""
+        settings = np.zeros(rules.SETTINGS, dtype=np.int64)
+        settings[rules.RULE] = _RULES[self.rule]
+        settings[rules.BY_TOKENS], settings[rules.RISING] = self.by_tokens, self.rising
+        settings[rules.FREE_SEATS], settings[rules.CHOICES] = self.free_seats, self.choices
+        kinds = fleet.cost.shape[0]
+        weights = np.ones(kinds)
+        if self.weight == "capacity":
+            for kind in range(kinds):
+                weights[kind] = capacity_per_s(fleet.cost[kind], fleet.limits[kind], fleet.traffic[0])
+        return rules.PolicyState(
+            settings=settings,
+            rates=np.array([self.rates.get(part, 0.0) for part in PARTS]),
+            options=plain_option() if options is None else options,
+            weights=weights,
+            credit=np.zeros(kinds),
+            turn=np.zeros(kinds + 1, dtype=np.int64),
+            random=draws(seed, "policy", self.name),
+        )
+
+    def with_parameters(self, values: dict[str, str]) -> Policy:
+        """This policy with some parameters replaced, from text: ``choices``, or ``rate_<part>``."""
+        changes: dict[str, Any] = {}
+        rates = dict(self.rates)
+        allowed = ["choices", "weight", *(f"rate_{part}" for part in PARTS)]
+        for name, text in values.items():
+            if name == "choices":
+                changes["choices"] = int(_number(self.name, name, text))
+            elif name == "weight" and text in ("capacity", "equal"):
+                changes["weight"] = text
+            elif name.removeprefix("rate_") in PARTS and name.startswith("rate_"):
+                rates[name.removeprefix("rate_")] = _number(self.name, name, text)
+            else:
+                raise BadInputError(
+                    f"policy {self.name!r} has no parameter {name}={text}",
+                    found=f"{name}={text}",
+                    allowed=", ".join(nearest_names(name, allowed) or allowed),
+                )
+        return msgspec.structs.replace(self, rates=rates, **changes)
+
+
+def _number(policy: str, name: str, text: str) -> float:
+    """The finite number that ``text`` says."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise BadInputError(f"policy {policy!r}: {name}", found=text, allowed="a finite number")
+    return value
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """What a policy in plain Python sees of a request: nothing that only its end reveals.
+
+    ``deadline_s`` is seconds from arrival to the last token that the request's tier promises (``inf`` when nothing is promised
+    end to end). ``output_tokens_forecast`` is the mean of ended requests of the same class.
+    """
+
+    arrival_s: float
+    input_tokens: int
+    class_name: str
+    tier: str
+    output_tokens_forecast: float
+    deadline_s: float
+    model: str | None = None
+
+
+class FleetView(msgspec.Struct, frozen=True, kw_only=True):
+    """What a policy in plain Python sees of the fleet: arrays over replicas that cannot be written to.
+
+    ``type_of[r]`` indexes ``types``; ``in_flight[r]`` and ``tokens[r]`` as in ``FleetState``; ``max_in_flight[t]`` is where a
+    replica of type ``t`` refuses.
+    """
+
+    types: tuple[ReplicaType, ...]
+    type_of: NDArray[np.int32]
+    in_flight: NDArray[np.int32]
+    tokens: NDArray[np.int64]
+    max_in_flight: NDArray[np.int64]
+    cost: np.recarray[Any, Any]
+    limits: np.recarray[Any, Any]
+    traffic: np.recarray[Any, Any]
+
+
+@runtime_checkable
+class ChoosesInPython(Protocol):
+    """A policy written as plain Python: ``choose`` gives the number of a replica, or ``None`` to refuse."""
+
+    def choose(self, request: Request, fleet: FleetView) -> int | None:
+        """The replica for ``request``; must not change anything."""
+        ...
+
+
+AnyPolicy = Policy | ChoosesInPython
+
+
+def name_of(policy: AnyPolicy) -> str:
+    """The name under which results list a policy."""
+    return str(getattr(policy, "name", type(policy).__name__))
+
+
+def fleet_view(state: FleetState, types: Sequence[ReplicaType]) -> FleetView:
+    """Read-only views of ``state``: they show its changes, and refuse to be written to."""
+    def locked(array: NDArray[Any]) -> NDArray[Any]:
+        view = array.view()
+        view.flags.writeable = False
+        return view
+
+    return FleetView(
+        types=tuple(types),
+        type_of=locked(state.type_of),
+        in_flight=locked(state.in_flight),
+        tokens=locked(state.tokens),
+        max_in_flight=locked(state.limits.max_in_flight),
+        cost=locked(state.cost),
+        limits=locked(state.limits),
+        traffic=locked(state.traffic),
+    )
