@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from baseload.fleet.step import step
+from baseload.fleet.step import Cost, step
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -90,7 +90,7 @@ def _begin_step(
     prefills: Ints,
     requests: Ints,
     limits: Ints,
-    cost: Floats,
+    cost: Cost,
 ) -> float:
     """Preempt, admit, compose, run. Seconds of the step, or -1 when the rank is idle."""
     preempted = False
@@ -169,7 +169,7 @@ def _end_step(
 
 @njit(cache=True)
 def replay(
-    cost: Floats,
+    cost: Cost,
     limits: Ints,
     ranks: int,
     arrival_s: Floats,
@@ -178,9 +178,9 @@ def replay(
 ) -> tuple[Floats, Floats, Ints]:
     """First- and last-token times [s] and preemptions of each request, each ``[n]``.
 
-    ``cost`` is one row of ``fleet.step.cost_table``; ``limits`` are ``[max_batch, max_step_tokens,
-    kv_tokens]`` of each rank. ``arrival_s`` [s] must not decrease, and ``input + output - 1 <=
-    kv_tokens`` for each request.
+    ``cost`` is one record of ``fleet.step.cost_table``; ``limits`` are ``[max_batch,
+    max_step_tokens, kv_tokens]`` of each rank. ``arrival_s`` [s] must not decrease, and
+    ``input + output - 1 <= kv_tokens`` for each request.
     """
     count = len(arrival_s)
     first_s, last_s = np.full(count, np.nan), np.full(count, np.nan)

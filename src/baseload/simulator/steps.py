@@ -17,20 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from baseload.fleet.replica_type import ReplicaType
-from baseload.fleet.step import (
-    E_CTX,
-    E_PRE,
-    E_SEQ,
-    P_IDLE,
-    P_OFF,
-    P_PARKED,
-    WAKE_J_OFF,
-    WAKE_J_PARKED,
-    WAKE_S_OFF,
-    WAKE_S_PARKED,
-    cost_table,
-    step,
-)
+from baseload.fleet.step import Cost, cost_table, step
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -155,7 +142,7 @@ class StepReplica:
     """
 
     kind: ReplicaType
-    cost: Floats
+    cost: Cost
     queues: dict[int, deque[Request]] = field(default_factory=dict)
     prefills: list[Request] = field(default_factory=list)
     decoders: list[Request] = field(default_factory=list)
@@ -282,7 +269,11 @@ class StepReplica:
         prefill = sum(tokens for _, _, tokens in work)
         time_s, energy_j = step(self.cost, float(len(work)), float(context), float(prefill))
         own_j = [
-            float(self.cost[E_SEQ] + held * self.cost[E_CTX] + tokens * self.cost[E_PRE])
+            float(
+                self.cost.energy_j_per_sequence
+                + held * self.cost.energy_j_per_context_token
+                + tokens * self.cost.energy_j_per_prefill_token
+            )
             for _, held, tokens in work
         ]
         shared_j = (energy_j - sum(own_j)) / len(work)
@@ -303,7 +294,7 @@ class _Rest:
     timeouts [s] (``inf``: never), accounts [J].
     """
 
-    cost: Floats
+    cost: Cost
     park_after_s: float
     off_after_s: float
     horizon_s: float
@@ -315,25 +306,25 @@ class _Rest:
         """
         off_at = since_s + self.off_after_s
         park_at = min(since_s + self.park_after_s, off_at)
-        for account, column, begin, end in (
-            (IDLE, P_IDLE, since_s, min(park_at, until_s)),
-            (PARKED, P_PARKED, park_at, min(off_at, until_s)),
-            (OFF, P_OFF, off_at, until_s),
+        for account, power_w, begin, end in (
+            (IDLE, self.cost.power_w_idle, since_s, min(park_at, until_s)),
+            (PARKED, self.cost.power_w_parked, park_at, min(off_at, until_s)),
+            (OFF, self.cost.power_w_off, off_at, until_s),
         ):
             seconds = min(end, self.horizon_s) - max(begin, 0.0)
             if seconds > 0.0:
-                self.account_j[account] += seconds * self.cost[column]
+                self.account_j[account] += seconds * power_w
 
     def wake_s(self, since_s: float, now_s: float) -> float:
         """Seconds to wake at ``now_s`` after rest since ``since_s``; its energy goes to
         ``waking``. 0 when idle.
         """
         if now_s >= since_s + self.off_after_s:
-            self.account_j[WAKING] += self.cost[WAKE_J_OFF]
-            return float(self.cost[WAKE_S_OFF])
+            self.account_j[WAKING] += self.cost.wake_j_from_off
+            return float(self.cost.wake_s_from_off)
         if now_s >= since_s + self.park_after_s:
-            self.account_j[WAKING] += self.cost[WAKE_J_PARKED]
-            return float(self.cost[WAKE_S_PARKED])
+            self.account_j[WAKING] += self.cost.wake_j_from_parked
+            return float(self.cost.wake_s_from_parked)
         return 0.0
 
 
