@@ -35,8 +35,8 @@ def whole_numbers(
 ) -> NDArray[np.int64]:
     """The column times ``unit``, as int64; with a ``unit`` other than 1 fractions are rounded.
 
-    Text is read as numbers. Raises ``BadInputError`` for a value that is missing, not a finite number, not
-    whole (``unit`` 1), below 0 or beyond 64 bits.
+    Text is read as numbers. Raises ``BadInputError`` for a value that is missing, not a finite
+    number, not whole (``unit`` 1), below 0 or beyond 64 bits.
     """
     import polars as pl
 
@@ -81,8 +81,9 @@ def token_counts(series: pl.Series, path: Path) -> NDArray[np.int64]:
 def instants_from_dates(series: pl.Series, path: Path) -> NDArray[np.int64]:
     """Microseconds since the first row, from dates such as ``2023-11-16 18:15:46.6805900``.
 
-    Up to nine decimals of a second, ``T`` or a blank between date and time, and an optional offset (``Z``,
-    ``+00:00``) are understood. Raises ``BadInputError`` naming the first row that is none of these.
+    Up to nine decimals of a second, ``T`` or a blank between date and time, and an optional offset
+    (``Z``, ``+00:00``) are understood. Raises ``BadInputError`` naming the first row that is none
+    of these.
     """
     import polars as pl
 
@@ -128,8 +129,8 @@ def instants_from_dates(series: pl.Series, path: Path) -> NDArray[np.int64]:
 def codes(series: pl.Series, path: Path | None) -> tuple[NDArray[np.int32], tuple[str, ...]]:
     """Codes and labels of a column of names; -1 where it is empty.
 
-    Labels come in the order of an Enum column, else in order of appearance. With a ``path`` an empty value
-    raises ``BadInputError``; with ``None`` it is allowed.
+    Labels come in the order of an Enum column, else in order of appearance. With a ``path`` an
+    empty value raises ``BadInputError``; with ``None`` it is allowed.
     """
     import polars as pl
 

@@ -1,7 +1,7 @@
 """The formats a trace may come in: how each is recognised and read.
 
-A reader gives a ``RawTrace``: columns in our units, every value a number in range, but not yet judged for
-order, zeros or failures; ``traces.load_trace`` does that once for all formats.
+A reader gives a ``RawTrace``: columns in our units, every value a number in range, but not yet
+judged for order, zeros or failures; ``traces.load_trace`` does that once for all formats.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 import numpy as np
@@ -22,8 +22,21 @@ if TYPE_CHECKING:
     import polars as pl
 
 
+Kind = Literal["parquet", "csv", "jsonl"]
+KIND_OF_SUFFIX: dict[str, Kind] = {
+    ".parquet": "parquet",
+    ".pq": "parquet",
+    ".csv": "csv",
+    ".jsonl": "jsonl",
+    ".ndjson": "jsonl",
+}
+
+
 class RawTrace(msgspec.Struct, frozen=True, kw_only=True):
-    """Columns as the file has them, in our units. ``failed`` marks requests that were never answered."""
+    """Columns as the file has them, in our units.
+
+    ``failed`` marks requests that were never answered.
+    """
 
     t_us: NDArray[np.int64]
     input_tokens: NDArray[np.int64]
@@ -39,15 +52,15 @@ class RawTrace(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Format(msgspec.Struct, frozen=True, kw_only=True):
-    """One format: its name, the columns it is known by, and its reader.
+    """One format: its name, kind of file, the columns it is known by, and its reader.
 
-    ``zero_tokens`` is what happens by default to a request without input or output tokens: ``error``,
-    ``drop`` or ``one`` (read as one token). ``models_are_records`` says that the model column tells who
-    answered, not what was asked for.
+    ``zero_tokens`` is what happens by default to a request without input or output tokens:
+    ``error``, ``drop`` or ``one`` (read as one token). ``models_are_records`` says that the model
+    column tells who answered, not what was asked for.
     """
 
     name: str
-    suffixes: tuple[str, ...]
+    kind: Kind
     columns: tuple[str, ...]
     read: Callable[[Path], RawTrace]
     zero_tokens: str = "error"
@@ -245,45 +258,45 @@ OWN_COLUMNS = (
 FORMATS = (
     Format(
         name="parquet",
-        suffixes=(".parquet", ".pq"),
+        kind="parquet",
         columns=("t_us", "input_tokens", "output_tokens"),
         read=_read_parquet,
     ),
     Format(
         name="csv",
-        suffixes=(".csv",),
+        kind="csv",
         columns=("t_us", "input_tokens", "output_tokens"),
         read=_read_own_csv,
     ),
     Format(
         name="azure",
-        suffixes=(".csv",),
+        kind="csv",
         columns=("TIMESTAMP", "ContextTokens", "GeneratedTokens"),
         read=_read_azure,
     ),
     Format(
         name="burstgpt",
-        suffixes=(".csv",),
+        kind="csv",
         columns=("Timestamp", "Request tokens", "Response tokens"),
         read=_read_burstgpt,
         models_are_records=True,
     ),
     Format(
         name="mooncake",
-        suffixes=(".jsonl", ".ndjson"),
+        kind="jsonl",
         columns=("timestamp", "input_length", "output_length"),
         read=_read_mooncake,
         zero_tokens="one",
     ),
     Format(
         name="vidur",
-        suffixes=(".csv",),
+        kind="csv",
         columns=("arrived_at", "num_prefill_tokens", "num_decode_tokens"),
         read=_read_vidur,
     ),
     Format(
         name="blis",
-        suffixes=(".csv",),
+        kind="csv",
         columns=("arrival_time_us", "input_tokens", "output_tokens"),
         read=_read_blis,
         models_are_records=True,
@@ -291,17 +304,16 @@ FORMATS = (
 )
 
 
-def header_of(path: Path) -> list[str]:
-    """Names of the columns (Parquet, CSV) or of the first object's fields (JSONL); empty for no content."""
-    if path.suffix.lower() in (".parquet", ".pq"):
+def header_of(path: Path, kind: Kind) -> list[str]:
+    """Names of the columns, or of the fields of the first object (JSONL); empty for no content.
+
+    Raises ``BadInputError`` for a file that is not of the ``kind``.
+    """
+    if kind == "parquet":
         return parquet_header(path)
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as lines:
-            first = next((line for line in lines if line.strip()), "")
-    except UnicodeDecodeError as error:
-        raise _unreadable(path, error) from error
-    if path.suffix.lower() == ".csv":
-        return [name.strip() for name in next(csv.reader([first]), [])]
+    if kind == "csv":
+        return [name.strip() for name in _csv_header(path)]
+    first = _first_line(path)
     try:
         fields = msgspec.json.decode(first.encode()) if first else {}
     except msgspec.DecodeError as error:
@@ -326,22 +338,34 @@ def _csv(path: Path, typed: dict[str, Any]) -> pl.DataFrame:
     """
     import polars as pl
 
-    columns = [name for name in header_of(path) if name in typed]
-    names = [name.strip() for name in header_of(path)]
+    wanted = {raw: raw.strip() for raw in _csv_header(path) if raw.strip() in typed}
+    types = {raw: typed[name] for raw, name in wanted.items()}
     try:
-        return pl.read_csv(
-            path,
-            new_columns=names,
-            columns=[names.index(name) for name in columns],
-            schema_overrides={name: typed[name] for name in columns},
-        )
+        frame = pl.read_csv(path, columns=list(wanted), schema_overrides=types)
     except pl.exceptions.PolarsError:
-        pass
+        try:
+            frame = pl.read_csv(path, infer_schema=False).select(list(wanted))
+        except pl.exceptions.PolarsError as error:
+            raise _unreadable(path, error) from error
+    frame = frame.rename(wanted)
+    rows = frame.height
+    while rows and all(value is None for value in frame.row(rows - 1)):
+        rows -= 1  # blank lines at the end of the file
+    return frame.head(rows)
+
+
+def _csv_header(path: Path) -> list[str]:
+    """Names of the columns of a CSV file exactly as they stand there."""
+    return next(csv.reader([_first_line(path)]), [])
+
+
+def _first_line(path: Path) -> str:
+    """The first line that is not blank. Raises ``BadInputError`` when the file is not UTF-8."""
     try:
-        frame = pl.read_csv(path, new_columns=names, infer_schema=False)
-    except pl.exceptions.PolarsError as error:
+        with path.open(encoding="utf-8-sig", newline="") as lines:
+            return next((line for line in lines if line.strip()), "")
+    except UnicodeDecodeError as error:
         raise _unreadable(path, error) from error
-    return frame.select(columns)
 
 
 def _unreadable(path: Path, error: Exception) -> BadInputError:

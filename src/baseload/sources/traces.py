@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from baseload.base.errors import BadInputError, unknown_name
 from baseload.sources.columns import INT32_MAX, bad_row
-from baseload.sources.trace_formats import FORMATS, Format, RawTrace, header_of
+from baseload.sources.trace_formats import FORMATS, KIND_OF_SUFFIX, Format, RawTrace, header_of
 from baseload.workload.trace import Trace, check_trace
 
 ZeroTokens = Literal["error", "drop", "one"]
@@ -30,8 +30,9 @@ class TraceWarning(UserWarning):
 class LoadedTrace(msgspec.Struct, frozen=True, kw_only=True):
     """A trace with the account of its reading.
 
-    ``rows`` in the file = requests of the trace + ``failed_dropped`` (never answered) + ``zero_dropped`` (no
-    input or no output tokens). ``zero_as_one`` rows are in the trace with one token in place of none.
+    ``rows`` in the file = requests of the trace + ``failed_dropped`` (never answered) +
+    ``zero_dropped`` (no input or no output tokens). ``zero_as_one`` rows are in the trace with one
+    token in place of none.
     """
 
     trace: Trace
@@ -88,20 +89,23 @@ def load_trace(
 ) -> LoadedTrace:
     """The trace in the file at ``path``, with the account of what was dropped or changed.
 
-    ``format`` is one of ``parquet``, ``csv``, ``azure``, ``burstgpt``, ``mooncake``, ``vidur``, ``blis``; by
-    default the ending of the name and the columns decide. ``class_name`` is the class of requests whose file
-    names none. ``sort`` puts rows in order of time instead of refusing. ``zero_tokens`` says what to do with
-    a request without input or output tokens: ``error`` (the default, except ``one`` for ``mooncake``), ``drop``,
-    or ``one``. ``keep_models`` keeps the model column of formats that record who answered (``burstgpt``, ``blis``)
-    as a demand for that model.
+    ``format`` is one of ``parquet``, ``csv``, ``azure``, ``burstgpt``, ``mooncake``, ``vidur``,
+    ``blis``; by default the ending of the name and the columns decide. ``class_name`` is the class
+    of requests whose file names none. ``sort`` puts rows in order of time instead of refusing.
+    ``zero_tokens`` says what to do with a request without input or output tokens: ``error`` (the
+    default, except ``one`` for ``mooncake``), ``drop``, or ``one``. ``keep_models`` keeps the model
+    column of formats that record who answered (``burstgpt``, ``blis``) as a demand for that model.
 
-    Raises ``BadInputError`` naming file, column, row (from 1) and value for everything that breaks a rule,
-    ``UnknownNameError`` for an unknown ``format``.
+    Raises ``BadInputError`` naming file, column, row (from 1) and value for everything that breaks
+    a rule, ``UnknownNameError`` for an unknown ``format``.
     """
     path = Path(path)
     if not path.is_file():
         raise BadInputError(
-            f"trace file {path}", found="no such file", allowed="an existing file", todo="check the path"
+            f"trace file {path}",
+            found="no such file",
+            allowed="an existing file",
+            todo="check the path",
         )
     chosen = _chosen_format(path, format)
     raw = chosen.read(path)
@@ -113,8 +117,8 @@ def load_trace(
 def builtin_trace(name: str = "azure-chat") -> Trace:
     """A trace that ships in the package: ``azure-chat``, 19,366 chat requests of one hour.
 
-    Azure LLM inference trace 2023, conversation service (Patel et al., Splitwise, ISCA 2024; CC-BY-4.0, see
-    NOTICE). Raises ``UnknownNameError`` for any other name.
+    Azure LLM inference trace 2023, conversation service (Patel et al., Splitwise, ISCA 2024;
+    CC-BY-4.0, see NOTICE). Raises ``UnknownNameError`` for any other name.
     """
     if name not in BUILTIN_TRACES:
         raise unknown_name("built-in trace", name, BUILTIN_TRACES)
@@ -128,27 +132,34 @@ def _chosen_format(path: Path, name: str | None) -> Format:
     """The format asked for, else the first that fits the name and the columns."""
     if name is not None and name not in {each.name for each in FORMATS}:
         raise unknown_name("trace format", name, [each.name for each in FORMATS])
-    found = header_of(path)
+    kind = KIND_OF_SUFFIX.get(path.suffix.lower())
+    asked = [each for each in FORMATS if (each.name == name if name else each.kind == kind)]
+    if not asked:
+        raise BadInputError(
+            f"trace file {path}: format not recognised",
+            found=f"ending {path.suffix!r}",
+            allowed=f"{', '.join(KIND_OF_SUFFIX)}, or a format by name: {_names_of(FORMATS)}",
+            todo="rename the file, or give the format by name",
+        )
+    found = header_of(path, asked[0].kind)
     if not found:
         raise BadInputError(
             f"trace file {path}", found="an empty file", allowed="one request or more"
         )
-    suffix = path.suffix.lower()
-    for each in FORMATS:
-        asked = each.name == name if name is not None else suffix in each.suffixes
-        if asked and _fits(each, found):
+    for each in asked:
+        if _fits(each, found):
             return each
-    listed = "; ".join(
-        f"{each.name} ({'/'.join(each.suffixes)}: {', '.join(each.columns)})"
-        for each in FORMATS
-        if name is None or each.name == name
-    )
     raise BadInputError(
         f"trace file {path}: format {name or 'not recognised'}",
-        found=f"ending {suffix!r}, columns {', '.join(found)}",
-        allowed=listed,
-        todo="rename the columns, or give the format by name",
+        found=f"columns {', '.join(found)}",
+        allowed="; ".join(f"{each.name}: {', '.join(each.columns)}" for each in asked),
+        todo="rename the columns, or give another format by name",
     )
+
+
+def _names_of(formats: tuple[Format, ...]) -> str:
+    """Their names in one line."""
+    return ", ".join(each.name for each in formats)
 
 
 def _fits(each: Format, found: list[str]) -> bool:

@@ -1,7 +1,8 @@
 """Traces in pieces: cut, join, and hand on in pieces of one size.
 
-Every maker of a long trace (``transform.multiply``, ``generator.generate``) works in blocks of its own
-choosing and passes them through ``rechunk``. So the requests never depend on the size of the pieces.
+Every maker of a long trace (``transform.multiply``, ``generator.generate``) works in blocks of its
+own choosing and passes them through ``rechunk``. So the requests never depend on the size of the
+pieces.
 """
 
 from __future__ import annotations
@@ -42,8 +43,8 @@ def take(trace: Trace, rows: slice | NDArray[Any], *, name: str | None = None) -
 def concatenate(pieces: Sequence[Trace], *, name: str | None = None) -> Trace:
     """One trace of the pieces one after the other, times untouched.
 
-    All pieces must have the same ``classes``, ``models`` and optional columns; raises ``BadInputError``
-    when they do not or when there is no piece.
+    All pieces must have the same ``classes``, ``models`` and optional columns; raises
+    ``BadInputError`` when they do not or when there is no piece.
     """
     if not pieces:
         raise BadInputError("join the pieces of a trace", found="no pieces", allowed="one or more")

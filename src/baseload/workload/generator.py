@@ -1,14 +1,16 @@
 """Requests out of a recipe: a doubly stochastic Gamma renewal process for each class.
 
-The rate of a class is ``rate * hourly(t) * exp(z(t) - sd^2/2)``: an hourly curve (linear between the centres of the
-hours), times a slow random movement ``z`` (Ornstein-Uhlenbeck, stationary, sd ``mod_sd``, memory ``mod_tau_s``), which
-is held for one second at a time. Gaps are Gamma with mean 1 and coefficient of variation ``gamma_cv`` in operational
-time (the integral of the rate); the first one is drawn from the equilibrium distribution, so that the expected number
-of requests up to any time is the integral of the rate. Lengths are lognormal mixtures, rounded and clipped,
+The rate of a class is ``rate * hourly(t) * exp(z(t) - sd^2/2)``: an hourly curve (linear between
+the centres of the hours), times a slow random movement ``z`` (Ornstein-Uhlenbeck, stationary, sd
+``mod_sd``, memory ``mod_tau_s``), which is held for one second at a time. Gaps are Gamma with mean
+1 and coefficient of variation ``gamma_cv`` in operational time (the integral of the rate); the
+first one is drawn from the equilibrium distribution, so that the expected number of requests up to
+any time is the integral of the rate. Lengths are lognormal mixtures, rounded and clipped,
 independent of each other and of the times.
 
-Every kind of number of every class has a random stream of its own, read strictly in order. So one class never moves the
-numbers of another, and neither the size of the pieces nor that of the internal windows changes a request.
+Every kind of number of every class has a random stream of its own, read strictly in order. So one
+class never moves the numbers of another, and neither the size of the pieces nor that of the
+internal windows changes a request.
 """
 
 from __future__ import annotations
@@ -35,7 +37,10 @@ _LONGEST_WINDOW_S = 86_400
 
 
 class LengthMixture(msgspec.Struct, frozen=True, kw_only=True):
-    """Lognormal mixture of token counts: ``weights``, log-means ``mu``, log-deviations ``sigma``, ``clip`` [low, high]."""
+    """Lognormal mixture of token counts.
+
+    ``weights``, log-means ``mu``, log-deviations ``sigma``, ``clip`` [low, high].
+    """
 
     weights: tuple[float, ...]
     mu: tuple[float, ...]
@@ -58,10 +63,11 @@ class LengthMixture(msgspec.Struct, frozen=True, kw_only=True):
 class ClassRecipe(msgspec.Struct, frozen=True, kw_only=True):
     """One class of requests: when they come and how long they are.
 
-    ``share`` of all requests by default; ``interactive`` or not; ``hourly`` 24 multipliers of the mean rate, for local
-    hours 0 to 23; ``gamma_cv`` coefficient of variation of gaps; ``mod_sd`` and ``mod_tau_s`` [s] of the slow movement of
-    the rate; ``reason_ratio_deciles`` the shares of requests whose reasoning is 0-10 %, 10-20 %, ... of the output (or
-    ``None``: no reasoning). ``lengths_from`` and ``hourly_from`` name the source.
+    ``share`` of all requests by default; ``interactive`` or not; ``hourly`` 24 multipliers of the
+    mean rate, for local hours 0 to 23; ``gamma_cv`` coefficient of variation of gaps; ``mod_sd``
+    and ``mod_tau_s`` [s] of the slow movement of the rate; ``reason_ratio_deciles`` the shares of
+    requests whose reasoning is 0-10 %, 10-20 %, ... of the output (or ``None``: no reasoning).
+    ``lengths_from`` and ``hourly_from`` name the source.
     """
 
     share: float
@@ -108,13 +114,19 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
 
 @functools.cache
 def default_recipe() -> Recipe:
-    """The recipe that ships in the package: chat, rag, batch, and reasoning (share 0 unless asked for)."""
+    """The recipe that ships in the package.
+
+    Chat, rag, batch, and reasoning (share 0 unless asked for).
+    """
     shipped = resources.files("baseload.workload") / "data" / "synthetic_generator.json"
     return recipe_from_json(shipped.read_bytes())
 
 
 def recipe_from_json(content: bytes | str) -> Recipe:
-    """The recipe in a JSON text. Raises ``BadInputError`` with the path of the field that is wrong."""
+    """The recipe in a JSON text.
+
+    Raises ``BadInputError`` with the path of the field that is wrong.
+    """
     try:
         return msgspec.json.decode(content, type=Recipe)
     except msgspec.DecodeError as error:
@@ -126,19 +138,25 @@ def recipe_from_json(content: bytes | str) -> Recipe:
         ) from error
 
 
-def hourly_multiplier(hourly: ArrayLike, t_s: ArrayLike, *, start_hour: float = 0.0) -> NDArray[Any]:
-    """The hourly curve at times ``t_s`` [s]: 24 multipliers, linear between the centres of the hours, round the clock.
+def hourly_multiplier(
+    hourly: ArrayLike, t_s: ArrayLike, *, start_hour: float = 0.0
+) -> NDArray[Any]:
+    """The hourly curve at times ``t_s`` [s]: 24 multipliers, linear between the centres of the
+    hours, round the clock.
 
     ``start_hour`` is the local hour at time 0. Shape of ``t_s``; no unit.
     """
     curve = np.asarray(hourly, np.float64)
     centres = np.arange(-0.5, 25.0)
     hour = (np.asarray(t_s, np.float64) / S_PER_HOUR + start_hour) % 24.0
-    return np.interp(hour, centres, np.concatenate([curve[-1:], curve, curve[:1]]))
+    around: NDArray[np.float64] = np.concatenate([curve[-1:], curve, curve[:1]])
+    return np.asarray(np.interp(hour, centres, around))
 
 
 def mean_hourly(hourly: ArrayLike, span_s: float, *, start_hour: float = 0.0) -> float:
-    """Mean of the hourly curve over the first ``span_s`` seconds (midpoints of steps of at most a minute)."""
+    """Mean of the hourly curve over the first ``span_s`` seconds (midpoints of steps of at most a
+    minute).
+    """
     steps = max(1, math.ceil(span_s / 60.0))
     middles = (np.arange(steps) + 0.5) * (span_s / steps)
     return float(hourly_multiplier(hourly, middles, start_hour=start_hour).mean())
@@ -159,14 +177,16 @@ def generate(
 ) -> TraceSource:
     """A synthetic trace of ``span_s`` seconds as a stream of pieces in order of time.
 
-    How much: exactly one of ``requests`` (expected number in the span), ``mean_rate_per_s`` (of a whole average day; the
-    hourly curve moves it) or ``rates_per_s`` (the same for each class by name). ``mix`` gives the classes and their
-    shares, relative to each other (default: the shares of the recipe); it goes with the first two. To add a class
-    without touching the others, give ``rates_per_s``. ``start_hour`` is the local hour at time 0.
+    How much: exactly one of ``requests`` (expected number in the span), ``mean_rate_per_s`` (of a
+    whole average day; the hourly curve moves it) or ``rates_per_s`` (the same for each class by
+    name). ``mix`` gives the classes and their shares, relative to each other (default: the shares
+    of the recipe); it goes with the first two. To add a class without touching the others, give
+    ``rates_per_s``. ``start_hour`` is the local hour at time 0.
 
-    Pieces have ``reason_tokens`` when a class of the mix reasons. ``TraceSource.requests`` is the expectation. Memory: a
-    few times 131,072 requests (or one second of requests, if more). Raises ``BadInputError`` for quantities that are
-    missing, doubled or not positive, ``UnknownNameError`` for a class that the recipe does not have.
+    Pieces have ``reason_tokens`` when a class of the mix reasons. ``TraceSource.requests`` is the
+    expectation. Memory: a few times 131,072 requests (or one second of requests, if more). Raises
+    ``BadInputError`` for quantities that are missing, doubled or not positive, ``UnknownNameError``
+    for a class that the recipe does not have.
     """
     recipe = default_recipe() if recipe is None else recipe
     if not (math.isfinite(span_s) and span_s > 0):
@@ -219,7 +239,9 @@ def _class_rates(
         _refuse(chosen[0], f"{amount}", "a positive, finite number")
     if requests is not None:
         amount = requests / sum(
-            share * span_s * mean_hourly(recipe.classes[label].hourly, span_s, start_hour=start_hour)
+            share
+            * span_s
+            * mean_hourly(recipe.classes[label].hourly, span_s, start_hour=start_hour)
             for label, share in shares.items()
         )
     return {label: share * amount for label, share in shares.items()}
@@ -248,7 +270,7 @@ def _windows(
     name: str,
     block_requests: int = _BLOCK_REQUESTS,
 ) -> Iterator[Trace]:
-    """Pieces of whole seconds with about ``block_requests`` requests each, merged over the classes."""
+    """Pieces of whole seconds, about ``block_requests`` requests each, all classes merged."""
     classes = [
         _ClassProcess(label, recipe.classes[label], rate, seed=seed, start_hour=start_hour)
         for label, rate in rates.items()
@@ -266,7 +288,9 @@ def _windows(
         if not len(t_us):
             continue
         counts = [len(each) for each in times]
-        lengths = [each.lengths(count, reasons) for each, count in zip(classes, counts, strict=True)]
+        lengths = [
+            each.lengths(count, reasons) for each, count in zip(classes, counts, strict=True)
+        ]
         columns = [np.concatenate(parts) for parts in zip(*lengths, strict=True)]
         columns.append(np.repeat(np.arange(len(classes), dtype=np.int16), counts))
         if order is not None:
@@ -283,7 +307,10 @@ def _windows(
 
 
 def _merged(times: list[NDArray[np.int64]]) -> tuple[NDArray[np.int64], NDArray[np.int64] | None]:
-    """All times in order and where each came from (``None``: as they were); equal times by class, then order."""
+    """All times in order and where each came from (``None``.
+
+    As they were); equal times by class, then order.
+    """
     if len(times) == 1:
         return times[0], None
     joined = np.concatenate(times)
@@ -319,22 +346,29 @@ class _ClassProcess:
         }
         self._z: float = recipe.mod_sd * self._streams["movement"].standard_normal()
         self._mean_requests = 0.0
-        # Equilibrium first gap: a uniform part of a length-biased one (Cox, Renewal Theory, 1962, 5.1).
+        # Equilibrium first gap: a uniform part of a length-biased one (Cox, Renewal Theory, 1962,
+        # 5.1).
         shape = 1 / recipe.gamma_cv**2
         first = stream(seed, "workload.generator", label, "first gap")
         self._drawn = np.array([first.random() * first.standard_gamma(shape + 1) / shape])
 
     def arrivals_us(self, start: int, stop: int) -> NDArray[np.int64]:
-        """Arrival times [us] in the seconds ``start`` to ``stop``; call with adjoining windows in order."""
+        """Arrival times [us] in the seconds ``start`` to ``stop``.
+
+        Call with adjoining windows in order.
+        """
         running = self._integrated_rate(start, stop)
         self._draw_until(running[-1])
         count = int(np.searchsorted(self._drawn, running[-1]))
         events, self._drawn = self._drawn[:count], self._drawn[count:]
         edges_us = np.arange(start, stop + 1, dtype=np.float64) * US_PER_S
-        return np.interp(events, running, edges_us).astype(np.int64)
+        times: NDArray[np.int64] = np.interp(events, running, edges_us).astype(np.int64)
+        return times
 
     def lengths(self, count: int, reasons: bool) -> list[NDArray[np.int32]]:
-        """Input and output tokens (and reasoning tokens, if ``reasons``) of the next ``count`` requests."""
+        """Input and output tokens (and reasoning tokens, if ``reasons``) of the next ``count``
+        requests.
+        """
         output = self._tokens("output", self._recipe.output, count)
         columns = [self._tokens("input", self._recipe.input, count), output]
         deciles = self._recipe.reason_ratio_deciles

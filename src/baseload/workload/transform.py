@@ -1,10 +1,12 @@
 """What one can do to a trace: cut, move, thin, speed up, repeat, merge and multiply it.
 
-All of it is numpy on whole columns. What needs chance takes a ``seed`` and draws from named streams.
+All of it is numpy on whole columns. What needs chance takes a ``seed`` and draws from named
+streams.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -19,13 +21,15 @@ from baseload.base.units import US_PER_S
 from baseload.workload.chunks import CHUNK_REQUESTS, OPTIONAL_COLUMNS, columns_of, rechunk, take
 from baseload.workload.trace import Trace, TraceSource
 
-# Requests drawn and sorted at once inside multiply(): small enough for the cache, large enough for numpy.
+# Requests drawn and sorted at once inside multiply(): small enough for the cache, large enough for
+# numpy.
 _BLOCK_REQUESTS = 131_072
 _INT32_MAX = int(np.iinfo(np.int32).max)
 
 
 def slice_time(trace: Trace, start_s: float, stop_s: float, *, rebase: bool = True) -> Trace:
-    """The requests that arrive in [``start_s``, ``stop_s``) seconds; ``rebase`` moves ``start_s`` to 0.
+    """The requests that arrive in [``start_s``, ``stop_s``) seconds; ``rebase`` moves ``start_s``
+    to 0.
 
     Raises ``BadInputError`` for a window that ends before it starts or starts before 0.
     """
@@ -80,8 +84,8 @@ def thin(trace: Trace, keep_frac: float, *, seed: int) -> Trace:
 def speed_up(trace: Trace, factor: float) -> Trace:
     """The same requests in 1/``factor`` of the time, so that the rate is ``factor`` times as high.
 
-    Unlike ``multiply`` this also speeds up how the rate moves. Raises ``BadInputError`` for a factor
-    that is not positive and finite.
+    Unlike ``multiply`` this also speeds up how the rate moves. Raises ``BadInputError`` for a
+    factor that is not positive and finite.
     """
     _check_factor(trace, factor)
     return msgspec.structs.replace(trace, t_us=np.rint(trace.t_us / factor).astype(np.int64))
@@ -114,9 +118,9 @@ def merge(traces: Sequence[Trace], *, name: str | None = None) -> Trace:
     """All requests of ``traces`` in order of time; at equal times the earlier trace comes first.
 
     Classes and models of equal name become one. Sessions stay apart. A column that only some traces
-    have is filled: no reasoning tokens (0), any model (-1), a session of its own each. Deadlines have no
-    neutral value: raises ``BadInputError`` when some traces have them and others do not, or when there
-    is no trace.
+    have is filled: no reasoning tokens (0), any model (-1), a session of its own each. Deadlines
+    have no neutral value: raises ``BadInputError`` when some traces have them and others do not, or
+    when there is no trace.
     """
     if not traces:
         raise BadInputError("merge traces", found="no traces", allowed="one or more")
@@ -156,17 +160,18 @@ def multiply(
 ) -> TraceSource:
     """The trace with ``factor`` times its requests, as a stream of pieces.
 
-    Each request comes ``floor(factor)`` times, and ``round(fraction * n)`` requests drawn by the seed
-    once more, so that the number of requests is exact. A copy keeps its request's lengths and class. The
-    first copy arrives when the request did; each further one is moved by a uniform jitter within
-    ``jitter_s`` seconds either way, reflected at 0 and at the last arrival. So the span and all that is
-    slower than ``jitter_s`` stay as they were (the slow movement of the rate is what loads a fleet), while
-    copies do not coincide; and a factor of 1 gives the trace back. Sessions of different copies are
-    different sessions. The stream is the same to the bit for the same seed, whatever ``chunk_requests``.
+    Each request comes ``floor(factor)`` times, and ``round(fraction * n)`` requests drawn by the
+    seed once more, so that the number of requests is exact. A copy keeps its request's lengths and
+    class. The first copy arrives when the request did; each further one is moved by a uniform
+    jitter within ``jitter_s`` seconds either way, reflected at 0 and at the last arrival. So the
+    span and all that is slower than ``jitter_s`` stay as they were (the slow movement of the rate
+    is what loads a fleet), while copies do not coincide; and a factor of 1 gives the trace back.
+    Sessions of different copies are different sessions. The stream is the same to the bit for the
+    same seed, whatever ``chunk_requests``.
 
     Memory: a few blocks of 131,072 requests plus what arrives within two jitters. Raises
-    ``BadInputError`` for a factor that is not positive and finite, for a negative jitter, or when session
-    numbers no longer fit in 32 bits.
+    ``BadInputError`` for a factor that is not positive and finite, for a negative jitter, or when
+    session numbers no longer fit in 32 bits.
     """
     _check_factor(trace, factor)
     if not (math.isfinite(jitter_s) and jitter_s >= 0):
@@ -218,7 +223,7 @@ def _multiplied_blocks(
     edges = _block_edges(copies, max(_BLOCK_REQUESTS, int(in_jitter)))
     held_t = np.zeros(0, np.int64)
     held_flat = np.zeros(0, np.int64)
-    for first, last in zip(edges[:-1], edges[1:], strict=True):
+    for first, last in itertools.pairwise(edges):
         t_us, flat = _jittered(trace.t_us, copies, first, last, stride, jitter_us, rng)
         held_t = np.concatenate([held_t, t_us])
         held_flat = np.concatenate([held_flat, flat])
