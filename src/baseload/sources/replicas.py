@@ -163,7 +163,7 @@ def write_replica(file: ReplicaFile, path: str | Path) -> None:
 
 
 def write_whole(content: bytes, path: str | Path) -> None:
-    """Write ``content`` to ``path`` through a temporary file beside it, so that no reader sees half a file.
+    """Write ``content`` to ``path`` through a temporary file beside it: no reader sees half of it.
 
     Raises ``OutputError`` when that place cannot be written.
     """

@@ -44,7 +44,7 @@ class RawTrace(msgspec.Struct, frozen=True, kw_only=True):
     failed: NDArray[np.bool_] | None = None
     class_code: NDArray[np.int32] | None = None
     classes: tuple[str, ...] = ()
-    session: NDArray[np.int32] | None = None
+    session: NDArray[np.int64] | None = None
     reason_tokens: NDArray[np.int64] | None = None
     deadline_us: NDArray[np.int64] | None = None
     model_code: NDArray[np.int32] | None = None
@@ -77,8 +77,7 @@ def _own(frame: pl.DataFrame, path: Path) -> RawTrace:
     if "model" in names:
         extra["model_code"], extra["models"] = codes(frame["model"], None)
     if "session" in names:
-        session = frame["session"]
-        extra["session"] = whole_numbers(session.fill_null(-1) + 1, path) - 1
+        extra["session"] = _session_numbers(frame["session"], path)
     if "reason_tokens" in names:
         extra["reason_tokens"] = token_counts(frame["reason_tokens"], path)
     if "deadline_us" in names:
@@ -89,6 +88,15 @@ def _own(frame: pl.DataFrame, path: Path) -> RawTrace:
         output_tokens=token_counts(frame["output_tokens"], path),
         **extra,
     )
+
+
+def _session_numbers(series: pl.Series, path: Path) -> NDArray[np.int64]:
+    """Session numbers; -1 where the value is missing or -1."""
+    is_text = not series.dtype.is_numeric()
+    none, some = ("-1", "0") if is_text else (-1, 0)
+    with_session = series.replace(none, None)
+    numbers = whole_numbers(with_session.fill_null(some), path)
+    return np.where(with_session.is_null().to_numpy(), -1, numbers)
 
 
 def _read_parquet(path: Path) -> RawTrace:
@@ -140,7 +148,7 @@ def _read_burstgpt(path: Path) -> RawTrace:
     if "Model" in frame.columns:
         extra["model_code"], extra["models"] = codes(frame["Model"], None)
     if "Session ID" in frame.columns:
-        extra["session"] = codes(frame["Session ID"], None)[0]
+        extra["session"] = codes(frame["Session ID"], None)[0].astype(np.int64)
     return RawTrace(
         t_us=whole_numbers(frame["Timestamp"], path, unit=1_000_000, what="seconds >= 0"),
         input_tokens=token_counts(frame["Request tokens"], path),
@@ -187,8 +195,9 @@ def _read_blis(path: Path) -> RawTrace:
     columns = set(frame.columns)
     if "slo_class" in columns:
         extra["class_code"], extra["classes"] = codes(frame["slo_class"], None)
-    if "session_id" in columns and codes(frame["session_id"], None)[1]:
-        extra["session"] = codes(frame["session_id"], None)[0]
+    if "session_id" in columns:
+        session, labels = codes(frame["session_id"], None)
+        extra["session"] = session.astype(np.int64) if labels else None
     if "model" in columns:
         extra["model_code"], extra["models"] = codes(frame["model"], None)
     if "status" in columns:

@@ -9,8 +9,13 @@ from baseload.base.streams import stream
 from baseload.workload.trace import Trace
 
 
-def make_trace(count: int = 400, *, seed: int = 1, span_s: float = 600.0, session: bool = False) -> Trace:
-    """A trace whose rate is twice as high in its second half; every request's lengths are its own."""
+def make_trace(
+    count: int = 400, *, seed: int = 1, span_s: float = 600.0, session: bool = False
+) -> Trace:
+    """A trace whose rate is twice as high in its second half.
+
+    Every request's lengths are its own.
+    """
     rng = stream(seed, "tests.workload")
     early = np.sort(rng.random(count))
     share = np.where(early < 1 / 3, early * 1.5, 0.5 + (early - 1 / 3) * 0.75)

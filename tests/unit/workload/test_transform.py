@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -50,8 +52,10 @@ def test_multiply_counts_sorts_and_keeps_the_span(trace, factor, jitter_s, seed)
     if len(made):
         check_trace(made)
         assert made.t_us[-1] <= trace.t_us[-1]
-    assert len(made) == source.requests == int(factor) * len(trace) + round((factor % 1) * len(trace))
-    copies = {key: 0 for key in rows(trace)}
+    assert (
+        len(made) == source.requests == int(factor) * len(trace) + round((factor % 1) * len(trace))
+    )
+    copies = dict.fromkeys(rows(trace), 0)
     for key in rows(made):
         copies[key] += 1
     assert set(copies.values()) <= {int(factor), int(factor) + 1}
@@ -146,10 +150,10 @@ def test_slices_of_a_trace_make_up_the_trace(trace, one, two):
     cuts = sorted(cuts)
     parts = [
         transform.slice_time(trace, first, last, rebase=False)
-        for first, last in zip(cuts[:-1], cuts[1:], strict=True)
+        for first, last in itertools.pairwise(cuts)
     ]
     assert sum(map(len, parts)) == len(trace)
-    assert sum((rows(part, but=()) for part in parts), []) == rows(trace, but=())
+    assert [row for part in parts for row in rows(part, but=())] == rows(trace, but=())
 
 
 def test_slice_starts_at_zero_and_refuses_the_past(trace):
@@ -198,7 +202,9 @@ def test_repeat_keeps_the_rate_and_sessions_apart():
     check_trace(thrice)
     assert len(thrice) == 3 * len(trace)
     assert len(np.unique(thrice.session)) == 300
-    assert np.array_equal(transform.repeat(trace, 2, period_s=700).t_us[400:] - 700_000_000, trace.t_us)
+    assert np.array_equal(
+        transform.repeat(trace, 2, period_s=700).t_us[400:] - 700_000_000, trace.t_us
+    )
     with pytest.raises(BadInputError, match="at least the span"):
         transform.repeat(trace, 2, period_s=10)
 
@@ -237,10 +243,10 @@ def test_rechunk_loses_nothing(trace, cuts, chunk_requests):
     from baseload.workload.chunks import take
 
     edges = sorted([0, *(min(cut, len(trace)) for cut in cuts), len(trace)])
-    parts = [take(trace, slice(a, b)) for a, b in zip(edges[:-1], edges[1:], strict=True)]
+    parts = [take(trace, slice(a, b)) for a, b in itertools.pairwise(edges)]
     pieces = list(rechunk(parts, chunk_requests))
     assert [len(piece) for piece in pieces[:-1]] == [chunk_requests] * (len(pieces) - 1)
-    assert sum((rows(piece, but=()) for piece in pieces), []) == rows(trace, but=())
+    assert [row for piece in pieces for row in rows(piece, but=())] == rows(trace, but=())
 
 
 def test_a_source_starts_anew_each_time(trace):
