@@ -1,0 +1,251 @@
+"""What the jump engine keeps, as flat arrays of records: replicas, requests in flight, tallies, and logs.
+
+Kernels read and write these records by field name; nothing here is seen by routing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Row: TypeAlias = Any
+"""One row of a record array: a numpy record, a numba record inside kernels."""
+
+MAX_PRIORITIES = 4
+NOBODY = -1
+
+# Accounts of energy, in the order of results.POWER_STATES.
+ACTIVE, IDLE, PARKED, OFF, WAKING = range(5)
+ACCOUNTS = 5
+
+# Measures with a histogram for each tier.
+TTFT, TPOT, E2E, ENERGY = range(4)
+MEASURES = 4
+BINS = 2400
+HISTOGRAM_LOW = (1e-4, 1e-5, 1e-4, 1e-2)
+"""Lower edge of the first bin of each measure [s, s, s, J]."""
+BIN_RATIO = 1.009
+"""Upper over lower edge of a bin, so a percentile is good to half a per cent."""
+
+# Why a request was refused.
+QUEUE_FULL, TOO_LONG, NO_MODEL = range(3)
+REFUSALS = ("queue_full", "prompt_too_long", "model_not_served")
+
+REPLICA = np.dtype(
+    [
+        # the segment that runs: ``steps`` steps from ``start_s``, each longer than the last by ``time_rise_s``
+        ("start_s", np.float64),
+        ("time_s", np.float64),
+        ("time_rise_s", np.float64),
+        ("energy_j", np.float64),
+        ("energy_rise_j", np.float64),
+        ("steps", np.int64),
+        ("read_tokens", np.int64),  # context that the first step reads
+        ("growth_tokens", np.int64),  # by how much it grows a step
+        ("prefill_tokens", np.int64),  # prefill tokens in each step
+        # what the replica holds
+        ("iteration", np.int64),  # steps done
+        ("context", np.int64),  # tokens held by decoders
+        ("kv", np.int64),  # tokens held by all
+        ("admissions", np.int64),
+        ("heap", np.int64),  # offset of its heap of decoders
+        ("decoders", np.int32),
+        ("prefills", np.int32),
+        ("waiting", np.int32),
+        ("prefill_head", np.int32),
+        ("prefill_tail", np.int32),
+        ("kind", np.int32),
+        ("idle", np.int64),
+        ("idle_from_s", np.float64),
+        # accounts
+        ("seat_j", np.float64),  # joules of one seat since the start: what each request of each step has shared
+        ("busy_s", np.float64),
+        ("batch_s", np.float64),  # integral of running requests over time
+        ("account_j", np.float64, (ACCOUNTS,)),
+    ],
+    align=True,
+)
+"""One replica: the planned segment in closed form, what it holds, its energy accounts."""
+
+SLOT = np.dtype(
+    [
+        ("arrival_s", np.float64),
+        ("deadline_s", np.float64),  # end to end, from arrival; inf: none of its own
+        ("first_s", np.float64),  # instant of the first token; nan before
+        ("energy_j", np.float64),
+        ("seat_j", np.float64),  # the replica's seat_j when this was admitted
+        ("joined", np.int64),  # iteration at which it began to decode
+        ("number", np.int64),  # which request of the run
+        ("admission", np.int64),
+        ("tokens", np.int64),  # as given to routing
+        ("input", np.int32),
+        ("output", np.int32),
+        ("emitted", np.int32),
+        ("prompt", np.int32),
+        ("processed", np.int32),
+        ("next", np.int32),
+        ("replica", np.int32),
+        ("class_code", np.int16),
+        ("tier", np.int16),
+        ("priority", np.int16),
+        ("preemptions", np.int16),
+    ],
+    align=True,
+)
+"""One request in flight."""
+
+TIER = np.dtype(
+    [("ttft_s", np.float64), ("tpot_s", np.float64), ("e2e_s", np.float64), ("priority", np.int64), ("bulk", np.int64)]
+)
+"""A tier's promises, ``inf`` where there is none."""
+
+TALLY = np.dtype(
+    [
+        ("completed", np.int64),
+        ("missed", np.int64),
+        ("refused", np.int64),
+        ("input_tokens", np.int64),
+        ("output_tokens", np.int64),
+        ("energy_j", np.float64),
+    ]
+)
+"""Sums over ended requests, one row for each (tier, replica type)."""
+
+TOTAL = np.dtype(
+    [
+        ("in_flight", np.int64),
+        ("in_flight_at_s", np.float64),
+        ("free_slots", np.int64),
+        ("logged", np.int64),
+        ("preempted", np.int64),
+        ("cut_short", np.int64),
+        ("events", np.int64),
+        ("last_s", np.float64),
+        ("refused", np.int64, (len(REFUSALS),)),
+    ],
+    align=True,
+)
+"""Counts of the whole run, one row."""
+
+LOG = np.dtype(
+    [
+        ("number", np.int64),
+        ("arrival_s", np.float64),
+        ("first_s", np.float64),
+        ("finish_s", np.float64),
+        ("energy_j", np.float64),
+        ("input_tokens", np.int32),
+        ("output_tokens", np.int32),
+        ("replica", np.int32),
+        ("class_code", np.int16),
+        ("tier", np.int16),
+        ("preemptions", np.int16),
+        ("missed", np.int8),
+    ],
+    align=True,
+)
+"""One ended request, for per-request output."""
+
+
+class Engine(NamedTuple):
+    """Everything that the jump engine changes as it runs, beside the routing state."""
+
+    replicas: np.recarray[Any, Any]  # [n] of REPLICA
+    slots: np.recarray[Any, Any]  # [room] of SLOT
+    free: NDArray[np.int32]  # stack of free slots
+    heap_key: NDArray[np.int64]  # heaps of decoders, by the iteration that emits their last token
+    heap_slot: NDArray[np.int32]
+    queue_head: NDArray[np.int32]  # [n, MAX_PRIORITIES]
+    queue_tail: NDArray[np.int32]
+    event_s: NDArray[np.float64]  # [leaves] when each replica's segment ends; inf when it idles
+    tree: NDArray[np.int32]  # tournament over event_s
+    step_tokens: NDArray[np.int64]  # [types] max_step_tokens
+    park_after_s: NDArray[np.float64]  # [types]
+    off_after_s: NDArray[np.float64]  # [types]
+    tiers: np.recarray[Any, Any]  # [tiers] of TIER
+    tier_of_class: NDArray[np.int16]
+    histogram: NDArray[np.int64]  # [MEASURES, tiers, BINS]
+    tally: np.recarray[Any, Any]  # [tiers, types] of TALLY
+    total: np.recarray[Any, Any]  # [1] of TOTAL
+    bin_s: NDArray[np.float64]  # [1] width of a time bin
+    power_j: NDArray[np.float64]  # [bins, types, ACCOUNTS]
+    crowd_s: NDArray[np.float64]  # [bins] integral of requests in flight
+    arrivals: NDArray[np.int64]  # [bins]
+    log: np.recarray[Any, Any]  # [room or 0] of LOG
+
+
+def records(dtype: np.dtype[Any], *shape: int) -> np.recarray[Any, Any]:
+    """A record array of zeros."""
+    return np.zeros(shape, dtype=dtype).view(np.recarray)
+
+
+def engine(
+    *,
+    type_of: NDArray[np.int32],
+    max_batch: Sequence[int],
+    max_step_tokens: Sequence[int],
+    park_after_s: Sequence[float],
+    off_after_s: Sequence[float],
+    tiers: np.recarray[Any, Any],
+    tier_of_class: NDArray[np.int16],
+    span_s: float,
+    bins: int = 240,
+    log_rows: int = 0,
+    slots: int = 4096,
+) -> Engine:
+    """An idle engine. ``span_s``: expected length of the trace, split in ``bins`` bins, with one more for what comes after."""
+    count, kinds = len(type_of), len(max_batch)
+    leaves = 1 << max(1, count - 1).bit_length()
+    replicas = records(REPLICA, count)
+    batches = np.asarray(max_batch, dtype=np.int64)[type_of]
+    replicas.kind = type_of
+    replicas.heap = np.concatenate(([0], np.cumsum(batches)))[:-1]
+    replicas.idle = 1
+    replicas.prefill_head = replicas.prefill_tail = NOBODY
+    tree = np.zeros(2 * leaves, dtype=np.int32)
+    tree[leaves:] = np.arange(leaves)
+    total = records(TOTAL, 1)
+    total[0].free_slots = slots
+    tree[:leaves] = 0
+    for node in range(leaves - 1, 0, -1):
+        tree[node] = tree[2 * node]
+    return Engine(
+        replicas=replicas,
+        slots=records(SLOT, slots),
+        free=np.arange(slots - 1, -1, -1, dtype=np.int32),
+        heap_key=np.zeros(int(batches.sum()), dtype=np.int64),
+        heap_slot=np.zeros(int(batches.sum()), dtype=np.int32),
+        queue_head=np.full((count, MAX_PRIORITIES), NOBODY, dtype=np.int32),
+        queue_tail=np.full((count, MAX_PRIORITIES), NOBODY, dtype=np.int32),
+        event_s=np.full(leaves, np.inf),
+        tree=tree,
+        step_tokens=np.asarray(max_step_tokens, dtype=np.int64),
+        park_after_s=np.asarray(park_after_s, dtype=np.float64),
+        off_after_s=np.asarray(off_after_s, dtype=np.float64),
+        tiers=tiers,
+        tier_of_class=tier_of_class,
+        histogram=np.zeros((MEASURES, len(tiers), BINS), dtype=np.int64),
+        tally=records(TALLY, len(tiers), kinds),
+        total=total,
+        bin_s=np.array([max(span_s, 1e-6) / bins]),
+        power_j=np.zeros((bins + 1, kinds, ACCOUNTS)),
+        crowd_s=np.zeros(bins + 1),
+        arrivals=np.zeros(bins + 1, dtype=np.int64),
+        log=records(LOG, log_rows),
+    )
+
+
+def with_more_slots(state: Engine) -> Engine:
+    """The same engine with room for twice the requests in flight."""
+    room = len(state.slots)
+    slots = records(SLOT, 2 * room)
+    slots[:room] = state.slots
+    free = np.zeros(2 * room, dtype=np.int32)
+    count = int(state.total[0].free_slots)
+    free[:count] = state.free[:count]
+    free[count : count + room] = np.arange(2 * room - 1, room - 1, -1)
+    state.total[0].free_slots = count + room
+    return state._replace(slots=slots, free=free)

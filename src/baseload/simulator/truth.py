@@ -1,0 +1,38 @@
+"""Truth: what only the end of a request reveals. It lives here, where no policy can import it.
+
+The simulator turns a trace into rows of ``ARRIVAL``; ``output_tokens`` of a row goes into the engine alone, and routing is
+shown ``routing.price.REQUEST``, which has no room for it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from baseload.workload.trace import Trace
+
+ARRIVAL = np.dtype(
+    [
+        ("arrival_s", np.float64),
+        ("deadline_s", np.float64),
+        ("input_tokens", np.int32),
+        ("output_tokens", np.int32),
+        ("class_code", np.int16),
+        ("model", np.int16),
+    ],
+    align=True,
+)
+"""One request as the engine takes it: when it comes [s], its own end-to-end deadline [s] or inf, lengths, class, model or -1."""
+
+
+def arrivals(trace: Trace) -> np.recarray[Any, Any]:
+    """The requests of a trace as rows of ``ARRIVAL``."""
+    rows = np.zeros(len(trace), dtype=ARRIVAL).view(np.recarray)
+    rows.arrival_s = trace.t_us / 1e6
+    rows.deadline_s = np.inf if trace.deadline_us is None else trace.deadline_us / 1e6
+    rows.input_tokens = trace.input_tokens
+    rows.output_tokens = trace.output_tokens
+    rows.class_code = trace.class_code
+    rows.model = -1 if trace.model_code is None else trace.model_code
+    return rows
