@@ -65,7 +65,9 @@ class TraceSource(msgspec.Struct, frozen=True, kw_only=True):
 def check_trace(trace: Trace) -> None:
     """Raise ``BadInputError`` naming the first bad row (counted from 1) of a trace that breaks its own rules."""
     count = len(trace.t_us)
-    for name in ("input_tokens", "output_tokens", "class_code"):
+    optional = ("session", "reason_tokens", "deadline_us", "model_code")
+    present = [name for name in optional if getattr(trace, name) is not None]
+    for name in ("input_tokens", "output_tokens", "class_code", *present):
         if len(getattr(trace, name)) != count:
             raise BadInputError(
                 f"trace {trace.name!r}: columns differ in length",
@@ -81,6 +83,13 @@ def check_trace(trace: Trace) -> None:
                 allowed=f">= {low}",
                 todo="correct or drop these rows",
             )
+    beyond = np.flatnonzero((trace.class_code < 0) | (trace.class_code >= len(trace.classes)))
+    if len(beyond):
+        raise BadInputError(
+            f"trace {trace.name!r}: class_code out of range",
+            found=f"{trace.class_code[beyond[0]]} in row {beyond[0] + 1} ({len(beyond)} rows in all)",
+            allowed=f"0 to {len(trace.classes) - 1}, an index into {trace.classes}",
+        )
     late = np.flatnonzero(np.diff(trace.t_us) < 0)
     if len(late):
         row = int(late[0]) + 1

@@ -15,7 +15,7 @@ from baseload.workload.lengths import MeanRule, OnlineClassMean, learned_mean, p
 from baseload.workload.load import tokens_per_second
 from baseload.workload.requests import Request, describe, tier_of
 from baseload.workload.tiers import BULK, DEFAULT_TIERS, INTERACTIVE, Tier
-from baseload.workload.trace import Trace
+from baseload.workload.trace import Trace, check_trace
 
 # load
 
@@ -149,3 +149,23 @@ def test_a_forecast_forgets():
     assert forecast.forecast(0) == pytest.approx(200, abs=0.1)
     with pytest.raises(BadInputError, match="memory_requests >= 1"):
         MeanRule(memory_requests=0.5)
+
+
+# the rules of a trace
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"t_us": np.arange(400)[::-1]}, "row 2 at 398 us after row 1 at 399 us"),
+        ({"t_us": np.arange(400) - 1}, "-1 in row 1"),
+        ({"input_tokens": np.zeros(400, np.int32)}, r"0 in row 1 \(400 rows"),
+        ({"output_tokens": np.ones(399, np.int32)}, "399 values of output_tokens"),
+        ({"session": np.ones(3, np.int32)}, "3 values of session"),
+        ({"classes": ("chat",)}, "class_code out of range"),
+    ],
+)
+def test_a_trace_that_breaks_its_rules_is_refused(trace, changes, words):
+    check_trace(trace)
+    with pytest.raises(BadInputError, match=words):
+        check_trace(msgspec.structs.replace(trace, **changes))
