@@ -169,6 +169,9 @@ def multiply(
     Sessions of different copies are different sessions. The stream is the same to the bit for the
     same seed, whatever ``chunk_requests``.
 
+    Chance slower than the jitter is multiplied with the rest, so the result varies a little more
+    than as many independent requests would.
+
     Memory: a few blocks of 131,072 requests plus what arrives within two jitters. Raises
     ``BadInputError`` for a factor that is not positive and finite, for a negative jitter, or when
     session numbers no longer fit in 32 bits.
