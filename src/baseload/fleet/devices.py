@@ -1,4 +1,7 @@
-"""The accelerators that Baseload knows: datasheet values, fitted power constants, idle powers, each with its mark."""
+"""The accelerators that Baseload knows:
+
+datasheet values, fitted power constants, idle powers, each with its mark.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +24,9 @@ class Device(msgspec.Struct, frozen=True, kw_only=True):
     """One accelerator [GB = 1e9 B, W, B/s, FLOP/s]: datasheet values and idle powers.
 
     ``memory_bytes`` is what the driver reports, a little more than the nominal size.
-    ``peak_flop_s`` is dense bf16, ``peak_fp8_flop_s`` dense fp8 (bf16 where the chip has none). ``power_cap_frac`` is the
-    share of the board limit at which a saturated board settles (H100: 0.985 of 700 W, measured).
+    ``peak_flop_s`` is dense bf16, ``peak_fp8_flop_s`` dense fp8 (bf16 where the chip has none).
+    ``power_cap_frac`` is the share of the board limit at which a saturated board settles (H100:
+    0.985 of 700 W, measured).
     """
 
     name: str
@@ -43,7 +47,7 @@ class Device(msgspec.Struct, frozen=True, kw_only=True):
         if not 0 <= self.power_w_idle_bare <= self.power_w_idle_context < self.tdp_w:
             raise BadInputError(
                 f"device {self.name!r}: idle powers",
-                found=f"bare {self.power_w_idle_bare} W, with context {self.power_w_idle_context} W",
+                found=f"bare {self.power_w_idle_bare} W, context {self.power_w_idle_context} W",
                 allowed=f"bare <= context < {self.tdp_w} W",
             )
 
@@ -60,7 +64,9 @@ def _device(
     idle: Mark,
     cap_frac: float = 0.985,
 ) -> Device:
-    """A table line; ``memory`` = (nominal GB, MiB that the driver reports), ``peak_tflop_s`` = dense (bf16, fp8), ``idle_w`` = (bare, with a model loaded)."""
+    """A table line; ``memory`` = (nominal GB, MiB that the driver reports), ``peak_tflop_s`` =
+    dense (bf16, fp8), ``idle_w`` = (bare, with a model loaded).
+    """
     return Device(
         name=name,
         memory_gb=memory[0],
@@ -89,7 +95,7 @@ _DEVICES: tuple[Device, ...] = (
     _device(
         "A100-SXM4-40GB", (40, 40960), 400, 1555, (312, 312), (50, 70),
         source="NVIDIA A100 datasheet",
-        idle=_measured("bare: dcgm-exporter issue 464; context: powertrace-sim, 68-73 W on the 80 GB board"),
+        idle=_measured("bare: dcgm-exporter issue 464; context: powertrace-sim, 68-73 W (80 GB)"),
     ),
     _device(
         "A100-SXM4-80GB", (80, 81920), 400, 2039, (312, 312), (60, 70),
@@ -104,7 +110,7 @@ _DEVICES: tuple[Device, ...] = (
     _device(
         "H100-NVL-94GB", (94, 95830), 400, 3900, (835, 1671), (62, 112),
         source="NVIDIA H100 NVL datasheet",
-        idle=_assumed("bare 60-63 W measured (TokenPowerBench logs); context step of the SXM board assumed"),
+        idle=_assumed("bare 60-63 W measured (TokenPowerBench); context step of the SXM board"),
     ),
     _device(
         "H200-SXM-141GB", (141, 143771), 700, 4800, (989, 1979), (75, 125),
@@ -124,7 +130,8 @@ _DEVICES: tuple[Device, ...] = (
     _device(
         "L40S-48GB", (48, 46068), 350, 864, (362, 733), (33, 99),
         source="NVIDIA L40S datasheet (dense)",
-        idle=_assumed("context step of 66 W measured (arXiv 2605.23918); bare value assumed"), cap_frac=0.98,
+        idle=_assumed("context step of 66 W measured (arXiv 2605.23918); bare assumed"),
+        cap_frac=0.98,
     ),
     _device(
         "RTX-4090-24GB", (24, 24564), 450, 1008, (165.2, 330.3), (20, 55),
@@ -182,7 +189,9 @@ def device_names() -> list[str]:
 
 
 def find_device(name: str) -> Device:
-    """The device called ``name``: full name or short (``H100``, ``A100-40GB``, ``RTX4090``), any case.
+    """The device called ``name``:
+
+    full name or short (``H100``, ``A100-40GB``, ``RTX4090``), any case.
 
     A bare ``A100`` is the 80 GB board. Raises ``UnknownNameError`` with the nearest names.
     """

@@ -1,8 +1,8 @@
 """The models that Baseload knows: what of an architecture decides bytes, FLOPs and cache.
 
-The numbers are those of the published configuration files (layers, heads, vocabulary, experts); parameter counts are
-computed from them or taken from the model card. A model that is in no table still gets an answer from its parameter
-counts by the rule in ``assumed_model``, marked assumed.
+The numbers are those of the published configuration files (layers, heads, vocabulary, experts);
+parameter counts are computed from them or taken from the model card. A model that is in no table
+still gets an answer from its parameter counts by the rule in ``assumed_model``, marked assumed.
 """
 
 from __future__ import annotations
@@ -32,13 +32,17 @@ CACHE_BYTES = 2.0
 
 
 class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """What of a model's architecture decides its energy. Counts are plain numbers (8.03e9), not billions.
+    """What of a model's architecture decides its energy.
 
-    ``attention_layers`` attend to the whole context, ``window_layers`` to the last ``window_tokens``. ``latent_dim`` is
-    the width of one compressed cache entry (multi-head latent attention); 0 for ordinary keys and values.
-    ``params_experts`` are the routed experts of all layers together, of which each token reads ``top_k / experts``.
-    ``state_values_per_sequence`` is the recurrent state of state-space layers, read and written by each step.
-    ``method`` is ``assumed`` where the structure was guessed from parameter counts.
+    Counts are plain numbers (8.03e9), not billions.
+
+    ``attention_layers`` attend to the whole context, ``window_layers`` to the last
+    ``window_tokens``. ``latent_dim`` is the width of one compressed cache entry (multi-head
+    latent attention); 0 for ordinary keys and values. ``params_experts`` are the routed experts
+    of all layers together, of which each token reads ``top_k / experts``.
+    ``state_values_per_sequence`` is the recurrent state of state-space layers, read and written
+    by each step. ``method`` is ``assumed`` where the structure was guessed from parameter
+    counts.
     """
 
     name: str
@@ -74,6 +78,17 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
             )
         if self.precision not in BYTES_PER_PARAM:
             raise unknown_name("precision", self.precision, BYTES_PER_PARAM)
+
+    @property
+    def weight_class(self) -> str:
+        """Kind of weight kernels, for which constants are fitted apart.
+
+        ``fp8`` means scales per 128 x 128 block (Qwen, DeepSeek), ``fp8-channel`` scales per
+        channel (Llama): the former pads the rows of each expert to 128.
+        """
+        if self.precision in ("fp8", "int8"):
+            return "fp8-channel" if "llama" in self.name.casefold() else "fp8"
+        return {"fp16": "bf16", "int4": "mxfp4"}.get(self.precision, self.precision)
 
     @property
     def params_embedding(self) -> float:
@@ -120,15 +135,30 @@ class ModelSpec(msgspec.Struct, frozen=True, kw_only=True):
         """Bytes of cache per token of unbounded context, window layers left out [B]."""
         return self.attention_layers * self.cache_bytes_per_layer()
 
-    def cache_bytes(self, context_tokens: float) -> float:
-        """Bytes of cache that one sequence of ``context_tokens`` reads in a step [B], windows counted."""
-        windowed = min(context_tokens, float(self.window_tokens)) * self.window_layers
+    def cache_bytes(self, context_tokens: float, spread_tokens: float = 0.0) -> float:
+        """Bytes of cache that one sequence reads in a step [B], windows counted.
+
+        Contexts are spread evenly over ``context_tokens`` plus and minus half of ``spread_tokens``.
+        """
+        windowed = self.window_layers * _mean_of_min(
+            context_tokens, spread_tokens, float(self.window_tokens)
+        )
         full = context_tokens * self.attention_layers
         return (full + windowed) * self.cache_bytes_per_layer()
 
     def state_bytes(self) -> float:
         """Bytes of recurrent state that one sequence moves in a step, read and written [B]."""
         return 2.0 * self.state_values_per_sequence * CACHE_BYTES
+
+
+def _mean_of_min(mean: float, spread: float, bound: float) -> float:
+    """Mean of min(x, bound) for x even on ``mean`` plus and minus half of ``spread``."""
+    low, high = mean - spread / 2, mean + spread / 2
+    if high <= bound or spread <= 0:
+        return min(mean, bound)
+    if low >= bound:
+        return bound
+    return ((bound * bound - low * low) / 2 + (high - bound) * bound) / spread
 
 
 def _gqa(
@@ -214,7 +244,9 @@ def _hybrid(
     attention_layers: int,
     state: tuple[int, int],
 ) -> ModelSpec:
-    """Attention and state-space layers; ``state`` = (state-space layers, values per layer and sequence)."""
+    """Attention and state-space layers; ``state`` = (state-space layers, values per layer and
+    sequence).
+    """
     return ModelSpec(
         name=name,
         architecture="hybrid",
@@ -554,14 +586,18 @@ _VARIANT = re.compile(
     r"|0324|2407|2501|v0\.[123])(?=-|$)"
 )
 _PRECISION_OF_NAME = {
-    "fp8": "fp8", "awq": "int4", "gptq": "int4", "int4": "int4", "w4a16": "int4", "int8": "int8", "w8a8": "int8",
+    "fp8": "fp8", "awq": "int4", "gptq": "int4", "int4": "int4", "w4a16": "int4",
+    "int8": "int8", "w8a8": "int8",
     "mxfp4": "mxfp4", "bf16": "bf16",
 }  # fmt: skip
 _LONG_2507_TOKENS = 262_144
 
 
 def _key(name: str) -> str:
-    """The name without owner and variant: ``Qwen/Qwen3-235B-A22B-Thinking-2507-FP8`` gives ``qwen3-235b-a22b``."""
+    """The name without owner and variant:
+
+    ``Qwen/Qwen3-235B-A22B-Thinking-2507-FP8`` gives ``qwen3-235b-a22b``.
+    """
     short = name.strip().casefold().rsplit("/", 1)[-1].replace("_", "-")
     return _VARIANT.sub("", short)
 
@@ -571,7 +607,9 @@ assert len(_BY_KEY) == len(_SPECS), "two models share a key"
 
 
 def model_names() -> list[str]:
-    """Names of all known models, sorted; variants (-Instruct, -FP8, -Thinking-2507, ...) resolve to these."""
+    """Names of all known models, sorted; variants (-Instruct, -FP8, -Thinking-2507, ...)
+    resolve to these.
+    """
     return sorted(spec.name for spec in _SPECS)
 
 
@@ -584,8 +622,9 @@ def is_known_model(name: str) -> bool:
 def find_model(name: str, precision: str | None = None) -> ModelSpec:
     """The model called ``name``, by full or short name, any case, at ``precision``.
 
-    Without ``precision`` it is the one that the name says (``-FP8``), else the one the model is published in.
-    Raises ``UnknownNameError`` with the nearest names for an unknown model or precision.
+    Without ``precision`` it is the one that the name says (``-FP8``), else the one the model is
+    published in. Raises ``UnknownNameError`` with the nearest names for an unknown model or
+    precision.
     """
     spec = _BY_KEY.get(_key(name))
     if spec is None:
@@ -620,9 +659,10 @@ def assumed_model(
 ) -> ModelSpec:
     """A model known by its parameter counts only [1e9], its structure assumed.
 
-    Rule: layers = 32 (n / 8)^0.42 with n the geometric mean of total and active counts (8B: 32, 70B: 80 as
-    published); grouped attention with 8 key-value heads (4 for a mixture of experts) of width 128; vocabulary 150,000;
-    a mixture has 128 experts a layer, and 8 % of the active parameters beside them.
+    Rule: layers = 32 (n / 8)^0.42 with n the geometric mean of total and active counts (8B: 32,
+    70B: 80 as published); grouped attention with 8 key-value heads (4 for a mixture of experts)
+    of width 128; vocabulary 150,000; a mixture has 128 experts a layer, and 8 % of the active
+    parameters beside them.
     """
     for label, value in (("params_total_b", params_total_b), ("params_active_b", params_active_b)):
         if not (0 < value < 1e5):

@@ -1,17 +1,23 @@
-"""From (device, model, precision, engine, layout) to seconds, joules and the eight numbers of a replica type.
+"""From (device, model, precision, engine, layout) to seconds, joules and the eight numbers of a
+replica type.
 
-One engine step, per GPU, with ``b`` running sequences of mean context ``c`` and ``p`` prefill tokens (spec ENERGY.md 2.1):
+One engine step, per GPU, with ``b`` running sequences of mean context ``c`` and ``p`` prefill
+tokens (spec ENERGY.md 2.1):
 
-    t = overheads + W / (weight_frac BW) + V / (cache_frac BW) + F / (flop_frac PEAK) + b * per-sequence
-    E = static_w * t + byte_j * (W + V) + flop_j * F
+    t = overheads + W / (weight_frac BW) + X / (expert_frac BW) + V / (cache_frac BW)
+        + F / (flop_frac PEAK) + b * per-sequence + (b + p) * layers * per-token-and-layer
+    E = static_w * t + weight_j * W + expert_j * X + cache_j * V + flop_j * F + sequence_j * b / TP
 
-W are weight bytes, V cache bytes, F floating-point operations. Terms are added: a roofline ``max`` underestimates measured
-steps. A mixture reads the share of its experts that the tokens of the step hit, ``1 - (1 - k/E)^(b + p)``.
+W are body weight bytes, X expert bytes, V cache bytes, F floating-point operations. Terms are
+added: a roofline ``max`` underestimates measured steps. A mixture reads the share of its experts
+that the tokens of the step hit, ``1 - (1 - k/E)^(b + p)``; where experts lie whole on GPUs, the
+GPU with the most hits sets the time.
 """
 
 from __future__ import annotations
 
 import math
+from statistics import NormalDist
 
 import msgspec
 
@@ -30,6 +36,7 @@ _ACTIVATION_BYTES_PER_VALUE = (
     20.0  # live activations per token and hidden value of the largest step (assumed)
 )
 _TYPICAL_CONTEXT_TOKENS = 1000
+_TYPICAL_BATCH = 32
 _PARKED_SHARE = 0.5  # parked draws half-way between bare idle and context idle (assumed)
 _LOAD_BYTES_S_FROM_HOST = 20e9  # per GPU, host memory to GPU over PCIe (assumed)
 _LOAD_BYTES_S_FROM_DISK = 2e9  # per replica, local disk (assumed)
@@ -38,7 +45,10 @@ _WAKE_S_OFF = 60.0  # process start, compilation, graph capture (assumed)
 
 
 class Layout(msgspec.Struct, frozen=True, kw_only=True):
-    """How one replica lies on its GPUs. ``expert_parallel`` spreads experts, ``data_parallel`` copies attention."""
+    """How one replica lies on its GPUs.
+
+    ``expert_parallel`` spreads experts, ``data_parallel`` copies attention.
+    """
 
     num_gpus: int = 1
     tensor_parallel: int = 1
@@ -56,7 +66,8 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
         if self.num_gpus % (self.pipeline_parallel * self.data_parallel):
             raise BadInputError(
                 "layout: GPUs do not divide into pipeline stages and copies",
-                found=f"{self.num_gpus} GPUs, {self.pipeline_parallel} stages, {self.data_parallel} copies",
+                found=f"{self.num_gpus} GPUs, {self.pipeline_parallel} stages, "
+                f"{self.data_parallel} copies",
                 allowed="num_gpus a multiple of pipeline_parallel * data_parallel",
             )
 
@@ -71,7 +82,10 @@ class Layout(msgspec.Struct, frozen=True, kw_only=True):
         return self.expert_ways // self.data_parallel
 
     def cache_frac(self, model: ModelSpec) -> float:
-        """Share of one sequence's cache that each of its GPUs holds: key-value heads do not split below one."""
+        """Share of one sequence's cache that each of its GPUs holds:
+
+        key-value heads do not split below one.
+        """
         return max(1.0 / self.attention_ways, 1.0 / max(model.kv_heads, 1))
 
 
@@ -83,7 +97,9 @@ def layout_of(
     data_parallel: int = 1,
     num_gpus: int | None = None,
 ) -> Layout:
-    """The layout with these degrees; ``num_gpus`` defaults to what they multiply to (experts share the GPUs)."""
+    """The layout with these degrees; ``num_gpus`` defaults to what they multiply to (experts
+    share the GPUs).
+    """
     degrees = (tensor_parallel, pipeline_parallel, expert_parallel, data_parallel)
     if any(degree < 1 for degree in degrees):
         raise BadInputError(
@@ -100,13 +116,22 @@ def layout_of(
 
 
 class StepWork(msgspec.Struct, frozen=True, kw_only=True):
-    """What one GPU does in one step [B, FLOP, tokens]; a step of a pipeline is one pass through all stages."""
+    """What one GPU does in one step [B, FLOP, tokens]; a pipeline's step is one pass through it.
+
+    ``expert_bytes`` is the mean over GPUs (it sets the energy), ``expert_bytes_slowest`` what the
+    GPU with the most hit experts reads (it sets the time). ``sequences_per_gpu`` shares sequences
+    out over the GPUs that work on them together.
+    """
 
     weight_bytes: float
+    expert_bytes: float
+    expert_bytes_slowest: float
     cache_bytes: float
     flop: float
     sequences: float
+    sequences_per_gpu: float
     tokens: float
+    context_tokens: float
 
 
 def step_work(
@@ -114,62 +139,156 @@ def step_work(
     layout: Layout,
     sequences: float,
     context_tokens: float,
+    *,
     prefill_tokens: float = 0.0,
+    prompt_tokens: float = 0.0,
+    context_spread_tokens: float = 0.0,
 ) -> StepWork:
-    """The work of one step per GPU: ``sequences`` running, of ``context_tokens`` each on average, and prefill tokens."""
+    """The work of one step per GPU.
+
+    ``sequences`` run, of ``context_tokens`` each on average (spread evenly over
+    ``context_spread_tokens``), beside ``prefill_tokens``. With ``prompt_tokens`` > 0 the prefill is
+    a mean over steps, of which only few carry a whole prompt of that size: what share of experts a
+    step hits is then averaged over steps with and without a prompt (arrivals taken as Poisson).
+    """
     flight = sequences / layout.pipeline_parallel
     prefill = prefill_tokens / layout.pipeline_parallel
     tokens = flight + prefill
-    hit_frac = 1.0 - (1.0 - model.expert_hit_frac) ** tokens
-    weight_bytes = (
-        model.weight_bytes_dense() / layout.attention_ways
-        + model.weight_bytes_experts() * hit_frac / layout.expert_ways
-    )
+    mean_frac, slowest_frac = _hit_fracs(model, layout, flight, prefill, prompt_tokens)
+    experts = model.weight_bytes_experts() / layout.expert_ways
     per_rank = flight / layout.data_parallel
-    cache = model.cache_bytes(context_tokens) * layout.cache_frac(model)
+    cache = model.cache_bytes(context_tokens, context_spread_tokens) * layout.cache_frac(model)
     state = model.state_bytes() / layout.attention_ways
     return StepWork(
-        weight_bytes=weight_bytes,
+        weight_bytes=model.weight_bytes_dense() / layout.attention_ways,
+        expert_bytes=experts * mean_frac,
+        expert_bytes_slowest=experts * slowest_frac,
         cache_bytes=per_rank * (cache + state),
         flop=2.0 * model.params_matmul * tokens / layout.expert_ways,
         sequences=flight,
+        sequences_per_gpu=flight / layout.expert_ways,
         tokens=tokens,
+        context_tokens=context_tokens,
     )
 
 
-def overhead_s(model: ModelSpec, layout: Layout, constants: Constants) -> float:
-    """Seconds of one step that no token causes [s]."""
-    time = constants.time
-    together = layout.expert_ways > 1
-    shared_s = time.tp_s + time.tp_layer_s * model.layers if together else 0.0
-    return time.step_s + time.layer_s * model.layers + shared_s
+def _hit_fracs(
+    model: ModelSpec, layout: Layout, flight: float, prefill: float, prompt_tokens: float
+) -> tuple[float, float]:
+    """Share of its experts that the mean GPU and the busiest GPU read in a step."""
+    if model.params_experts <= 0:
+        return 0.0, 0.0
+    miss = 1.0 - model.expert_hit_frac
+    if prefill <= 0 or prompt_tokens <= 0:
+        hit = 1.0 - miss ** (flight + prefill)
+        return hit, _busiest_frac(model, layout, hit)
+    prompts = prefill / prompt_tokens
+    with_prompt = -math.expm1(-prompts)
+    plain, loaded = 1.0 - miss**flight, 1.0 - miss ** (flight + prefill / with_prompt)
+    mean = (1.0 - with_prompt) * plain + with_prompt * loaded
+    busiest = (1.0 - with_prompt) * _busiest_frac(model, layout, plain)
+    return mean, busiest + with_prompt * _busiest_frac(model, layout, loaded)
+
+
+def _busiest_frac(model: ModelSpec, layout: Layout, hit_frac: float) -> float:
+    """Share of its experts that the busiest of the GPUs reads, where experts lie whole on GPUs.
+
+    Expected maximum of normal variables (Blom 1958) with the binomial spread of hits per GPU.
+    """
+    if layout.expert_parallel <= 1 or layout.expert_ways <= 1:
+        return hit_frac
+    per_gpu = model.experts / layout.expert_ways
+    quantile = NormalDist().inv_cdf((layout.expert_ways - 0.375) / (layout.expert_ways + 0.25))
+    spread = math.sqrt(max(hit_frac * (1.0 - hit_frac), 0.0) / per_gpu)
+    return min(1.0, hit_frac + quantile * spread)
+
+
+def time_terms(
+    work: StepWork, model: ModelSpec, layout: Layout, device: Device
+) -> dict[str, float]:
+    """What each constant of step time is multiplied by: seconds = sum of constant times term.
+
+    For the shares of datasheet rates the constant is 1 / share. ``fit`` builds its design matrix of
+    these, so that fit and prediction cannot drift apart.
+    """
+    alone = layout.expert_ways <= 1
+    return {
+        "layer_s": float(model.layers),
+        "together_layer_s": 0.0 if alone else float(model.layers),
+        "weight_frac": work.weight_bytes / device.bandwidth_bytes_s,
+        "expert_frac": work.expert_bytes_slowest / device.bandwidth_bytes_s,
+        "cache_frac": work.cache_bytes / device.bandwidth_bytes_s,
+        "flop_frac": work.flop / device.peak_flop_s,
+        "sequence_s": work.sequences,
+        "vocab_s": work.sequences * model.vocab_size,
+        "token_layer_s": work.tokens * model.layers,
+        "context_s": work.context_tokens if alone and work.sequences > 0 else 0.0,
+    }
+
+
+def energy_terms(work: StepWork) -> dict[str, float]:
+    """What each constant of a step's dynamic energy is multiplied by, on one GPU."""
+    return {
+        "weight_j": work.weight_bytes,
+        "expert_j": work.expert_bytes,
+        "cache_j": work.cache_bytes,
+        "flop_j": work.flop,
+        "sequence_j": work.sequences_per_gpu,
+    }
 
 
 def step_time_s(
     work: StepWork, model: ModelSpec, layout: Layout, device: Device, constants: Constants
 ) -> float:
     """Seconds of one step before the power cap [s]."""
-    time = constants.time
-    per_sequence_s = time.sequence_s + time.sequence_vocab_s * model.vocab_size
-    exchange_s = time.tp_token_layer_s * model.layers if layout.expert_ways > 1 else 0.0
-    return (
-        overhead_s(model, layout, constants)
-        + work.weight_bytes / (time.weight_frac * device.bandwidth_bytes_s)
-        + work.cache_bytes / (time.cache_frac * device.bandwidth_bytes_s)
-        + work.flop / (time.flop_frac * device.peak_flop_s)
-        + work.sequences * per_sequence_s
-        + work.tokens * exchange_s
-    )
+    total_s = 0.0
+    for name, term in time_terms(work, model, layout, device).items():
+        constant = getattr(constants.time, name)
+        total_s += term / constant if name.endswith("_frac") else term * constant
+    return total_s
 
 
 def step_dynamic_j(work: StepWork, constants: Constants) -> float:
     """Joules of one step on one GPU beside its static power [J]."""
     power = constants.power
-    return power.byte_j * (work.weight_bytes + work.cache_bytes) + power.flop_j * work.flop
+    return sum(term * float(getattr(power, name)) for name, term in energy_terms(work).items())
+
+
+def capped_step(
+    work: StepWork,
+    model: ModelSpec,
+    layout: Layout,
+    device: Device,
+    constants: Constants,
+    *,
+    cap_w: float | None = None,
+) -> tuple[float, float]:
+    """Seconds, and joules on one GPU, of a step under the power cap [W per GPU].
+
+    Above the cap the dynamic energy stays and the step is stretched (spec ENERGY.md 2.1).
+    """
+    cap = power_cap_w(device, cap_w)
+    static_w = constants.power.static_w
+    dynamic_j = step_dynamic_j(work, constants)
+    free_s = step_time_s(work, model, layout, device, constants)
+    time_s = max(free_s, dynamic_j / (cap - static_w)) if cap > static_w else math.inf
+    return time_s, static_w * time_s + dynamic_j
+
+
+def constants_kind(weight_class: str, data_parallel: int) -> str:
+    """The kind of weights by which constants are kept.
+
+    ``fp8-copies`` where attention is copied per GPU (data parallel): those runs behave unlike any
+    other and are fitted apart.
+    """
+    return f"{weight_class}-copies" if data_parallel > 1 else weight_class
 
 
 def power_cap_w(device: Device, asked_w: float | None = None) -> float:
-    """Watts at which one board settles under load [W]: the lower of its own limit and ``asked_w``."""
+    """Watts at which one board settles under load [W]:
+
+    the lower of its own limit and ``asked_w``.
+    """
     own = device.power_cap_frac * device.tdp_w
     if asked_w is None:
         return own
@@ -181,9 +300,11 @@ def power_cap_w(device: Device, asked_w: float | None = None) -> float:
 
 
 def kv_tokens_that_fit(model: ModelSpec, device: Device, layout: Layout) -> int:
-    """Context tokens that the cache of one replica holds, 0 or less where the weights alone do not fit.
+    """Context tokens that the cache of one replica holds, 0 or less where the weights alone do
+    not fit.
 
-    Memory: 0.9 of the GPU, less its share of the weights, less a reserve for context and activations (assumed).
+    Memory: 0.9 of the GPU, less its share of the weights, less a reserve for context and
+    activations (assumed).
     """
     embedding = 0.0 if model.tied_embedding else model.params_embedding * 2.0
     dense_bytes = (model.weight_bytes_dense() + embedding) / layout.attention_ways
@@ -219,8 +340,10 @@ def require_fit(
     )
     raise DoesNotFitError(
         f"{model.name} in {model.precision} does not fit {layout.num_gpus} x {device.name}",
-        found=f"{weights_gb:.0f} GB of weights, {layout.num_gpus * device.memory_gb:.0f} GB of memory",
-        allowed=f"weights, reserve and {least_tokens} tokens of cache within {MEMORY_USED_FRAC:.0%} of the memory",
+        found=f"{weights_gb:.0f} GB of weights, "
+        f"{layout.num_gpus * device.memory_gb:.0f} GB of memory",
+        allowed=f"weights, reserve and {least_tokens} tokens of cache within "
+        f"{MEMORY_USED_FRAC:.0%} of the memory",
         todo=todo,
     )
 
@@ -249,9 +372,10 @@ def replica_type(
 ) -> ReplicaType:
     """The replica type of ``model`` on ``device``, its eight numbers from the fitted physics.
 
-    ``power_cap_w`` is per GPU [W]; ``max_batch`` defaults to what the cache holds at ``typical_context_tokens``, at most
-    256 (vLLM's default limit). ``power_w_off`` [W, whole replica] defaults to the bare idle power: the process has ended,
-    the boards are still powered; give 0 for hosts that are switched off. Raises ``UnknownNameError``,
+    ``power_cap_w`` is per GPU [W]; ``max_batch`` defaults to what the cache holds at
+    ``typical_context_tokens``, at most 256 (vLLM's default limit). ``power_w_off`` [W, whole
+    replica] defaults to the bare idle power: the process has ended, the boards are still
+    powered; give 0 for hosts that are switched off. Raises ``UnknownNameError``,
     ``DoesNotFitError``, ``BadInputError``.
     """
     spec = find_model(model, precision) if isinstance(model, str) else model
@@ -262,7 +386,9 @@ def replica_type(
         expert_parallel=expert_parallel,
         data_parallel=data_parallel,
     )
-    constants = find_constants(find_engine(engine), board, spec)
+    constants = find_constants(
+        find_engine(engine), board, spec, constants_kind(spec.weight_class, data_parallel)
+    )
     kv_tokens = require_fit(spec, board, layout)
     batch = (
         max_batch
@@ -314,44 +440,46 @@ def step_costs(
 ) -> StepCosts:
     """The eight numbers (and expert terms) of one replica, all its GPUs together.
 
-    The cache of window layers is linear in context below the window and constant above: it is charged per token where
-    ``typical_context_tokens`` lies below the window and per sequence where it lies above.
+    The cache of window layers is linear in context below the window and constant above: it is
+    charged per token where ``typical_context_tokens`` lies below the window and per sequence
+    where it lies above.
     """
     power, gpus = constants.power, layout.num_gpus
-    no_experts = msgspec.structs.replace(model, params_experts=0.0)
+    at = float(typical_context_tokens)
 
-    def time_and_energy(sequences: float, context: float, prefill: float) -> tuple[float, float]:
-        work = step_work(no_experts, layout, sequences, context, prefill)
-        flop = 2.0 * model.params_matmul * work.tokens / layout.expert_ways
-        work = msgspec.structs.replace(work, flop=flop)
+    def cost(sequences: float, prefill: float) -> tuple[float, float]:
+        """Seconds and joules of a step without its experts."""
+        work = step_work(model, layout, sequences, at, prefill_tokens=prefill)
+        work = msgspec.structs.replace(work, expert_bytes=0.0, expert_bytes_slowest=0.0)
         time_s = step_time_s(work, model, layout, device, constants)
         return time_s, gpus * (power.static_w * time_s + step_dynamic_j(work, constants))
 
-    at = float(typical_context_tokens)
     below_window = at < model.window_tokens
     layers = model.attention_layers + (model.window_layers if below_window else 0)
-    per_context = (
-        layers * model.cache_bytes_per_layer() * layout.cache_frac(model)
-        / (layout.data_parallel * layout.pipeline_parallel)
-    )  # fmt: skip
+    copies = layout.data_parallel * layout.pipeline_parallel
+    per_context = layers * model.cache_bytes_per_layer() * layout.cache_frac(model) / copies
     context_s = per_context / (constants.time.cache_frac * device.bandwidth_bytes_s)
-    context_j = gpus * (power.static_w * context_s + power.byte_j * per_context)
-    step_s, step_j = time_and_energy(0.0, 0.0, 0.0)
-    one_s, one_j = time_and_energy(1.0, at, 0.0)
-    prefill_s, prefill_j = time_and_energy(0.0, 0.0, 1.0)
+    context_j = gpus * (power.static_w * context_s + power.cache_j * per_context)
+    nothing_s, nothing_j = cost(0.0, 0.0)
+    one_s, one_j = cost(1.0, 0.0)
+    two_s, two_j = cost(2.0, 0.0)
+    prefill_s, prefill_j = cost(0.0, 1.0)
+    step_s, step_j = 2 * one_s - two_s, 2 * one_j - two_j  # with what any sequence adds once a step
     experts = model.weight_bytes_experts() / layout.expert_ways
-    experts_s = experts / (constants.time.weight_frac * device.bandwidth_bytes_s)
+    hit = 1.0 - (1.0 - model.expert_hit_frac) ** _TYPICAL_BATCH
+    uneven = _busiest_frac(model, layout, hit) / hit if hit > 0 else 1.0
+    experts_s = uneven * experts / (constants.time.expert_frac * device.bandwidth_bytes_s)
     return StepCosts(
         time_s_per_step=step_s,
-        time_s_per_sequence=max(one_s - step_s - at * context_s, 0.0),
+        time_s_per_sequence=max(two_s - one_s - at * context_s, 0.0),
         time_s_per_context_token=context_s,
-        time_s_per_prefill_token=prefill_s - step_s,
+        time_s_per_prefill_token=prefill_s - nothing_s,
         energy_j_per_step=step_j,
-        energy_j_per_sequence=max(one_j - step_j - at * context_j, 0.0),
+        energy_j_per_sequence=max(two_j - one_j - at * context_j, 0.0),
         energy_j_per_context_token=context_j,
-        energy_j_per_prefill_token=prefill_j - step_j,
+        energy_j_per_prefill_token=prefill_j - nothing_j,
         time_s_all_experts=experts_s,
-        energy_j_all_experts=gpus * (power.static_w * experts_s + power.byte_j * experts),
+        energy_j_all_experts=gpus * (power.static_w * experts_s + power.expert_j * experts),
         expert_hit_frac=model.expert_hit_frac,
     )
 
@@ -367,8 +495,9 @@ def power_states(
 ) -> PowerStates:
     """Power and wake-up of one replica, all its GPUs together [W, s, J]; ``cap_w`` is per GPU.
 
-    Parked (engine asleep, weights in host memory) lies half-way between bare and context idle, assumed. Waking from
-    parked loads the weights at 20 GB/s per GPU, from off at 2 GB/s plus a minute of start-up, at context-idle power: assumed.
+    Parked (engine asleep, weights in host memory) lies half-way between bare and context idle,
+    assumed. Waking from parked loads the weights at 20 GB/s per GPU, from off at 2 GB/s plus a
+    minute of start-up, at context-idle power: assumed.
     """
     gpus = layout.num_gpus
     cap = power_cap_w(device, cap_w)
