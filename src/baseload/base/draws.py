@@ -8,9 +8,9 @@ two streams with different keys do not touch.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from baseload.base.kernels import kernel
 from baseload.base.streams import stream_key
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
@@ -24,7 +24,7 @@ def draws(seed: int, *names: str | int) -> NDArray[np.uint64]:
     return np.array([stream_key(seed, *names) & 0xFFFFFFFFFFFFFFFF, 0], dtype=np.uint64)
 
 
-@njit(cache=True)  # type: ignore[misc]
+@kernel
 def uniform(state: NDArray[np.uint64]) -> float:
     """The next draw, uniform on [0, 1), with 53 random bits."""
     state[1] += np.uint64(1)
@@ -35,7 +35,7 @@ def uniform(state: NDArray[np.uint64]) -> float:
     return float(z >> _S11) * 1.1102230246251565e-16
 
 
-@njit(cache=True)  # type: ignore[misc]
+@kernel
 def below(state: NDArray[np.uint64], bound: int) -> int:
     """The next draw, uniform on the integers 0 .. ``bound - 1`` (``bound`` below 2**31; bias below 2**-22)."""
     return int(uniform(state) * bound)

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from typing import Any, TypeAlias
 
 import numpy as np
-from numba import njit
 
+from baseload.base.kernels import kernel
 from baseload.fleet.replica_type import ReplicaType
 
 Cost: TypeAlias = Any
@@ -62,7 +62,7 @@ def cost_table(types: Sequence[ReplicaType]) -> np.recarray[Any, Any]:
     return table
 
 
-@njit(cache=True)  # type: ignore[misc]
+@kernel
 def free_step(cost: Cost, sequences: float, context: float, prefill: float) -> tuple[float, float]:
     """Seconds and joules of one step before the power cap: ``(time_s, energy_j)``."""
     time_s = (
@@ -84,7 +84,7 @@ def free_step(cost: Cost, sequences: float, context: float, prefill: float) -> t
     return time_s, energy_j
 
 
-@njit(cache=True)  # type: ignore[misc]
+@kernel
 def step(cost: Cost, sequences: float, context: float, prefill: float) -> tuple[float, float]:
     """Seconds and joules of one step under the power cap: ``(time_s, energy_j)``.
 

@@ -8,20 +8,20 @@ running means of those that ended.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from baseload.base.kernels import kernel
 from baseload.fleet.step import Cost, step
 from baseload.routing.fleet_state import Limits, Traffic
 
 
-@njit(cache=True)  # type: ignore[misc]
+@kernel
 def seats(limits: Limits, traffic: Traffic) -> float:
     """How many mean requests run at once: the batch limit, or what the KV cache holds of them; at least 1."""
     held = traffic.input_tokens + 0.5 * traffic.output_tokens
     return max(1.0, min(float(limits.max_batch), np.floor(limits.kv_tokens / max(1.0, held))))
 
 
-@njit(cache=True)  # type: ignore[misc]
+@kernel
 def step_s(cost: Cost, running: float, traffic: Traffic) -> float:
     """Mean seconds between two tokens of an answer among ``running`` ones, the prompts that join included.
 
@@ -35,7 +35,7 @@ def step_s(cost: Cost, running: float, traffic: Traffic) -> float:
     return decode_s + prompts * (joined_s - decode_s)
 
 
-@njit(cache=True)  # type: ignore[misc]
+@kernel
 def capacity_per_s(
     cost: Cost, limits: Limits, traffic: Traffic
 ) -> float:
@@ -44,7 +44,7 @@ def capacity_per_s(
     return running / (max(1.0, traffic.output_tokens) * step_s(cost, running, traffic))
 
 
-@njit(cache=True)  # type: ignore[misc]
+@kernel
 def expected_s(
     cost: Cost,
     limits: Limits,
@@ -64,7 +64,7 @@ def expected_s(
     return wait_s + prefill_s + output_tokens * token_s
 
 
-@njit(cache=True)  # type: ignore[misc]
+@kernel
 def marginal_energy_j(
     cost: Cost,
     limits: Limits,
@@ -94,7 +94,7 @@ def marginal_energy_j(
     return output_tokens * token_j + joined_j
 
 
-@njit(cache=True)  # type: ignore[misc]
+@kernel
 def _added_step_j(cost: Cost, running: float, context: float, own: float) -> float:
     """Joules by which one more sequence that reads ``own`` tokens raises a step of ``running`` sequences.
 

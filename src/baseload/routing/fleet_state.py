@@ -14,9 +14,9 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from baseload.base.kernels import kernel
 from baseload.fleet.replica_type import ReplicaType
 from baseload.fleet.step import cost_table
 
@@ -148,7 +148,7 @@ def _fill_index(state: FleetState) -> None:
             state.tree[base + node] = _fewer_tokens(state.tokens, left, right)
 
 
-@njit(cache=True)  # type: ignore[misc]
+@kernel
 def _fewer_tokens(tokens: NDArray[np.int64], left: int, right: int) -> int:
     """The replica with fewer tokens; the left (lower-numbered) one on a tie; -1 is nobody."""
     if right < 0 or (left >= 0 and tokens[left] <= tokens[right]):
@@ -156,7 +156,7 @@ def _fewer_tokens(tokens: NDArray[np.int64], left: int, right: int) -> int:
     return right
 
 
-@njit(cache=True)  # type: ignore[misc]
+@kernel
 def _move_level(state: FleetState, replica: int, change: int) -> None:
     """Move a replica up or down one level in the index."""
     kind = state.type_of[replica]
@@ -181,7 +181,7 @@ def _move_level(state: FleetState, replica: int, change: int) -> None:
         state.level_range[kind, 1] = level - 1
 
 
-@njit(cache=True)  # type: ignore[misc]
+@kernel
 def _replay_tree(state: FleetState, replica: int) -> None:
     """Play the matches of a replica whose tokens have changed."""
     kind = state.type_of[replica]
@@ -196,7 +196,7 @@ def _replay_tree(state: FleetState, replica: int) -> None:
         node >>= 1
 
 
-@njit(cache=True)  # type: ignore[misc]
+@kernel
 def enter(state: FleetState, replica: int, tokens: int) -> None:
     """A request of ``tokens`` (input + forecast output) is sent to ``replica``."""
     _move_level(state, replica, 1)
@@ -205,7 +205,7 @@ def enter(state: FleetState, replica: int, tokens: int) -> None:
     _replay_tree(state, replica)
 
 
-@njit(cache=True)  # type: ignore[misc]
+@kernel
 def leave(state: FleetState, replica: int, tokens: int) -> None:
     """A request ends at ``replica``; ``tokens`` as given to ``enter``."""
     _move_level(state, replica, -1)
@@ -214,7 +214,7 @@ def leave(state: FleetState, replica: int, tokens: int) -> None:
     _replay_tree(state, replica)
 
 
-@njit(cache=True)  # type: ignore[misc]
+@kernel
 def learn(state: FleetState, class_code: int, input_tokens: float, output_tokens: float) -> None:
     """Take in the lengths of an ended request: exponential means over about the last hundred of a class."""
     traffic = state.traffic[0]
@@ -223,7 +223,7 @@ def learn(state: FleetState, class_code: int, input_tokens: float, output_tokens
     state.forecast[class_code] += _LEARNING_FRAC * (output_tokens - state.forecast[class_code])
 
 
-@njit(cache=True)  # type: ignore[misc]
+@kernel
 def lowest_at_level(state: FleetState, kind: int, level: int) -> int:
     """The lowest-numbered replica of a type with ``level`` requests in flight, or -1."""
     words = (state.first[kind + 1] - state.first[kind] + 63) >> 6
@@ -236,7 +236,7 @@ def lowest_at_level(state: FleetState, kind: int, level: int) -> int:
     return -1
 
 
-@njit(cache=True)  # type: ignore[misc]
+@kernel
 def fewest_tokens(state: FleetState, kind: int) -> int:
     """The replica of a type with the fewest outstanding tokens, the lowest-numbered on a tie, or -1."""
     return state.tree[state.tree_start[kind] + 1]

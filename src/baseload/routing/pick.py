@@ -9,10 +9,10 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from baseload.base.draws import below
+from baseload.base.kernels import kernel
 from baseload.routing.estimate import seats
 from baseload.routing.fleet_state import (
     FleetState,
@@ -41,20 +41,20 @@ class PolicyState(NamedTuple):
     random: NDArray[np.uint64]  # [2] the policy's own random stream
 
 
-@njit(cache=True)  # type: ignore[misc]
+@kernel
 def admits(state: FleetState, kind: int, request: Request) -> bool:
     """Whether replicas of a type can serve the request at all: the model asked for, and room for its prompt."""
     limits = state.limits[kind]
     return request.input_tokens <= limits.max_input_tokens and (request.model < 0 or request.model == limits.model)
 
 
-@njit(cache=True)  # type: ignore[misc]
+@kernel
 def _serves(state: FleetState, kind: int, option: Option) -> bool:
     """Whether an option runs on replicas of a type."""
     return option.model < 0 or option.model == state.limits[kind].model
 
 
-@njit(cache=True)  # type: ignore[misc]
+@kernel
 def _first_option(state: FleetState, policy: PolicyState, kind: int) -> int:
     """The lowest-numbered option that runs on a type, or -1."""
     for number in range(policy.options.shape[0]):
@@ -63,7 +63,7 @@ def _first_option(state: FleetState, policy: PolicyState, kind: int) -> int:
     return -1
 
 
-@njit(cache=True)  # type: ignore[misc]
+@kernel
 def _ceiling(state: FleetState, policy: PolicyState, kind: int, seats_only: bool) -> int:
     """Requests in flight from which on a replica of a type is no candidate."""
     limits = state.limits[kind]
@@ -72,7 +72,7 @@ def _ceiling(state: FleetState, policy: PolicyState, kind: int, seats_only: bool
     return int(limits.max_in_flight)
 
 
-@njit(cache=True)  # type: ignore[misc]
+@kernel
 def _candidate(
     state: FleetState, policy: PolicyState, request: Request, kind: int, number: int, replica: int
 ) -> float:
@@ -89,7 +89,7 @@ def _candidate(
     )
 
 
-@njit(cache=True)  # type: ignore[misc]
+@kernel
 def _cheapest_of_kind(
     state: FleetState, policy: PolicyState, request: Request, kind: int, number: int, ceiling: int
 ) -> tuple[float, int]:
@@ -113,7 +113,7 @@ def _cheapest_of_kind(
     return best, found
 
 
-@njit(cache=True)  # type: ignore[misc]
+@kernel
 def _scan_kind(
     state: FleetState, policy: PolicyState, request: Request, kind: int, number: int, ceiling: int
 ) -> tuple[float, int]:
@@ -127,7 +127,7 @@ def _scan_kind(
     return best, found
 
 
-@njit(cache=True)  # type: ignore[misc]
+@kernel
 def _cheapest(
     state: FleetState, policy: PolicyState, request: Request, seats_only: bool, scan: bool
 ) -> tuple[int, int]:
@@ -149,14 +149,14 @@ def _cheapest(
     return chosen, found
 
 
-@njit(cache=True)  # type: ignore[misc]
+@kernel
 def _takes(state: FleetState, request: Request, replica: int) -> bool:
     """Whether a replica can take the request now."""
     kind = state.type_of[replica]
     return admits(state, kind, request) and state.in_flight[replica] < state.limits[kind].max_in_flight
 
 
-@njit(cache=True)  # type: ignore[misc]
+@kernel
 def _next_that_takes(
     state: FleetState, request: Request, start: int, low: int, high: int
 ) -> int:
@@ -171,7 +171,7 @@ def _next_that_takes(
     return -1
 
 
-@njit(cache=True)  # type: ignore[misc]
+@kernel
 def _random(state: FleetState, policy: PolicyState, request: Request) -> int:
     """A uniformly drawn replica that can take the request: eight draws, then the next one after the last draw."""
     count = state.type_of.shape[0]
@@ -183,7 +183,7 @@ def _random(state: FleetState, policy: PolicyState, request: Request) -> int:
     return _next_that_takes(state, request, replica, 0, count)
 
 
-@njit(cache=True)  # type: ignore[misc]
+@kernel
 def _round_robin(state: FleetState, policy: PolicyState, request: Request) -> int:
     """The next replica in turn that can take the request."""
     everyone = policy.turn.shape[0] - 1
@@ -193,7 +193,7 @@ def _round_robin(state: FleetState, policy: PolicyState, request: Request) -> in
     return replica
 
 
-@njit(cache=True)  # type: ignore[misc]
+@kernel
 def _weighted_round_robin(state: FleetState, policy: PolicyState, request: Request) -> int:
     """Smooth weighted round robin over types, round robin inside a type (equal replicas have equal weights)."""
     total, best = 0.0, -1
@@ -216,7 +216,7 @@ def _weighted_round_robin(state: FleetState, policy: PolicyState, request: Reque
     return _next_that_takes(state, request, 0, 0, state.type_of.shape[0])
 
 
-@njit(cache=True)  # type: ignore[misc]
+@kernel
 def _sample(state: FleetState, policy: PolicyState, request: Request) -> int:
     """The cheapest of a few randomly drawn replicas; the first drawn on a tie."""
     best, found = np.inf, -1
@@ -231,7 +231,7 @@ def _sample(state: FleetState, policy: PolicyState, request: Request) -> int:
     return found
 
 
-@njit(cache=True)  # type: ignore[misc]
+@kernel
 def _decide(
     state: FleetState, policy: PolicyState, request: Request, scan: bool
 ) -> tuple[int, int]:
@@ -256,7 +256,7 @@ def _decide(
     return _first_option(state, policy, state.type_of[replica]), replica
 
 
-@njit(cache=True)  # type: ignore[misc]
+@kernel
 def pick(state: FleetState, policy: PolicyState, request: Request) -> tuple[int, int]:
     """The candidate for a request, ``(option, replica)``, or ``(-1, -1)`` when no replica can take it.
 
@@ -265,7 +265,7 @@ def pick(state: FleetState, policy: PolicyState, request: Request) -> tuple[int,
     return _decide(state, policy, request, False)
 
 
-@njit(cache=True)  # type: ignore[misc]
+@kernel
 def pick_scan(state: FleetState, policy: PolicyState, request: Request) -> tuple[int, int]:
     """``pick`` by looking at every replica: the oracle."""
     return _decide(state, policy, request, True)

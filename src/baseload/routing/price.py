@@ -17,9 +17,9 @@ from __future__ import annotations
 from typing import Any, TypeAlias
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from baseload.base.kernels import kernel
 from baseload.fleet.step import Cost
 from baseload.routing.estimate import expected_s, marginal_energy_j
 from baseload.routing.fleet_state import Limits, Traffic
@@ -66,7 +66,7 @@ def request_row(
     return row
 
 
-@njit(cache=True)  # type: ignore[misc]
+@kernel
 def price_usd(
     rates: NDArray[np.float64],
     cost: Cost,

@@ -12,13 +12,12 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from baseload.base.kernels import kernel
 from baseload.fleet.step import Cost, free_step
 from baseload.routing.fleet_state import FleetState, enter, learn, leave
 from baseload.routing.pick import PolicyState, admits, pick
-from baseload.routing.price import REQUEST
 from baseload.simulator.records import (
     ACTIVE,
     BIN_RATIO,
@@ -51,13 +50,13 @@ _LOG_LOW = tuple(math.log(low) for low in HISTOGRAM_LOW)
 # --- segments -------------------------------------------------------------------------------------------------------
 
 
-@njit(cache=True)  # type: ignore[misc]
+@kernel
 def series_sum(first: float, rise: float, count: int) -> float:
     """``first + (first + rise) + ...`` over ``count`` terms."""
     return count * first + 0.5 * count * (count - 1.0) * rise
 
 
-@njit(cache=True)  # type: ignore[misc]
+@kernel
 def steps_until(first: float, rise: float, count: int, elapsed: float) -> int:
     """The smallest number of steps, at most ``count``, that last longer than ``elapsed``."""
     slope = first - 0.5 * rise
@@ -73,7 +72,7 @@ def steps_until(first: float, rise: float, count: int, elapsed: float) -> int:
 # --- tournament of events -------------------------------------------------------------------------------------------
 
 
-@njit(cache=True)  # type: ignore[misc]
+@kernel
 def schedule(engine: Engine, replica: int, at_s: float) -> None:
     """Set when the replica's segment ends; of two at the same instant the lower number goes first."""
     event_s, tree = engine.event_s, engine.tree
@@ -91,7 +90,7 @@ def schedule(engine: Engine, replica: int, at_s: float) -> None:
 # --- heap of decoders -----------------------------------------------------------------------------------------------
 
 
-@njit(cache=True)  # type: ignore[misc]
+@kernel
 def _sift_up(key: NDArray[np.int64], slot: NDArray[np.int32], base: int, place: int) -> None:
     """Move the entry at ``place`` of the heap at ``base`` up to where it belongs."""
     k, s = key[base + place], slot[base + place]
@@ -104,7 +103,7 @@ def _sift_up(key: NDArray[np.int64], slot: NDArray[np.int32], base: int, place: 
     key[base + place], slot[base + place] = k, s
 
 
-@njit(cache=True)  # type: ignore[misc]
+@kernel
 def _sift_down(key: NDArray[np.int64], slot: NDArray[np.int32], base: int, place: int, size: int) -> None:
     """Move the entry at ``place`` of the heap at ``base`` down to where it belongs."""
     k, s = key[base + place], slot[base + place]
@@ -121,7 +120,7 @@ def _sift_down(key: NDArray[np.int64], slot: NDArray[np.int32], base: int, place
     key[base + place], slot[base + place] = k, s
 
 
-@njit(cache=True)  # type: ignore[misc]
+@kernel
 def _drop(engine: Engine, replica: Row, place: int) -> None:
     """Take the entry at ``place`` out of the replica's heap."""
     base = replica.heap
@@ -138,7 +137,7 @@ def _drop(engine: Engine, replica: Row, place: int) -> None:
 # --- accounts -------------------------------------------------------------------------------------------------------
 
 
-@njit(cache=True)  # type: ignore[misc]
+@kernel
 def _charge(engine: Engine, replica: Row, account: int, energy_j: float, start_s: float, end_s: float) -> None:
     """Book joules drawn evenly from ``start_s`` to ``end_s`` to an account of the replica and to the time bins."""
     replica.account_j[account] += energy_j
@@ -157,7 +156,7 @@ def _charge(engine: Engine, replica: Row, account: int, energy_j: float, start_s
     engine.power_j[at, replica.kind, account] += power_w * (end_s - start_s)
 
 
-@njit(cache=True)  # type: ignore[misc]
+@kernel
 def _crowd(engine: Engine, now_s: float, change: int) -> None:
     """Integrate the number of requests in flight up to now, then change it."""
     total = engine.total[0]
@@ -175,7 +174,7 @@ def _crowd(engine: Engine, now_s: float, change: int) -> None:
     total.in_flight += change
 
 
-@njit(cache=True)  # type: ignore[misc]
+@kernel
 def charge_idle(engine: Engine, cost: Cost, replica: Row, end_s: float) -> int:
     """Book the idleness up to ``end_s`` as idle, parked and off; gives the account in force at the end."""
     park = engine.park_after_s[replica.kind]
@@ -197,7 +196,7 @@ def charge_idle(engine: Engine, cost: Cost, replica: Row, end_s: float) -> int:
     return OFF
 
 
-@njit(cache=True)  # type: ignore[misc]
+@kernel
 def _count(engine: Engine, measure: int, tier: int, value: float) -> None:
     """Count a value in its measure's histogram."""
     place = 0
@@ -209,14 +208,14 @@ def _count(engine: Engine, measure: int, tier: int, value: float) -> None:
 # --- the end of a request -------------------------------------------------------------------------------------------
 
 
-@njit(cache=True)  # type: ignore[misc]
+@kernel
 def _decode_energy_j(cost: Cost, slot: Row, tokens: int) -> float:
     """A decoder's own part of ``tokens`` steps: its seat in the batch and the context it has read."""
     context = series_sum(float(slot.prompt), 1.0, tokens)
     return tokens * cost.energy_j_per_sequence + context * cost.energy_j_per_context_token
 
 
-@njit(cache=True)  # type: ignore[misc]
+@kernel
 def _finish(engine: Engine, fleet: FleetState, replica: Row, place: int, now_s: float) -> None:
     """The request in slot ``place`` has its last token: settle, measure, forget."""
     slot = engine.slots[place]
@@ -257,7 +256,7 @@ def _finish(engine: Engine, fleet: FleetState, replica: Row, place: int, now_s: 
 # --- a boundary: close, preempt, admit, plan ------------------------------------------------------------------------
 
 
-@njit(cache=True)  # type: ignore[misc]
+@kernel
 def _close(engine: Engine, fleet: FleetState, replica: Row, now_s: float) -> None:
     """The planned steps are done: book them, let the finished leave, and those whose prompt is processed decode."""
     cost = fleet.cost[replica.kind]
@@ -290,7 +289,7 @@ def _close(engine: Engine, fleet: FleetState, replica: Row, now_s: float) -> Non
         _process(engine, fleet, replica, cost, steps, now_s)
 
 
-@njit(cache=True)  # type: ignore[misc]
+@kernel
 def _process(engine: Engine, fleet: FleetState, replica: Row, cost: Cost, steps: int, now_s: float) -> None:
     """Hand the prefill tokens of the closed steps to the prefill list; those with all of theirs begin to decode."""
     left = replica.prefill_tokens * steps
@@ -313,7 +312,7 @@ def _process(engine: Engine, fleet: FleetState, replica: Row, cost: Cost, steps:
         _emit_first(engine, fleet, replica, place, now_s)
 
 
-@njit(cache=True)  # type: ignore[misc]
+@kernel
 def _emit_first(engine: Engine, fleet: FleetState, replica: Row, place: int, now_s: float) -> None:
     """A request's prompt is processed: it emits a token and joins the decoders, or leaves if that was all."""
     slot = engine.slots[place]
@@ -334,7 +333,7 @@ def _emit_first(engine: Engine, fleet: FleetState, replica: Row, place: int, now
     replica.decoders += 1
 
 
-@njit(cache=True)  # type: ignore[misc]
+@kernel
 def _to_front(engine: Engine, replica: Row, number: int, place: int) -> None:
     """Put a preempted request back at the front of its queue, its prefill progress lost."""
     slot = engine.slots[place]
@@ -349,7 +348,7 @@ def _to_front(engine: Engine, replica: Row, number: int, place: int) -> None:
     engine.total[0].preempted += 1
 
 
-@njit(cache=True)  # type: ignore[misc]
+@kernel
 def _after(engine: Engine, place: int, other: int) -> bool:
     """Whether slot ``place`` is preempted before ``other``: larger (priority, admission)."""
     if other == NOBODY:
@@ -360,7 +359,7 @@ def _after(engine: Engine, place: int, other: int) -> bool:
     return one.admission > two.admission
 
 
-@njit(cache=True)  # type: ignore[misc]
+@kernel
 def _preempt_one(engine: Engine, cost: Cost, replica: Row, number: int) -> None:
     """Take the request with the largest (priority, admission number) out of the batch or the prefill list."""
     victim, heap_place = NOBODY, -1
@@ -396,7 +395,7 @@ def _preempt_one(engine: Engine, cost: Cost, replica: Row, number: int) -> None:
     _to_front(engine, replica, number, victim)
 
 
-@njit(cache=True)  # type: ignore[misc]
+@kernel
 def _head(engine: Engine, number: int) -> int:
     """The priority of the first request in the queue, or MAX_PRIORITIES when nobody waits."""
     for priority in range(MAX_PRIORITIES):
@@ -405,7 +404,7 @@ def _head(engine: Engine, number: int) -> int:
     return MAX_PRIORITIES
 
 
-@njit(cache=True)  # type: ignore[misc]
+@kernel
 def _has_room(fleet: FleetState, replica: Row, prompt: int, kv: int) -> bool:
     """Whether a prompt may be admitted beside ``kv`` held tokens."""
     if kv == 0:
@@ -415,7 +414,7 @@ def _has_room(fleet: FleetState, replica: Row, prompt: int, kv: int) -> bool:
     return kv + prompt + replica.decoders <= capacity - watermark
 
 
-@njit(cache=True)  # type: ignore[misc]
+@kernel
 def _admit(engine: Engine, fleet: FleetState, replica: Row, number: int) -> None:
     """Move waiting requests to the prefill list while tokens, seats and KV cache last."""
     budget = engine.step_tokens[replica.kind] - replica.decoders
@@ -449,7 +448,7 @@ def _admit(engine: Engine, fleet: FleetState, replica: Row, number: int) -> None
         budget -= slot.prompt
 
 
-@njit(cache=True)  # type: ignore[misc]
+@kernel
 def _compose(engine: Engine, fleet: FleetState, replica: Row) -> int:
     """Set what the next steps process and read; gives how many steps can be alike, before the power cap is looked at."""
     decoders = replica.decoders
@@ -476,7 +475,7 @@ def _compose(engine: Engine, fleet: FleetState, replica: Row) -> int:
     return most
 
 
-@njit(cache=True)  # type: ignore[misc]
+@kernel
 def _plan(engine: Engine, fleet: FleetState, replica: Row, number: int, now_s: float, preempted: bool) -> None:
     """Plan the next segment, or go idle. After a preemption it is one step, as admission pauses for one boundary only."""
     if replica.decoders + replica.prefills == 0:
@@ -510,7 +509,7 @@ def _plan(engine: Engine, fleet: FleetState, replica: Row, number: int, now_s: f
     schedule(engine, number, now_s + series_sum(time_s, time_rise_s, most))
 
 
-@njit(cache=True)  # type: ignore[misc]
+@kernel
 def boundary(engine: Engine, fleet: FleetState, number: int, now_s: float) -> None:
     """A step of replica ``number`` has ended, or its first request has come: go through the rules of a boundary."""
     replica = engine.replicas[number]
@@ -529,7 +528,7 @@ def boundary(engine: Engine, fleet: FleetState, number: int, now_s: float) -> No
 # --- arrivals -------------------------------------------------------------------------------------------------------
 
 
-@njit(cache=True)  # type: ignore[misc]
+@kernel
 def _wake(engine: Engine, fleet: FleetState, replica: Row, number: int, now_s: float) -> None:
     """The first request has come to an idle replica: start at once, or after it has woken."""
     cost = fleet.cost[replica.kind]
@@ -544,7 +543,7 @@ def _wake(engine: Engine, fleet: FleetState, replica: Row, number: int, now_s: f
     schedule(engine, number, now_s + wake_s)
 
 
-@njit(cache=True)  # type: ignore[misc]
+@kernel
 def _cut(engine: Engine, fleet: FleetState, replica: Row, number: int, place: int, now_s: float) -> None:
     """End a running segment with its present step, if the request just queued would be admitted then."""
     slot = engine.slots[place]
@@ -560,7 +559,7 @@ def _cut(engine: Engine, fleet: FleetState, replica: Row, number: int, place: in
         schedule(engine, number, replica.start_s + series_sum(replica.time_s, replica.time_rise_s, steps))
 
 
-@njit(cache=True)  # type: ignore[misc]
+@kernel
 def arrive(engine: Engine, fleet: FleetState, number: int, place: int, now_s: float) -> None:
     """The request in slot ``place`` joins the queue of replica ``number``."""
     replica = engine.replicas[number]
@@ -578,7 +577,7 @@ def arrive(engine: Engine, fleet: FleetState, number: int, place: int, now_s: fl
         _cut(engine, fleet, replica, number, place, now_s)
 
 
-@njit(cache=True)  # type: ignore[misc]
+@kernel
 def advance(engine: Engine, fleet: FleetState, until_s: float) -> bool:
     """Run all events up to and at ``until_s``; False when the log is full and wants to be emptied first."""
     total = engine.total[0]
@@ -595,7 +594,7 @@ def advance(engine: Engine, fleet: FleetState, until_s: float) -> bool:
         boundary(engine, fleet, number, now_s)
 
 
-@njit(cache=True)  # type: ignore[misc]
+@kernel
 def refuse(engine: Engine, fleet: FleetState, request: Row, class_code: int, now_s: float) -> None:
     """Count a request that no replica can take, by reason."""
     total = engine.total[0]
@@ -611,7 +610,7 @@ def refuse(engine: Engine, fleet: FleetState, request: Row, class_code: int, now
     _crowd(engine, now_s, 0)
 
 
-@njit(cache=True)  # type: ignore[misc]
+@kernel
 def place_request(
     engine: Engine,
     fleet: FleetState,
@@ -643,7 +642,7 @@ def place_request(
     arrive(engine, fleet, replica, place, now_s)
 
 
-@njit(cache=True)  # type: ignore[misc]
+@kernel
 def describe(
     engine: Engine, fleet: FleetState, request: Row, class_code: int, input_tokens: int, deadline_s: float, model: int
 ) -> None:
@@ -664,14 +663,15 @@ def _drive(
     begin: int,
     first_number: int,
     until_s: float,
+    scratch: np.recarray[Any, Any],
 ) -> int:
     """Replay ``requests[begin:]`` (of ``truth.ARRIVAL``), then run on to ``until_s``.
 
-    Gives the number of requests done; fewer than all when slots or log want more room, and -1 when only the run to
+    ``scratch``: one row of ``price.REQUEST``, the visible part of the request at hand. Gives the number of requests done; fewer than all when slots or log want more room, and -1 when only the run to
     ``until_s`` is left to do.
     """
     total = engine.total[0]
-    request = np.zeros(1, dtype=REQUEST)[0]
+    request = scratch[0]
     count = requests.shape[0]
     for at in range(begin, count):
         if total.free_slots == 0:
@@ -702,4 +702,4 @@ def _drive(
     return count
 
 
-drive = njit(cache=True)(_drive)
+drive = kernel(_drive)

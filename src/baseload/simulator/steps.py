@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -74,9 +74,8 @@ class StepRun:
 
     @property
     def ledger_residual_j(self) -> float:
-        """Fleet energy minus (sum over requests + idle + parked + off + waking) [J]:
-
-        round-off only.
+        """Fleet energy minus (sum over requests + idle + parked + off + waking) [J]: round-off
+        only.
         """
         return float(self.account_j[:, ACTIVE].sum() - self.energy_j.sum())
 
@@ -101,9 +100,8 @@ class Request:
 
     @property
     def prompt(self) -> int:
-        """Tokens to process before it can decode:
-
-        its input and, after a preemption, what it had emitted.
+        """Tokens to process before it can decode: its input and, after a preemption, what it had
+        emitted.
         """
         return self.input_tokens + self.emitted
 
@@ -114,9 +112,8 @@ class Request:
 
 
 def longest_context(kind: ReplicaType) -> int:
-    """``L`` [tokens]:
-
-    the longest input a replica takes, and the most that input and output may hold.
+    """``L`` [tokens]: the longest input a replica takes, and the most that input and output may
+    hold.
     """
     return min(kind.max_context_tokens, kind.kv_tokens)
 
@@ -136,9 +133,8 @@ def admission_limit(kind: ReplicaType) -> int:
 
 @dataclass(slots=True, kw_only=True)
 class StepReplica:
-    """One replica:
-
-    queues, prefill list, decoders, and the step that runs. Times in s, energy in J.
+    """One replica: queues, prefill list, decoders, and the step that runs. Times in s, energy in
+    J.
     """
 
     kind: ReplicaType
@@ -148,6 +144,7 @@ class StepReplica:
     decoders: list[Request] = field(default_factory=list)
     chunks: list[int] = field(default_factory=list)
     admissions: int = 0
+    work: tuple[int, int, int] = (0, 0, 0)
     in_step: bool = False
     waking: bool = False
     idle_since_s: float = 0.0
@@ -176,9 +173,8 @@ class StepReplica:
         return decoding + sum(request.prompt for request in self.prefills)
 
     def begin_step(self, now_s: float) -> float | None:
-        """The boundary at ``now_s``:
-
-        preempt, admit, compose, run. When the step ends [s]; ``None``: the replica is idle.
+        """The boundary at ``now_s``: preempt, admit, compose, run. When the step ends [s];
+        ``None``: the replica is idle.
         """
         if not self._preempt():
             self._admit()
@@ -268,6 +264,7 @@ class StepReplica:
         context = sum(tokens for _, tokens, _ in work)
         prefill = sum(tokens for _, _, tokens in work)
         time_s, energy_j = step(self.cost, float(len(work)), float(context), float(prefill))
+        self.work = (len(work), context, prefill)
         own_j = [
             float(
                 self.cost.energy_j_per_sequence
@@ -289,9 +286,8 @@ class StepReplica:
 
 @dataclass(slots=True, kw_only=True)
 class _Rest:
-    """What a replica draws and how it wakes when it does nothing:
-
-    timeouts [s] (``inf``: never), accounts [J].
+    """What a replica draws and how it wakes when it does nothing: timeouts [s] (``inf``: never),
+    accounts [J].
     """
 
     cost: Cost
@@ -328,12 +324,22 @@ class _Rest:
         return 0.0
 
 
+OnStep = Callable[[int, float, float, tuple[int, int, int]], None]
+"""Called as a step begins: replica, begin [s], end [s], (sequences, context, prefill tokens)."""
+
+
 class _Engine:
     """The event loop: a heap of (boundary time, replica), arrivals in between."""
 
     def __init__(
-        self, replicas: list[StepReplica], rests: list[_Rest], router: Router, out: StepRun
+        self,
+        replicas: list[StepReplica],
+        rests: list[_Rest],
+        router: Router,
+        out: StepRun,
+        on_step: OnStep | None,
     ) -> None:
+        self.on_step = on_step
         self.replicas = replicas
         self.rests = rests
         self.router = router
@@ -381,6 +387,8 @@ class _Engine:
         end_s = self.replicas[index].begin_step(now_s)
         if end_s is not None:
             heapq.heappush(self.boundaries, (end_s, index))
+            if self.on_step is not None:
+                self.on_step(index, now_s, end_s, self.replicas[index].work)
 
     def _leave(self, request: Request, replica: int, now_s: float) -> None:
         out, row = self.out, request.index
@@ -403,6 +411,7 @@ def run_steps(
     park_after_s: Sequence[float | None],
     off_after_s: Sequence[float | None],
     horizon_s: float,
+    on_step: OnStep | None = None,
 ) -> StepRun:
     """Replay requests step by step under the rules of docs/explanation/engine.md.
 
@@ -426,7 +435,7 @@ def run_steps(
                 account_j=np.zeros(5),
             )
         )
-    engine = _Engine(replicas, rests, router, out)
+    engine = _Engine(replicas, rests, router, out, on_step)
     cut_short = 0
     for row, now_s in enumerate(arrival_s.tolist()):
         engine.boundaries_until(now_s)

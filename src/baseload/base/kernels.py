@@ -1,0 +1,31 @@
+"""How Baseload compiles its kernels: one decorator, so that all of them are built alike.
+
+A kernel is a plain Python function over arrays and records that numba compiles at its first call and keeps in a cache on disk.
+Kernels allocate nothing and own nothing, so reference counting is switched off: with it, a call that hands on a struct
+of twenty arrays spends three quarters of its time on counters. Division follows IEEE 754 (no exception for a zero divisor).
+The uncompiled twin of a kernel ``f`` is ``plain(f)``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar, cast
+
+from numba import njit
+
+Function = TypeVar("Function", bound=Callable[..., object])
+
+
+def kernel(function: Function) -> Function:
+    """Compile ``function`` as a kernel: cached on disk, no reference counts, IEEE division."""
+    return cast(Function, njit(cache=True, error_model="numpy", _nrt=False)(function))
+
+
+def kernel_uncached(function: Function) -> Function:
+    """``kernel`` without the disk cache: for functions made at run time, which a cache could not find again."""
+    return cast(Function, njit(error_model="numpy", _nrt=False)(function))
+
+
+def plain(function: Function) -> Function:
+    """The plain Python twin of a kernel; a function that is not compiled is its own twin."""
+    return cast(Function, getattr(function, "py_func", function))
