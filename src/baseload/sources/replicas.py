@@ -1,6 +1,5 @@
-"""Replica files:
-
-one measured replica type with the report of the fit that made it (``replica.json``).
+"""Replica files: one measured replica type with the report of the fit that made it
+(``replica.json``).
 """
 
 from __future__ import annotations
@@ -45,9 +44,8 @@ class Limit(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
-    """One structure that was tried:
-
-    what it is, and its robust cost on the fitted rows (lower is better).
+    """One structure that was tried: what it is, and its robust cost on the fitted rows (lower is
+    better).
     """
 
     what: str
