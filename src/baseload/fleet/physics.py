@@ -299,11 +299,13 @@ def power_cap_w(device: Device, asked_w: float | None = None) -> float:
     return min(own, asked_w)
 
 
-def kv_tokens_that_fit(model: ModelSpec, device: Device, layout: Layout) -> int:
+def kv_tokens_that_fit(
+    model: ModelSpec, device: Device, layout: Layout, *, memory_frac: float = MEMORY_USED_FRAC
+) -> int:
     """Context tokens that the cache of one replica holds, 0 or less where the weights alone do
     not fit.
 
-    Memory: 0.9 of the GPU, less its share of the weights, less a reserve for context and
+    Memory: ``memory_frac`` of the GPU, less its share of the weights, less a reserve for context and
     activations (assumed).
     """
     embedding = 0.0 if model.tied_embedding else model.params_embedding * 2.0
@@ -314,7 +316,7 @@ def kv_tokens_that_fit(model: ModelSpec, device: Device, layout: Layout) -> int:
     reserve = (
         _RESERVE_BYTES + _ACTIVATION_BYTES_PER_VALUE * DEFAULT_MAX_STEP_TOKENS * model.hidden_size
     )
-    free = MEMORY_USED_FRAC * device.memory_bytes - weights - reserve
+    free = memory_frac * device.memory_bytes - weights - reserve
     window_layers = model.window_layers if model.window_tokens > _TYPICAL_CONTEXT_TOKENS else 0
     layers = (model.attention_layers + window_layers) / layout.pipeline_parallel
     per_token = layers * model.cache_bytes_per_layer() * layout.cache_frac(model)
