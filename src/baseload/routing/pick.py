@@ -150,7 +150,7 @@ def _cheapest(
 
 
 @kernel
-def _takes(state: FleetState, request: Request, replica: int) -> bool:
+def takes(state: FleetState, request: Request, replica: int) -> bool:
     """Whether a replica can take the request now."""
     kind = state.type_of[replica]
     return admits(state, kind, request) and state.in_flight[replica] < state.limits[kind].max_in_flight
@@ -165,7 +165,7 @@ def _next_that_takes(
     for _ in range(high - low):
         if replica >= high:
             replica = low
-        if _takes(state, request, replica):
+        if takes(state, request, replica):
             return replica
         replica += 1
     return -1
@@ -178,7 +178,7 @@ def _random(state: FleetState, policy: PolicyState, request: Request) -> int:
     replica = 0
     for _ in range(8):
         replica = below(policy.random, count)
-        if _takes(state, request, replica):
+        if takes(state, request, replica):
             return replica
     return _next_that_takes(state, request, replica, 0, count)
 

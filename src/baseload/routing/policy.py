@@ -24,6 +24,7 @@ from baseload.routing import pick as rules
 from baseload.routing.estimate import capacity_per_s
 from baseload.routing.fleet_state import FleetState
 from baseload.routing.price import PARTS, UNITS, plain_option
+from baseload.workload.requests import Request
 
 Rule = Literal["price", "random", "round_robin", "weighted_round_robin", "sample"]
 _RULES: dict[Rule, int] = {
@@ -140,22 +141,6 @@ def _number(policy: str, name: str, text: str) -> float:
     if not math.isfinite(value):
         raise BadInputError(f"policy {policy!r}: {name}", found=text, allowed="a finite number")
     return value
-
-
-class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """What a policy in plain Python sees of a request: nothing that only its end reveals.
-
-    ``deadline_s`` is seconds from arrival to the last token that the request's tier promises (``inf`` when nothing is promised
-    end to end). ``output_tokens_forecast`` is the mean of ended requests of the same class.
-    """
-
-    arrival_s: float
-    input_tokens: int
-    class_name: str
-    tier: str
-    output_tokens_forecast: float
-    deadline_s: float
-    model: str | None = None
 
 
 class FleetView(msgspec.Struct, frozen=True, kw_only=True):

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from baseload.base.kernels import kernel
 from baseload.fleet.step import Cost, free_step
 from baseload.routing.fleet_state import FleetState, enter, learn, leave
-from baseload.routing.pick import PolicyState, admits, pick
+from baseload.routing.pick import PolicyState, admits, pick, takes
 from baseload.simulator.records import (
     ACTIVE,
     BIN_RATIO,
@@ -182,6 +182,7 @@ def charge_idle(engine: Engine, cost: Cost, replica: Row, end_s: float) -> int:
     start = replica.idle_from_s
     if end_s <= start:
         return IDLE
+    replica.still_s += end_s - start
     off_at = start + off
     parked_at = min(start + park, off_at)
     idle_end = min(end_s, parked_at)
@@ -539,6 +540,7 @@ def _wake(engine: Engine, fleet: FleetState, replica: Row, number: int, now_s: f
         return
     wake_s = cost.wake_s_from_parked if account == PARKED else cost.wake_s_from_off
     wake_j = cost.wake_j_from_parked if account == PARKED else cost.wake_j_from_off
+    replica.still_s += wake_s
     _charge(engine, replica, WAKING, wake_j, now_s, now_s + wake_s)
     schedule(engine, number, now_s + wake_s)
 
@@ -595,16 +597,24 @@ def advance(engine: Engine, fleet: FleetState, until_s: float) -> bool:
 
 
 @kernel
+def settle(engine: Engine, fleet: FleetState, end_s: float) -> None:
+    """Book the idleness of all idle replicas up to the end of the trace. Once, after the last event."""
+    for number in range(engine.replicas.shape[0]):
+        replica = engine.replicas[number]
+        if replica.idle:
+            charge_idle(engine, fleet.cost[replica.kind], replica, end_s)
+
+
+@kernel
 def refuse(engine: Engine, fleet: FleetState, request: Row, class_code: int, now_s: float) -> None:
     """Count a request that no replica can take, by reason."""
     total = engine.total[0]
     reason = NO_MODEL
     for kind in range(fleet.limits.shape[0]):
-        if request.model < 0 or request.model == fleet.limits[kind].model:
-            reason = max(TOO_LONG, reason) if reason == TOO_LONG else TOO_LONG
-    for kind in range(fleet.limits.shape[0]):
         if admits(fleet, kind, request):
             reason = QUEUE_FULL
+        elif reason == NO_MODEL and (request.model < 0 or request.model == fleet.limits[kind].model):
+            reason = TOO_LONG
     total.refused[reason] += 1
     engine.tally[engine.tier_of_class[class_code], 0].refused += 1
     _crowd(engine, now_s, 0)

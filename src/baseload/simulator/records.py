@@ -63,6 +63,7 @@ REPLICA = np.dtype(
         # accounts
         ("seat_j", np.float64),  # joules of one seat since the start: what each request of each step has shared
         ("busy_s", np.float64),
+        ("still_s", np.float64),  # idle, parked, off or waking, within the trace
         ("batch_s", np.float64),  # integral of running requests over time
         ("account_j", np.float64, (ACCOUNTS,)),
     ],

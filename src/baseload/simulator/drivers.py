@@ -1,0 +1,124 @@
+"""What feeds requests to the engine under a policy: one compiled loop for policies that are data, one plain loop for the rest."""
+
+from __future__ import annotations
+
+import math
+import types
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from baseload.base.errors import BadInputError
+from baseload.base.kernels import kernel_uncached
+from baseload.routing.fleet_state import FleetState
+from baseload.routing.pick import PolicyState, admits
+from baseload.routing.policy import AnyPolicy, ChoosesInPython, Policy, fleet_view, name_of
+from baseload.routing.price import Request as VisibleRequest
+from baseload.simulator import jump
+from baseload.simulator.records import Engine
+from baseload.simulator.scenario import Scenario
+from baseload.workload.requests import describe, tier_of
+from baseload.workload.trace import TraceSource
+
+Driver = Callable[[Engine, FleetState, np.recarray[Any, Any], int, int, float, np.recarray[Any, Any]], int]
+"""``drive(engine, fleet, requests, begin, first_number, until_s, scratch)``: as ``jump.drive`` with its policy bound."""
+
+
+def driver_of(
+    policy: AnyPolicy, fleet: FleetState, scenario: Scenario, source: TraceSource, *, seed: int
+) -> Driver:
+    """The loop that replays requests under ``policy``, with a fresh policy state for the run ``seed``."""
+    if not isinstance(policy, Policy):
+        return _python_driver(policy, fleet, scenario, source)
+    state = policy.state(fleet, seed=seed)
+    loop = jump.drive if policy.price is None else _compiled_with(policy.price)
+
+    def drive(engine: Engine, fleet: FleetState, requests: Any, begin: int, first: int, until_s: float, scratch: Any) -> int:
+        return int(loop(engine, fleet, state, requests, begin, first, until_s, scratch))
+
+    return drive
+
+
+def _compiled_with(price: Callable[..., float]) -> Callable[..., int]:
+    """The engine's loop compiled around a user's price: the same code with another ``pick``, which looks at every replica."""
+
+    @kernel_uncached
+    def pick(state: FleetState, policy: PolicyState, request: VisibleRequest) -> tuple[int, int]:
+        best, found = math.inf, -1
+        for kind in range(state.cost.shape[0]):
+            if not admits(state, kind, request):
+                continue
+            for replica in range(state.first[kind], state.first[kind + 1]):
+                if state.in_flight[replica] >= state.limits[kind].max_in_flight:
+                    continue
+                value = price(
+                    state.cost[kind],
+                    state.limits[kind],
+                    state.traffic[0],
+                    policy.options[0],
+                    request,
+                    state.in_flight[replica],
+                    state.tokens[replica],
+                )
+                if value < best:
+                    best, found = value, replica
+        return 0, found
+
+    code = jump._drive.__code__
+    return kernel_uncached(types.FunctionType(code, {**vars(jump), "pick": pick}, "drive_with_price"))
+
+
+def _python_driver(
+    policy: ChoosesInPython, fleet: FleetState, scenario: Scenario, source: TraceSource
+) -> Driver:
+    """A plain loop that asks ``policy.choose`` for each request."""
+    view = fleet_view(fleet, [group.kind for group in scenario.groups])
+    tiers = [tier_of(name, scenario.tiers) for name in source.classes]
+
+    def choose(row: Any, now_s: float, forecast: float) -> int:
+        code = int(row.class_code)
+        request = describe(
+            arrival_s=now_s,
+            input_tokens=int(row.input_tokens),
+            class_name=source.classes[code],
+            tier=tiers[code],
+            output_tokens_forecast=forecast,
+            model=source.models[row.model] if row.model >= 0 else None,
+            deadline_e2e_s=None if math.isinf(row.deadline_s) else float(row.deadline_s),
+        )
+        chosen = policy.choose(request, view)
+        return -1 if chosen is None else _checked_choice(policy, chosen, len(fleet.type_of))
+
+    def drive(engine: Engine, fleet: FleetState, requests: Any, begin: int, first: int, until_s: float, scratch: Any) -> int:
+        visible, total = scratch[0], engine.total[0]
+        last_bin = len(engine.arrivals) - 1
+        for at in range(begin, len(requests)):
+            row = requests[at]
+            now_s, code = float(row.arrival_s), int(row.class_code)
+            if total.free_slots == 0 or not jump.advance(engine, fleet, now_s):
+                return at
+            engine.arrivals[min(last_bin, int(now_s / engine.bin_s[0]))] += 1
+            jump.describe(engine, fleet, visible, code, row.input_tokens, row.deadline_s, row.model)
+            replica = choose(row, now_s, float(fleet.forecast[code]))
+            if replica < 0 or not jump.takes(fleet, visible, replica):
+                jump.refuse(engine, fleet, visible, code, now_s)
+                continue
+            lengths = (int(row.input_tokens), int(row.output_tokens))
+            jump.place_request(engine, fleet, replica, first + at, now_s, *lengths, code, float(row.deadline_s))
+        if until_s > -math.inf and not jump.advance(engine, fleet, until_s):
+            return -1
+        return len(requests)
+
+    return drive
+
+
+def _checked_choice(policy: ChoosesInPython, chosen: object, count: int) -> int:
+    """The replica number that a policy gave, if it is one."""
+    if isinstance(chosen, int | np.integer) and 0 <= int(chosen) < count:
+        return int(chosen)
+    raise BadInputError(
+        f"policy {name_of(policy)!r} chose a replica that does not exist",
+        found=repr(chosen),
+        allowed=f"an integer from 0 to {count - 1}, or None to refuse the request",
+    )

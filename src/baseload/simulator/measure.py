@@ -1,0 +1,343 @@
+"""From the engine's tallies to the figures of ``results``: percentiles, shares, means over seeds, intervals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from baseload.base.units import S_PER_HOUR, g_per_j_from_g_per_kwh, kg_from_g, mj_from_j
+from baseload.simulator.records import (
+    ACTIVE,
+    BIN_RATIO,
+    BINS,
+    E2E,
+    ENERGY,
+    HISTOGRAM_LOW,
+    IDLE,
+    REFUSALS,
+    TPOT,
+    TTFT,
+    Engine,
+)
+from baseload.simulator.results import POWER_STATES, Curve, PolicyResult, Quantiles, Series
+from baseload.simulator.scenario import Scenario
+
+_CURVE_POINTS = 200
+
+
+class Totals(msgspec.Struct, frozen=True, kw_only=True):
+    """The raw sums of one run of one policy: what is kept of an engine when it is done. Arrays as in ``records.Engine``.
+
+    ``account_j`` [types, accounts] joules; ``busy_s``, ``batch_s`` [types]; ``still_s`` [types] seconds not busy within the
+    trace. ``requests``: how many came; ``span_s``: when the last one came.
+    """
+
+    histogram: NDArray[np.int64]
+    tally: np.recarray[Any, Any]
+    account_j: NDArray[np.float64]
+    busy_s: NDArray[np.float64]
+    batch_s: NDArray[np.float64]
+    still_s: NDArray[np.float64]
+    refused: NDArray[np.int64]
+    preempted: int
+    cut_short: int
+    requests: int
+    span_s: float
+    residual_j: float
+    cpu_s: float
+    series: Series
+
+
+def totals(engine: Engine, *, requests: int, span_s: float, cpu_s: float) -> Totals:
+    """The sums of a finished engine."""
+    kinds = engine.tally.shape[1]
+    kind_of = engine.replicas.kind
+    account_j = np.zeros((kinds, len(POWER_STATES)))
+    np.add.at(account_j, kind_of, engine.replicas.account_j)
+    total = engine.total[0]
+    return Totals(
+        histogram=engine.histogram.copy(),
+        tally=engine.tally.copy(),
+        account_j=account_j,
+        busy_s=np.bincount(kind_of, weights=engine.replicas.busy_s, minlength=kinds),
+        batch_s=np.bincount(kind_of, weights=engine.replicas.batch_s, minlength=kinds),
+        still_s=np.bincount(kind_of, weights=engine.replicas.still_s, minlength=kinds),
+        refused=np.array(total.refused),
+        preempted=int(total.preempted),
+        cut_short=int(total.cut_short),
+        requests=requests,
+        span_s=span_s,
+        residual_j=float(math.fsum(account_j[:, ACTIVE]) - math.fsum(engine.tally.energy_j.ravel())),
+        cpu_s=cpu_s,
+        series=_series(engine),
+    )
+
+
+def _series(engine: Engine) -> Series:
+    """Mean power and requests in flight in each time bin of the trace."""
+    bin_s = float(engine.bin_s[0])
+    power_w = engine.power_j[:-1].sum(axis=1) / bin_s
+    return Series(
+        bin_s=bin_s,
+        t_s=[float(t) for t in np.arange(len(power_w)) * bin_s],
+        power_w={state: power_w[:, index].tolist() for index, state in enumerate(POWER_STATES)},
+        in_flight=(engine.crowd_s[:-1] / bin_s).tolist(),
+        arrivals_per_s=(engine.arrivals[:-1] / bin_s).tolist(),
+    )
+
+
+def bin_edges(measure: int) -> NDArray[np.float64]:
+    """Edges of a measure's histogram bins, ``[BINS + 1]`` [s, or J for ENERGY]."""
+    return HISTOGRAM_LOW[measure] * BIN_RATIO ** np.arange(BINS + 1)
+
+
+def quantile(counts: NDArray[np.int64], edges: NDArray[np.float64], frac: float) -> float | None:
+    """The value below which ``frac`` of the counted lie, geometric inside its bin; ``None`` when nothing was counted."""
+    cumulative = np.cumsum(counts)
+    if cumulative[-1] == 0:
+        return None
+    rank = frac * cumulative[-1]
+    place = int(np.searchsorted(cumulative, rank))
+    before = float(cumulative[place - 1]) if place else 0.0
+    within = (rank - before) / max(1.0, float(counts[place]))
+    return float(edges[place] * (edges[place + 1] / edges[place]) ** within)
+
+
+def _quantiles(counts: NDArray[np.int64], measure: int) -> Quantiles:
+    """Median, 95th and 99th percentile of a histogram."""
+    edges = bin_edges(measure)
+    p50, p95, p99 = (quantile(counts, edges, frac) for frac in (0.5, 0.95, 0.99))
+    return Quantiles(p50=p50, p95=p95, p99=p99)
+
+
+def _curve(counts: NDArray[np.int64], measure: int) -> Curve:
+    """The distribution of a measure at up to ``_CURVE_POINTS`` values."""
+    used = np.flatnonzero(counts)
+    if not len(used):
+        return Curve(x=[], frac=[])
+    low, high = int(used[0]), int(used[-1]) + 1
+    at = np.unique(np.linspace(low, high, min(_CURVE_POINTS, high - low + 1)).round().astype(int))
+    below = np.concatenate(([0], np.cumsum(counts)))
+    return Curve(x=bin_edges(measure)[at].tolist(), frac=(below[at] / below[-1]).tolist())
+
+
+def result(
+    scenario: Scenario, policy: str, parameters: dict[str, float | int | str | bool | None], runs: Sequence[Totals]
+) -> PolicyResult:
+    """What a policy cost, over the runs of all seeds: means of figures, percentiles of all requests, intervals."""
+    pooled = np.sum([run.histogram for run in runs], axis=0)
+    every = pooled.sum(axis=1)
+    names = [tier.name for tier in scenario.tiers]
+    figures = [_figures(scenario, run) for run in runs]
+    mean = {key: _mean(figure[key] for figure in figures) for key in figures[0]}
+    tally = [run.tally for run in runs]
+    count = len(runs)
+
+    def number(key: str) -> float:
+        value = mean[key]
+        return 0.0 if value is None else value
+
+    return PolicyResult(
+        policy=policy,
+        parameters=parameters,
+        energy_j=number("energy_j"),
+        energy_mj_per_hour=number("energy_mj_per_hour"),
+        idle_energy_j=number("idle_energy_j"),
+        active_energy_j=number("active_energy_j"),
+        energy_j_per_request=mean["energy_j_per_request"],
+        energy_j_per_output_token=mean["energy_j_per_output_token"],
+        ttft_s=_quantiles(every[TTFT], TTFT),
+        tpot_s=_quantiles(every[TPOT], TPOT),
+        e2e_s=_quantiles(every[E2E], E2E),
+        miss_frac=mean["miss_frac"],
+        miss_frac_by_tier={name: mean[f"miss_frac.{name}"] for name in names},
+        completed=round(sum(int(t.completed.sum()) for t in tally) / count),
+        refused=round(sum(int(run.refused.sum()) for run in runs) / count),
+        refused_by_reason={
+            reason: round(sum(int(run.refused[index]) for run in runs) / count)
+            for index, reason in enumerate(REFUSALS)
+        },
+        utilization_by_device=_by_device(scenario, "utilization", mean),
+        bulk_share_by_device=_by_device(scenario, "bulk_share", mean),
+        mean_batch_by_device={device: mean[f"mean_batch.{device}"] for device in _devices(scenario)},
+        carbon_kg=mean["carbon_kg"],
+        ledger_residual_j=max((run.residual_j for run in runs), key=abs),
+        requests_per_cpu_s=sum(run.requests for run in runs) / max(1e-9, sum(run.cpu_s for run in runs)),
+        cpu_s=sum(run.cpu_s for run in runs),
+        interval=_intervals(figures) | _percentile_intervals(runs),
+        goodput_per_s=number("goodput_per_s"),
+        output_tokens=round(sum(int(t.output_tokens.sum()) for t in tally) / count),
+        input_tokens=round(sum(int(t.input_tokens.sum()) for t in tally) / count),
+        preempted=round(sum(run.preempted for run in runs) / count),
+        cut_short=round(sum(run.cut_short for run in runs) / count),
+        ttft_s_by_tier={name: _quantiles(pooled[TTFT, i], TTFT) for i, name in enumerate(names)},
+        tpot_s_by_tier={name: _quantiles(pooled[TPOT, i], TPOT) for i, name in enumerate(names)},
+        e2e_s_by_tier={name: _quantiles(pooled[E2E, i], E2E) for i, name in enumerate(names)},
+        energy_j_by_state=_accounts(scenario, runs, _fleet)["fleet"],
+        energy_j_by_device={
+            device: sum(parts.values()) for device, parts in _accounts(scenario, runs, _device).items()
+        },
+        energy_j_by_model={
+            model: sum(parts.values()) for model, parts in _accounts(scenario, runs, _model).items()
+        },
+        energy_j_by_device_and_state=_accounts(scenario, runs, _device),
+        request_energy_j=_quantiles(every[ENERGY], ENERGY),
+        ttft_curve=_curve(every[TTFT], TTFT),
+        e2e_curve=_curve(every[E2E], E2E),
+        series=runs[0].series,
+    )
+
+
+def _fleet(_scenario: Scenario, _kind: int) -> str:
+    """One heading for all replica types."""
+    return "fleet"
+
+
+def _device(scenario: Scenario, kind: int) -> str:
+    """The device of a replica type."""
+    return scenario.groups[kind].kind.device
+
+
+def _model(scenario: Scenario, kind: int) -> str:
+    """The model of a replica type."""
+    return scenario.groups[kind].kind.model
+
+
+def _devices(scenario: Scenario) -> list[str]:
+    """The devices of the fleet, each once, in order."""
+    return list(dict.fromkeys(group.kind.device for group in scenario.groups))
+
+
+def _by_device(scenario: Scenario, figure: str, mean: dict[str, float | None]) -> dict[str, float]:
+    """A figure that each device has, by device."""
+    return {device: mean[f"{figure}.{device}"] or 0.0 for device in _devices(scenario)}
+
+
+def _accounts(
+    scenario: Scenario, runs: Sequence[Totals], heading: Callable[[Scenario, int], str]
+) -> dict[str, dict[str, float]]:
+    """Joules by power state under the heading of each replica type, mean over runs."""
+    mean_j = np.mean([run.account_j for run in runs], axis=0)
+    found: dict[str, dict[str, float]] = {}
+    for kind in range(len(scenario.groups)):
+        parts = found.setdefault(heading(scenario, kind), dict.fromkeys(POWER_STATES, 0.0))
+        for index, state in enumerate(POWER_STATES):
+            parts[state] += float(mean_j[kind, index])
+    return found
+
+
+def _ratio(above: float, below: float) -> float | None:
+    """A ratio, or ``None`` of nothing."""
+    return above / below if below else None
+
+
+def _figures(scenario: Scenario, run: Totals) -> dict[str, float | None]:
+    """The figures of one run that are averaged over seeds and get an interval."""
+    tally = run.tally
+    energy_j = float(run.account_j.sum())
+    completed, refused = int(tally.completed.sum()), int(run.refused.sum())
+    missed = int(tally.missed.sum()) + refused
+    grams = None
+    if scenario.carbon_g_per_kwh is not None:
+        grams = energy_j * g_per_j_from_g_per_kwh(scenario.carbon_g_per_kwh)
+    found: dict[str, float | None] = {
+        "energy_j": energy_j,
+        "energy_mj_per_hour": mj_from_j(energy_j) / (run.span_s / S_PER_HOUR) if run.span_s else 0.0,
+        "active_energy_j": float(run.account_j[:, ACTIVE].sum()),
+        "idle_energy_j": float(run.account_j[:, IDLE:].sum()),
+        "energy_j_per_request": _ratio(energy_j, completed),
+        "energy_j_per_output_token": _ratio(energy_j, int(tally.output_tokens.sum())),
+        "miss_frac": _ratio(missed, completed + refused),
+        "carbon_kg": None if grams is None else kg_from_g(grams),
+        "goodput_per_s": (completed - int(tally.missed.sum())) / run.span_s if run.span_s else 0.0,
+    }
+    for index, tier in enumerate(scenario.tiers):
+        row = tally[index]
+        turned_away = int(row.refused.sum())
+        found[f"miss_frac.{tier.name}"] = _ratio(
+            int(row.missed.sum()) + turned_away, int(row.completed.sum()) + turned_away
+        )
+    return found | _device_figures(scenario, run)
+
+
+def _device_figures(scenario: Scenario, run: Totals) -> dict[str, float | None]:
+    """Utilisation (busy share of the accounted time), mean batch while busy, and share of bulk requests, by device."""
+    found: dict[str, float | None] = {}
+    bulk = np.array([is_bulk(scenario, index) for index in range(len(scenario.tiers))])
+    bulk_requests = run.tally.completed[bulk].sum(axis=0)
+    for device in _devices(scenario):
+        mine = np.array([group.kind.device == device for group in scenario.groups])
+        busy_s, still_s = float(run.busy_s[mine].sum()), float(run.still_s[mine].sum())
+        found[f"utilization.{device}"] = _ratio(busy_s, busy_s + still_s)
+        found[f"mean_batch.{device}"] = _ratio(float(run.batch_s[mine].sum()), busy_s)
+        found[f"bulk_share.{device}"] = _ratio(float(bulk_requests[mine].sum()), float(bulk_requests.sum()))
+    return found
+
+
+def is_bulk(scenario: Scenario, tier: int) -> bool:
+    """Whether a tier waits behind others: it is called ``bulk``, or a tier with a lower priority number exists."""
+    mine = scenario.tiers[tier]
+    return mine.name == "bulk" or mine.priority > min(other.priority for other in scenario.tiers)
+
+
+def _mean(values: Iterable[float | None]) -> float | None:
+    """The mean of what is there; ``None`` of nothing."""
+    present = [value for value in values if value is not None]
+    return math.fsum(present) / len(present) if present else None
+
+
+# 97.5 % points of Student's t for 1, 2, ... degrees of freedom (standard table), then the normal's.
+_T_975 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131)
+_T_975_FROM_16 = ((20, 2.086), (30, 2.042), (60, 2.0), (10**9, 1.96))
+
+
+def t_975(degrees: int) -> float:
+    """The 97.5 % point of Student's t, rounded up between tabulated degrees of freedom."""
+    if degrees <= len(_T_975):
+        return _T_975[degrees - 1]
+    below = _T_975[-1]
+    for upper, value in _T_975_FROM_16:
+        if degrees < upper:
+            return below
+        below = value
+    return below
+
+
+def interval(values: Sequence[float]) -> list[float]:
+    """The 95 % confidence interval of the mean of independent values (Student's t), ``[low, high]``; two values or more."""
+    mean = math.fsum(values) / len(values)
+    spread = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1) / len(values))
+    reach = t_975(len(values) - 1) * spread
+    return [mean - reach, mean + reach]
+
+
+def _intervals(figures: Sequence[dict[str, float | None]]) -> dict[str, list[float]]:
+    """Intervals over seeds of every figure that all seeds have; empty for one seed."""
+    if len(figures) < 2:
+        return {}
+    found = {}
+    for key in figures[0]:
+        values = [figure[key] for figure in figures]
+        present = [value for value in values if value is not None]
+        if len(present) == len(values):
+            found[key] = interval(present)
+    return found
+
+
+def _percentile_intervals(runs: Sequence[Totals]) -> dict[str, list[float]]:
+    """Intervals over seeds of the percentiles of latency."""
+    if len(runs) < 2:
+        return {}
+    found = {}
+    for name, measure in (("ttft_s", TTFT), ("tpot_s", TPOT), ("e2e_s", E2E)):
+        each = [_quantiles(run.histogram[measure].sum(axis=0), measure) for run in runs]
+        for part in ("p50", "p95", "p99"):
+            values = [getattr(one, part) for one in each]
+            if None not in values:
+                found[f"{name}.{part}"] = interval(values)
+    return found

@@ -1,0 +1,309 @@
+"""Run a scenario under policies: the one function behind ``baseload simulate``.
+
+All policies of a run meet the same requests (common random numbers), and each policy draws from a stream of its own, so adding a
+policy changes nothing for the others.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from baseload import __version__
+from baseload.base.errors import BadInputError
+from baseload.base.units import g_per_j_from_g_per_kwh
+from baseload.routing.fleet_state import FleetState, fleet_state
+from baseload.routing.policy import AnyPolicy, Policy, name_of
+from baseload.routing.price import request_row
+from baseload.simulator import jump
+from baseload.simulator.checkers import check_run
+from baseload.simulator.drivers import Driver, driver_of
+from baseload.simulator.measure import Totals, is_bulk, result, totals
+from baseload.simulator.records import LOG, MAX_PRIORITIES, TIER, Engine, engine, records, with_more_slots
+from baseload.simulator.results import SCHEMA, FleetRow, PolicyResult, Simulation, TraceInfo
+from baseload.simulator.scenario import Scenario, offered_load_frac
+from baseload.simulator.truth import arrivals
+from baseload.workload.chunks import source_of
+from baseload.workload.fingerprint import TraceHasher
+from baseload.workload.load import tokens_per_second
+from baseload.workload.requests import tier_of
+from baseload.workload.trace import Trace, TraceSource
+
+_KEEP_REQUESTS = 6_000_000  # a trace up to this length is made once and kept for all policies (about 250 MB)
+_LOG_ROWS = 262_144
+_FOREVER_S = 1e300
+
+Progress = Callable[[str, int, int, int], None]
+"""Called with (policy, seed, requests done, requests expected)."""
+
+LogSink = Callable[[str, int, np.recarray[Any, Any]], None]
+"""Called with (policy, seed, rows of ``records.LOG``) as requests end."""
+
+
+def simulate(
+    scenario: Scenario,
+    policies: Sequence[AnyPolicy],
+    *,
+    seeds: int = 1,
+    check: bool = False,
+    progress: Progress | None = None,
+    log: LogSink | None = None,
+    done: Callable[[PolicyResult], None] | None = None,
+) -> Simulation:
+    """What each of ``policies`` costs in ``scenario``, over seeds 0 .. ``seeds - 1``.
+
+    ``check`` holds every run against the laws (``checkers``; an ``AssertionError`` names the law). ``progress``, ``log`` and
+    ``done`` (called with each policy's result as soon as it is there) may be left out. Raises ``BadInputError`` for a seed count
+    below 1, for no or two equal policies, and for whatever is wrong with the trace.
+    """
+    names = _names(policies)
+    if seeds < 1:
+        raise BadInputError("number of seeds", found=str(seeds), allowed="an integer >= 1")
+    sources = [_kept(scenario.requests(seed)) for seed in range(seeds)]
+    first = sources[0]
+    load = tokens_per_second(first, min(60.0, max(first.span_s, 1e-3))).busiest(0.95)
+    load_frac = offered_load_frac(scenario.groups, load)
+    hasher = TraceHasher()
+    results = []
+    count, span_s = 0, 0.0
+    for name, policy in zip(names, policies, strict=True):
+        runs = []
+        for seed, source in enumerate(sources):
+            watch = hasher if name == names[0] and seed == 0 else None
+            run = run_once(
+                scenario, policy, source, seed=seed, check=check, progress=progress, log=log, hasher=watch
+            )
+            runs.append(run)
+            if watch is not None:
+                count, span_s = run.requests, run.span_s
+        parameters = policy.parameters() if isinstance(policy, Policy) else {"rule": "python"}
+        results.append(result(scenario, name, parameters, runs))
+        if done is not None:
+            done(results[-1])
+    return Simulation(
+        schema=SCHEMA,
+        version=__version__,
+        scenario=scenario.name,
+        seeds=list(range(seeds)),
+        trace=TraceInfo(name=first.name, sha256=hasher.hexdigest(), requests=count, span_s=span_s),
+        fleet=[_fleet_row(group) for group in scenario.groups],
+        bound_energy_j=None,
+        policies=results,
+        tiers={tier.name: _promise(tier) for tier in scenario.tiers},
+        offered_load_frac=load_frac,
+        notes=[*scenario.notes, *_load_notes(load_frac, results)],
+    )
+
+
+def _names(policies: Sequence[AnyPolicy]) -> list[str]:
+    """The policies' names, each once."""
+    names = [name_of(policy) for policy in policies]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if not names or twice:
+        raise BadInputError(
+            "policies to simulate",
+            found=f"{', '.join(twice)} twice" if twice else "none",
+            allowed="one or more, each once",
+        )
+    return names
+
+
+def _kept(source: TraceSource) -> TraceSource:
+    """The source with its pieces kept in memory, if they are few enough to share among policies."""
+    if source.requests > _KEEP_REQUESTS:
+        return source
+    pieces = list(source.chunks())
+    return msgspec.structs.replace(source, chunks=lambda: iter(pieces))
+
+
+def _promise(tier: Any) -> dict[str, float | None]:
+    """A tier's deadlines and target, for the record."""
+    return {name: getattr(tier, name) for name in ("ttft_s", "tpot_s", "e2e_s", "target_miss_frac")}
+
+
+def _fleet_row(group: Any) -> FleetRow:
+    """One group of the fleet, for the record."""
+    kind = group.kind
+    return FleetRow(
+        type=kind.name,
+        device=kind.device,
+        model=kind.model,
+        gpus=kind.num_gpus * group.replicas,
+        replicas=group.replicas,
+        method=kind.method,
+        error_frac=kind.error_frac,
+    )
+
+
+def _load_notes(load_frac: float, results: Sequence[PolicyResult]) -> list[str]:
+    """Warnings that a reader needs: overload, refusals, cut answers."""
+    notes = []
+    if load_frac > 1:
+        notes.append(
+            f"The fleet cannot carry the load: the busiest minutes offer {load_frac:.2f} times what it completes with all "
+            "seats taken; waiting requests pile up and are refused when a replica's queue is full."
+        )
+    refused = [f"{one.policy} {one.refused:,}" for one in results if one.refused]
+    if refused:
+        notes.append("Refused requests (counted as missed): " + ", ".join(refused) + ".")
+    cut = max((one.cut_short for one in results), default=0)
+    if cut:
+        notes.append(f"Up to {cut:,} answers were cut at the longest context that their replica holds.")
+    return notes
+
+
+def run_once(
+    scenario: Scenario,
+    policy: AnyPolicy,
+    source: TraceSource,
+    *,
+    seed: int = 0,
+    check: bool = False,
+    progress: Progress | None = None,
+    log: LogSink | None = None,
+    hasher: TraceHasher | None = None,
+) -> Totals:
+    """One policy over one trace: the sums of the run. CPU time includes making the requests when they are streamed."""
+    name = name_of(policy)
+    started = time.process_time()
+    fleet, state = new_engine(scenario, source, log_rows=_LOG_ROWS if log else 0)
+    drive = driver_of(policy, fleet, scenario, source, seed=seed)
+    scratch = request_row(input_tokens=1, output_tokens=1)
+    if scenario.carbon_g_per_kwh is not None:
+        scratch.grid_g_per_j = g_per_j_from_g_per_kwh(scenario.carbon_g_per_kwh)
+    empty_log = _log_emptier(name, seed, log)
+    count, span_s = 0, 0.0
+    for piece in _pieces(source, hasher):
+        state = _feed(drive, state, fleet, piece, count, scratch, empty_log)
+        count += len(piece)
+        span_s = float(piece.t_us[-1]) / 1e6
+        if progress is not None:
+            progress(name, seed, count, source.requests)
+    state = _drain(drive, state, fleet, count, scratch, empty_log)
+    jump.settle(state, fleet, span_s)
+    run = totals(state, requests=count, span_s=span_s, cpu_s=time.process_time() - started)
+    if check:
+        check_run(scenario, run, state, fleet)
+    return run
+
+
+def new_engine(scenario: Scenario, source: TraceSource, *, log_rows: int = 0) -> tuple[FleetState, Engine]:
+    """An idle fleet as routing sees it, and an idle engine under it."""
+    groups = scenario.groups
+    kinds = [group.kind for group in groups]
+    fleet = fleet_state(
+        kinds,
+        [group.replicas for group in groups],
+        classes=len(source.classes),
+        max_queue=scenario.max_queue,
+        models=source.models,
+    )
+    tier_index = {tier.name: index for index, tier in enumerate(scenario.tiers)}
+    tier_of_class = [tier_index[tier_of(name, scenario.tiers).name] for name in source.classes]
+    return fleet, engine(
+        type_of=fleet.type_of,
+        max_batch=[kind.max_batch for kind in kinds],
+        max_step_tokens=[kind.max_step_tokens for kind in kinds],
+        park_after_s=[_never(group.park_after_s) for group in groups],
+        off_after_s=[_never(group.off_after_s) for group in groups],
+        tiers=_tier_rows(scenario),
+        tier_of_class=np.array(tier_of_class, dtype=np.int16),
+        span_s=source.span_s,
+        log_rows=max(log_rows, 2 * max(kind.max_batch for kind in kinds)) if log_rows else 0,
+    )
+
+
+def _never(timeout_s: float | None) -> float:
+    """A timeout in seconds; infinite for never."""
+    return math.inf if timeout_s is None else timeout_s
+
+
+def _tier_rows(scenario: Scenario) -> np.recarray[Any, Any]:
+    """The tiers as rows of ``TIER``, priorities made dense."""
+    levels = sorted({tier.priority for tier in scenario.tiers})
+    if len(levels) > MAX_PRIORITIES:
+        raise BadInputError(
+            "tiers: too many priorities", found=str(len(levels)), allowed=f"at most {MAX_PRIORITIES} different ones"
+        )
+    rows = records(TIER, len(scenario.tiers))
+    for index, tier in enumerate(scenario.tiers):
+        deadlines = [_never(value) for value in (tier.ttft_s, tier.tpot_s, tier.e2e_s)]
+        rows[index] = (*deadlines, levels.index(tier.priority), is_bulk(scenario, index))
+    return rows
+
+
+def _pieces(source: TraceSource, hasher: TraceHasher | None) -> Iterator[Trace]:
+    """The trace in pieces that are not empty, hashed on the way if asked."""
+    pieces = source.chunks()
+    for piece in pieces if hasher is None else hasher.over(pieces):
+        if len(piece):
+            yield piece
+
+
+def _feed(
+    drive: Driver,
+    state: Engine,
+    fleet: FleetState,
+    piece: Trace,
+    first_number: int,
+    scratch: np.recarray[Any, Any],
+    empty_log: Callable[[Engine], None],
+) -> Engine:
+    """Replay one piece of the trace; gives the engine, with more room if it needed some."""
+    rows = arrivals(piece)
+    at = 0
+    while at < len(rows):
+        at = drive(state, fleet, rows, at, first_number, -math.inf, scratch)
+        empty_log(state)
+        if at < len(rows) and state.total[0].free_slots == 0:
+            state = with_more_slots(state)
+    return state
+
+
+def _drain(
+    drive: Driver,
+    state: Engine,
+    fleet: FleetState,
+    count: int,
+    scratch: np.recarray[Any, Any],
+    empty_log: Callable[[Engine], None],
+) -> Engine:
+    """Run until the last answer is complete."""
+    none = arrivals(_nothing())
+    while drive(state, fleet, none, 0, count, _FOREVER_S, scratch) < 0:
+        empty_log(state)
+    empty_log(state)
+    return state
+
+
+def _nothing() -> Trace:
+    """A trace without requests."""
+    ints = np.zeros(0, dtype=np.int32)
+    return Trace(
+        name="", t_us=ints.astype(np.int64), input_tokens=ints, output_tokens=ints, class_code=ints.astype(np.int16), classes=()
+    )
+
+
+def _log_emptier(name: str, seed: int, log: LogSink | None) -> Callable[[Engine], None]:
+    """What empties the engine's log of ended requests into ``log``."""
+
+    def empty(state: Engine) -> None:
+        total = state.total[0]
+        if log is not None and total.logged:
+            log(name, seed, state.log[: total.logged].copy())
+        total["logged"] = 0
+
+    return empty
+
+
+def whole(trace: Trace) -> TraceSource:
+    """A recorded trace as the source of a scenario."""
+    return source_of(trace)
+
+
+__all__ = ["LOG", "LogSink", "Progress", "new_engine", "run_once", "simulate", "whole"]
