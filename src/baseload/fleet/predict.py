@@ -43,7 +43,8 @@ from baseload.fleet.replica_type import Method
 Wanted = Literal["auto", "modelled", "measured"]
 """How the caller wants the numbers: best available, physics alone, or only where measured."""
 
-_SHRINK_OTHER = 0.6  # share of another layout's or task's miss that is carried over (by test)
+_SHRINK_OTHER = 0.3  # share of another layout's or task's miss that is carried over (by test)
+_SHRINK_CONTEXT = 0.3  # the same for contexts far beyond the measured ones
 _SAME_CONTEXT = 1.5  # contexts within this factor count as the same for a measured answer
 _WORST_POWER_FRAC = 1.0
 
@@ -109,7 +110,6 @@ class _Anchor(msgspec.Struct, frozen=True):
     log_time: float
     log_energy: float
     method: Method
-    kind: Literal["measured_rows", "anchored_curves"]
     basis: str
 
 
@@ -204,14 +204,23 @@ def _interpolated(setting: Setting, curves: list[list[Measured]]) -> _Anchor:
     nearest = curves[upper] if share > 0.5 else curves[lower]
     inside = found[1 if share > 0.5 else 0][2]
     ratio = at / _context_of(nearest)
-    measured = inside and 1 / _SAME_CONTEXT <= ratio <= _SAME_CONTEXT
+    close = 1 / _SAME_CONTEXT <= ratio <= _SAME_CONTEXT
+    measured = inside and close
+    if not low_c <= at <= high_c:
+        kept = _kept_share(ratio)
+        log_time, log_energy = kept * log_time, kept * log_energy
     return _Anchor(
         log_time,
         log_energy,
         "measured" if measured else "modelled",
-        "measured_rows" if measured else "anchored_curves",
         _basis_of(nearest, setting.sequences, inside, measured),
     )
+
+
+def _kept_share(ratio: float) -> float:
+    """Share of a curve's miss that holds at ``ratio`` times its context: 1 near, falling beyond."""
+    beyond = (abs(math.log(ratio)) - math.log(_SAME_CONTEXT)) / math.log(3.0)
+    return 1.0 - (1.0 - _SHRINK_CONTEXT) * min(max(beyond, 0.0), 1.0)
 
 
 def _basis_of(curve: Sequence[Measured], sequences: float, inside: bool, measured: bool) -> str:
@@ -238,7 +247,7 @@ def _carried_over(setting: Setting, curves: list[list[Measured]]) -> _Anchor:
     layouts = sorted({curve[0].setting.layout.num_gpus for curve in curves})
     text = " and ".join(str(count) for count in layouts)
     basis = f"physics corrected by measured rows of the same model on {text} GPUs"
-    return _Anchor(log_time, log_energy, "modelled", "anchored_curves", basis)
+    return _Anchor(log_time, log_energy, "modelled", basis)
 
 
 def predict_setting(
@@ -341,8 +350,10 @@ def _error_frac(setting: Setting, constants: Constants, anchor: _Anchor | None) 
     group = (setting.engine, setting.device.name, setting.family, kind)
     for errors in group_errors():
         if (errors.engine, errors.device, errors.family, errors.weights) == group:
+            if anchor is not None and anchor.method == "measured":
+                return errors.measured_rows
             if anchor is not None:
-                return float(getattr(errors, anchor.kind))
+                return max(errors.anchored_curves, errors.modelled_rows)
             known = shape_of(setting.model) in _fitted_shapes()
             return errors.modelled_rows if known else errors.modelled_models
     return own
@@ -505,15 +516,22 @@ def predict_row(
     ``UnknownNameError`` or ``DoesNotFitError`` that name the row.
     """
     setting = setting_of(row, number=number)
-    if kv_tokens_that_fit(setting.model, setting.device, setting.layout, memory_frac=1.0) < 1:
-        where = "row" if number is None else f"row {number}"
-        try:
-            require_fit(setting.model, setting.device, setting.layout)
-        except DoesNotFitError as error:
-            raise DoesNotFitError(
-                f"{where}: {error.asked}",
-                found=error.found,
-                allowed=error.allowed,
-                todo=error.todo,
-            ) from error
+    require_weights_fit(setting, number=number)
     return predict_setting(setting, method=method)
+
+
+def require_weights_fit(setting: Setting, *, number: int | None = None) -> None:
+    """Raise ``DoesNotFitError`` where the weights leave no room on the GPUs of a row's layout.
+
+    Milder than ``require_fit``: a run that was measured may have used more than the usual memory.
+    """
+    model, device, layout = setting.model, setting.device, setting.layout
+    if kv_tokens_that_fit(model, device, layout, memory_frac=1.0) >= 1:
+        return
+    try:
+        require_fit(model, device, layout)
+    except DoesNotFitError as error:
+        where = "row" if number is None else f"row {number}"
+        raise DoesNotFitError(
+            f"{where}: {error.asked}", found=error.found, allowed=error.allowed, todo=error.todo
+        ) from error

@@ -274,7 +274,8 @@ def matching(
 ) -> list[Measured]:
     """The measured rows of the same device, engine and model shape as ``setting``, smallest first.
 
-    Two models share a shape when they differ in weights only (Llama-3.1-70B and 3.3-70B).
+    Two models share a shape when they differ in weights only (Llama-3.1-70B and 3.3-70B); rows of
+    the very model are preferred to those of its siblings.
     """
     found = [
         row
@@ -285,7 +286,8 @@ def matching(
         and (not same_layout or row.setting.layout == setting.layout)
         and (not same_task or row.setting.task == setting.task)
     ]
-    return sorted(found, key=lambda row: row.setting.sequences)
+    own = [row for row in found if row.setting.model.name == setting.model.name]
+    return sorted(own or found, key=lambda row: row.setting.sequences)
 
 
 @lru_cache(maxsize=1024)

@@ -1,0 +1,1 @@
+"""Floor 5: one file a command; the only place that plugs things together."""
