@@ -1,0 +1,305 @@
+"""What a report says beyond the raw records: comparisons with the baseline, shares, the front, the headline.
+
+Nothing here draws or prints; table, plots and page all read these figures, so that they cannot disagree.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import msgspec
+
+from baseload.base.errors import BadInputError, unknown_name
+from baseload.report import wording
+from baseload.simulator.results import POWER_STATES, PolicyResult, Simulation
+
+DISTINGUISHABLE_FRAC = 0.05
+"""A difference of GPU energy below this is within the error of the energy model (spec ENERGY.md 6)."""
+
+ANSWERED_ENOUGH_FRAC = 0.99
+"""A policy that answers fewer requests than this share of the best one is no saving: it did less work."""
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True):
+    """One policy beside the baseline.
+
+    ``label`` names it uniquely in this report. ``change_frac``: its energy relative to the baseline's, minus one (``None``
+    for the baseline itself and where the baseline drew nothing). ``change_interval``: 95 % interval of that over seeds,
+    ``(low, high)``; ``None`` with one seed.
+    """
+
+    label: str
+    result: PolicyResult
+    is_baseline: bool
+    change_frac: float | None
+    change_interval: tuple[float, float] | None
+    idle_frac: float | None
+    utilization_frac: float | None
+
+
+class Comparison(msgspec.Struct, frozen=True, kw_only=True):
+    """All policies of a simulation, in its order, and which of them is the baseline."""
+
+    simulation: Simulation
+    rows: list[Row]
+    baseline: Row
+
+
+def compare(simulation: Simulation, *, baseline: str | None = None) -> Comparison:
+    """Each policy beside the ``baseline`` (a policy's name; the first policy if ``None``).
+
+    Raises ``UnknownNameError`` for a baseline that was not simulated, ``BadInputError`` for a simulation of no policy.
+    """
+    policies = simulation.policies
+    if not policies:
+        raise BadInputError(
+            f"report of {simulation.scenario!r}: the simulation holds no policy",
+            found="policies: []",
+            allowed="one policy or more",
+            todo="simulate with --policy NAME",
+        )
+    labels = _labels(policies)
+    names = [policy.policy for policy in policies]
+    if baseline is None:
+        index = 0
+    elif baseline in labels:
+        index = labels.index(baseline)
+    elif baseline in names:
+        index = names.index(baseline)
+    else:
+        raise unknown_name("baseline policy", baseline, names, todo="choose one that was simulated")
+    gpus = _gpus_by_device(simulation)
+    rows = [
+        _row(label, policy, None if place == index else policies[index], gpus, is_first=index == 0)
+        for place, (label, policy) in enumerate(zip(labels, policies, strict=True))
+    ]
+    return Comparison(simulation=simulation, rows=rows, baseline=rows[index])
+
+
+def _labels(policies: Sequence[PolicyResult]) -> list[str]:
+    names = [policy.policy for policy in policies]
+    labels: list[str] = []
+    for policy in policies:
+        label = policy.policy
+        if names.count(label) > 1 and policy.parameters:
+            label += f" ({', '.join(f'{key}={value}' for key, value in policy.parameters.items())})"
+        while label in labels:
+            label += "'"
+        labels.append(label)
+    return labels
+
+
+def _gpus_by_device(simulation: Simulation) -> dict[str, int]:
+    gpus: dict[str, int] = {}
+    for row in simulation.fleet:
+        gpus[row.device] = gpus.get(row.device, 0) + row.gpus
+    return gpus
+
+
+def _row(
+    label: str,
+    result: PolicyResult,
+    base: PolicyResult | None,
+    gpus: dict[str, int],
+    *,
+    is_first: bool,
+) -> Row:
+    change_frac, change_interval = None, None
+    if base is not None and base.energy_j > 0:
+        change_frac = result.energy_j / base.energy_j - 1.0
+        change_interval = _change_interval(result, base, is_first=is_first)
+    return Row(
+        label=label,
+        result=result,
+        is_baseline=base is None,
+        change_frac=change_frac,
+        change_interval=change_interval,
+        idle_frac=result.idle_energy_j / result.energy_j if result.energy_j > 0 else None,
+        utilization_frac=_weighted(result.utilization_by_device, gpus),
+    )
+
+
+def _weighted(by_device: dict[str, float], gpus: dict[str, int]) -> float | None:
+    """Mean over devices, weighted by their GPUs; plain mean when the fleet's rows do not name them."""
+    if not by_device:
+        return None
+    weights = {device: gpus.get(device, 0) for device in by_device}
+    total = sum(weights.values())
+    if total == 0:
+        return sum(by_device.values()) / len(by_device)
+    return sum(value * weights[device] for device, value in by_device.items()) / total
+
+
+def _change_interval(
+    result: PolicyResult, base: PolicyResult, *, is_first: bool
+) -> tuple[float, float] | None:
+    """Interval of the relative change.
+
+    The simulator's paired interval (``energy_change_frac``, against the first policy) where there is one. Else the two
+    policies' own intervals combined as if independent, which is too wide when both saw the same requests, never too narrow.
+    """
+    paired = result.interval.get("energy_change_frac")
+    if is_first and paired is not None:
+        return paired[0], paired[1]
+    own, other = result.interval.get("energy_j"), base.interval.get("energy_j")
+    if own is None or other is None or result.energy_j <= 0:
+        return None
+    ratio = result.energy_j / base.energy_j
+    own_frac = (own[1] - own[0]) / 2.0 / result.energy_j
+    other_frac = (other[1] - other[0]) / 2.0 / base.energy_j
+    half = ratio * math.hypot(own_frac, other_frac)
+    return ratio - 1.0 - half, ratio - 1.0 + half
+
+
+def energy_by_state(result: PolicyResult) -> dict[str, float]:
+    """Energy by power state [J], in the order of ``POWER_STATES``, states without energy left out."""
+    by_state = result.energy_j_by_state
+    if not by_state:
+        by_state = {"active": result.active_energy_j, "idle": result.idle_energy_j}
+    return {state: by_state[state] for state in POWER_STATES if by_state.get(state, 0.0) > 0}
+
+
+def keeps_promises(row: Row, simulation: Simulation) -> bool | None:
+    """Whether each tier's share of misses stays at or below its target; ``None`` where no target is known."""
+    known = False
+    for tier, promise in simulation.tiers.items():
+        target = promise.get("target_miss_frac")
+        missed = row.result.miss_frac_by_tier.get(tier)
+        if target is None or missed is None:
+            continue
+        known = True
+        if missed > target:
+            return False
+    return True if known else None
+
+
+def front(points: Sequence[tuple[float, float]]) -> list[int]:
+    """Indices of the points that no other point beats in both coordinates (less is better), by the first coordinate."""
+    order = sorted(range(len(points)), key=lambda index: points[index])
+    chosen: list[int] = []
+    least = math.inf
+    for index in order:
+        if points[index][1] < least:
+            least = points[index][1]
+            chosen.append(index)
+    return chosen
+
+
+def trade_off(comparison: Comparison) -> list[tuple[Row, float, float]]:
+    """``(row, end-to-end p99 [s], energy [MJ/h])`` of each policy that has both."""
+    return [
+        (row, row.result.e2e_s.p99, row.result.energy_mj_per_hour)
+        for row in comparison.rows
+        if row.result.e2e_s.p99 is not None
+    ]
+
+
+def bound_mj_per_hour(simulation: Simulation) -> float | None:
+    """The clairvoyant bound as a rate [MJ/h], over the same time as the policies' energy."""
+    if simulation.bound_energy_j is None:
+        return None
+    for policy in simulation.policies:
+        if policy.energy_j > 0:
+            return simulation.bound_energy_j / policy.energy_j * policy.energy_mj_per_hour
+    return None
+
+
+def thriftiest(rows: Sequence[Row]) -> Row:
+    """The policy of the fewest joules among those that did the work (``ANSWERED_ENOUGH_FRAC`` of the most answers)."""
+    most = max(row.result.completed for row in rows)
+    able = [row for row in rows if row.result.completed >= ANSWERED_ENOUGH_FRAC * most]
+    return min(able, key=lambda row: row.result.energy_j)
+
+
+def headline(comparison: Comparison) -> str:
+    """One to three sentences: which policy used the fewest joules, against what, and at what cost."""
+    simulation, base = comparison.simulation, comparison.baseline
+    if simulation.trace.requests == 0:
+        rate = wording.number(base.result.energy_mj_per_hour)
+        return f"No requests were replayed; under {base.label} the fleet drew {rate} MJ per hour."
+    if all(row.result.completed == 0 for row in comparison.rows):
+        return "No request was answered under any policy, so there is no energy per request to compare."
+    best = thriftiest(comparison.rows)
+    if len(comparison.rows) == 1:
+        return _alone(best)
+    sentences = [_best_sentence(best, base)]
+    if not best.is_baseline and best.change_frac is not None:
+        if abs(best.change_frac) < DISTINGUISHABLE_FRAC:
+            sentences.append(
+                "A difference below about 5 % lies within the error of the energy model: read it as a tie."
+            )
+        sentences.extend(_kept_sentence(comparison, best))
+    sentences.extend(_shirkers_sentence(comparison, best))
+    return " ".join(sentences)
+
+
+def _alone(row: Row) -> str:
+    result = row.result
+    return (
+        f"{row.label} used {wording.number(result.energy_j_per_request)} J per request "
+        f"({wording.number(result.energy_mj_per_hour)} MJ per hour for the fleet); "
+        f"{wording.percent(result.miss_frac)} of the requests missed a deadline and 99 of 100 answers were "
+        f"complete within {wording.duration(result.e2e_s.p99)}."
+    )
+
+
+def _best_sentence(best: Row, base: Row) -> str:
+    if best.is_baseline:
+        return (
+            f"No policy used fewer joules than the baseline {base.label} "
+            f"({wording.number(base.result.energy_j_per_request)} J per request)."
+        )
+    saved = wording.percent(None if best.change_frac is None else -best.change_frac)
+    interval = ""
+    if best.change_interval is not None:
+        low, high = best.change_interval
+        interval = f" (95 % interval {wording.percent(-high, unit='')} to {wording.percent(-low)})"
+    return (
+        f"{best.label} used the fewest joules: {saved} less than {base.label}{interval}. "
+        f"The price: {_latency_words(best, base)}, and {_miss_words(best, base)}."
+    )
+
+
+def _latency_words(best: Row, base: Row) -> str:
+    mine, other = best.result.e2e_s.p99, base.result.e2e_s.p99
+    if mine is None or other is None:
+        return "latency could not be compared"
+    words = f"99 of 100 answers complete within {wording.duration(mine)} instead of {wording.duration(other)}"
+    if wording.duration(mine) == wording.duration(other):
+        return f"none in latency (99 of 100 answers complete within {wording.duration(mine)} under both)"
+    return words
+
+
+def _miss_words(best: Row, base: Row) -> str:
+    mine, other = best.result.miss_frac, base.result.miss_frac
+    if mine is None or other is None:
+        return "no deadline was promised"
+    if wording.percent(mine) == wording.percent(other):
+        return f"{wording.percent(mine)} missed deadlines under both"
+    return f"{wording.percent(mine)} missed deadlines instead of {wording.percent(other)}"
+
+
+def _kept_sentence(comparison: Comparison, best: Row) -> list[str]:
+    """Names the thriftiest policy that keeps every promise, where the thriftiest of all does not."""
+    simulation, base = comparison.simulation, comparison.baseline
+    if keeps_promises(best, simulation) is not False:
+        return []
+    keeping = [row for row in comparison.rows if keeps_promises(row, simulation)]
+    if not keeping:
+        return ["No policy kept the promised share of misses in every tier."]
+    kept = thriftiest(keeping)
+    lead = "Among the policies that kept the promised share of misses in every tier, "
+    if kept.is_baseline or kept.change_frac is None:
+        return [f"{lead}the baseline {base.label} used the fewest."]
+    return [f"{lead}{kept.label} used the fewest ({wording.change(kept.change_frac)})."]
+
+
+def _shirkers_sentence(comparison: Comparison, best: Row) -> list[str]:
+    lower = [
+        row for row in comparison.rows if row.result.energy_j < best.result.energy_j and row is not best
+    ]
+    if not lower:
+        return []
+    names = wording.listing([row.label for row in lower])
+    return [f"Left out because fewer requests were answered: {names}."]

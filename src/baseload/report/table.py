@@ -1,0 +1,230 @@
+"""The terminal table of a simulation: one row a policy, readable at 100 columns and in a pipe."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+
+import msgspec
+from rich.console import Console, Group, RenderableType
+from rich.measure import Measurement
+from rich.table import Table
+from rich.text import Text
+
+from baseload.report import wording
+from baseload.report.figures import (
+    DISTINGUISHABLE_FRAC,
+    Comparison,
+    Row,
+    bound_mj_per_hour,
+    compare,
+    headline,
+)
+from baseload.simulator.results import Simulation
+
+PIPE_WIDTH = 100
+"""Columns assumed where there is no terminal to ask."""
+
+NAME_WIDTH = 18
+BEST_STYLE = "bold green"
+
+
+class Column(msgspec.Struct, frozen=True, kw_only=True):
+    """One figure of a policy: its heading, its text, and its value when the least one is to be highlighted."""
+
+    heading: str
+    text: Callable[[Row], str]
+    least: Callable[[Row], float | None] | None = None
+
+
+def _number(value: float | None, digits: int = 3) -> str:
+    return wording.number(value, digits, missing="-")
+
+
+def _ms(value_s: float | None) -> str:
+    return _number(None if value_s is None else value_s * 1000.0)
+
+
+def _percent(frac: float | None) -> str:
+    return wording.percent(frac, unit="", missing="-").replace(wording.MINUS, "-")
+
+
+def _change(row: Row) -> str:
+    if row.is_baseline:
+        return "base"
+    text = wording.change(row.change_frac, unit="", minus="-", missing="-")
+    if row.change_interval is None:
+        return text
+    low, high = row.change_interval
+    return f"{text} ±{(high - low) / 2.0 * 100.0:.1f}"
+
+
+ENERGY_COLUMNS = (
+    Column(
+        heading="energy\nMJ/h",
+        text=lambda row: _number(row.result.energy_mj_per_hour),
+        least=lambda row: row.result.energy_mj_per_hour,
+    ),
+    Column(heading="change\n%", text=_change),
+    Column(
+        heading="per\nreq J",
+        text=lambda row: _number(row.result.energy_j_per_request),
+        least=lambda row: row.result.energy_j_per_request,
+    ),
+    Column(
+        heading="per\ntok J",
+        text=lambda row: _number(row.result.energy_j_per_output_token),
+        least=lambda row: row.result.energy_j_per_output_token,
+    ),
+    Column(
+        heading="idle\n%", text=lambda row: _percent(row.idle_frac), least=lambda row: row.idle_frac
+    ),
+)
+SERVICE_COLUMNS = (
+    Column(
+        heading="TTFT\np50 ms",
+        text=lambda row: _ms(row.result.ttft_s.p50),
+        least=lambda row: row.result.ttft_s.p50,
+    ),
+    Column(
+        heading="\np99 ms",
+        text=lambda row: _ms(row.result.ttft_s.p99),
+        least=lambda row: row.result.ttft_s.p99,
+    ),
+    Column(
+        heading="TPOT\np50 ms",
+        text=lambda row: _ms(row.result.tpot_s.p50),
+        least=lambda row: row.result.tpot_s.p50,
+    ),
+    Column(
+        heading="\np99 ms",
+        text=lambda row: _ms(row.result.tpot_s.p99),
+        least=lambda row: row.result.tpot_s.p99,
+    ),
+    Column(
+        heading="E2E\np99 s",
+        text=lambda row: _number(row.result.e2e_s.p99),
+        least=lambda row: row.result.e2e_s.p99,
+    ),
+    Column(
+        heading="missed\n%",
+        text=lambda row: _percent(row.result.miss_frac),
+        least=lambda row: row.result.miss_frac,
+    ),
+    Column(heading="re-\nfused", text=lambda row: wording.count(row.result.refused)),
+    Column(heading="used\n%", text=lambda row: _percent(row.utilization_frac)),
+)
+
+LEGEND = (
+    "Energy of GPUs, idle too. TTFT: until the first token, TPOT: per further token, E2E: whole answer.",
+    "p99: 99 of 100 did at least as well. missed: broke a deadline. used: time with work. Best in bold.",
+)
+
+
+def print_table(
+    simulation: Simulation, *, console: Console | None = None, baseline: str | None = None
+) -> None:
+    """Print header, table, legend, notes and the headline of ``simulation`` to ``console`` (standard output).
+
+    Raises ``UnknownNameError`` for a ``baseline`` that was not simulated. Numbers are never cut: where the table is wider
+    than the console it is printed in two parts.
+    """
+    console = console or Console()
+    width = console.width if console.is_terminal else max(console.width, PIPE_WIDTH)
+    comparison = compare(simulation, baseline=baseline)
+    for part in _parts(comparison, console, width):
+        console.print(part, width=width, crop=False)
+
+
+def table_text(simulation: Simulation, *, width: int = PIPE_WIDTH, baseline: str | None = None) -> str:
+    """What ``print_table`` prints, without colour, ``width`` columns wide."""
+    out = io.StringIO()
+    print_table(
+        simulation,
+        console=Console(file=out, width=width, color_system=None, force_terminal=True),
+        baseline=baseline,
+    )
+    return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
+
+
+def _parts(comparison: Comparison, console: Console, width: int) -> list[RenderableType]:
+    texts = [Text(line, style="dim") for line in (*LEGEND, *_notes(comparison))]
+    return [
+        _header(comparison),
+        *_tables(comparison, console, width),
+        Text(""),
+        Group(*texts),
+        Text(""),
+        Text(headline(comparison)),
+    ]
+
+
+def _tables(comparison: Comparison, console: Console, width: int) -> list[RenderableType]:
+    """One table, as loosely set as the width allows; two where even the tightest is too wide."""
+    every = (*ENERGY_COLUMNS, *SERVICE_COLUMNS)
+    for gap in (3, 2, 1):
+        table = _table(comparison, every, gap=gap)
+        if Measurement.get(console, console.options.update(width=10_000), table).minimum <= width:
+            return [Text(""), table]
+    halves = (_table(comparison, columns, gap=2) for columns in (ENERGY_COLUMNS, SERVICE_COLUMNS))
+    return [part for half in halves for part in (Text(""), half)]
+
+
+def _header(comparison: Comparison) -> Text:
+    simulation = comparison.simulation
+    trace, seeds = simulation.trace, len(simulation.seeds)
+    text = Text()
+    text.append(simulation.scenario, style="bold")
+    text.append(f"  {trace.name}: {wording.count(trace.requests)} requests in ")
+    text.append(f"{wording.duration(trace.span_s)}, {seeds} seed{'s' if seeds != 1 else ''}")
+    if simulation.offered_load_frac is not None:
+        text.append(f", offered load {wording.percent(simulation.offered_load_frac)}")
+    for row in simulation.fleet:
+        error = "" if row.error_frac is None else f", energy ±{wording.percent(row.error_frac, 2)}"
+        replicas = f"{row.replicas} x {row.type}"
+        text.append(f"\n  {replicas}  {row.model} on {row.gpus} {row.device} ({row.method}{error})")
+    return text
+
+
+def _table(comparison: Comparison, columns: tuple[Column, ...], *, gap: int) -> Table:
+    table = Table(box=None, padding=(0, 0, 0, gap), pad_edge=False, header_style="bold")
+    longest = max(len(row.label) for row in comparison.rows)
+    table.add_column(
+        Text("\npolicy"), overflow="fold", min_width=min(longest, NAME_WIDTH), max_width=NAME_WIDTH
+    )
+    for column in columns:
+        table.add_column(Text(column.heading, justify="right"), justify="right", no_wrap=True)
+    best = [_best(column, comparison.rows) for column in columns]
+    for row in comparison.rows:
+        cells = [
+            Text(column.text(row), style=BEST_STYLE if column.text(row) == least else "")
+            for column, least in zip(columns, best, strict=True)
+        ]
+        table.add_row(Text(row.label), *cells)
+    return table
+
+
+def _best(column: Column, rows: list[Row]) -> str | None:
+    """The text of the least value, so that values that look equal are highlighted alike; ``None``: highlight nothing."""
+    if column.least is None:
+        return None
+    values = [(column.least(row), column.text(row)) for row in rows]
+    known = [(value, text) for value, text in values if value is not None]
+    if len({text for _, text in known}) < 2:
+        return None
+    return min(known)[1]
+
+
+def _notes(comparison: Comparison) -> list[str]:
+    simulation = comparison.simulation
+    notes = [f"note: {note}" for note in simulation.notes]
+    if len(comparison.rows) > 1:
+        words = f"change: energy against {comparison.baseline.label}"
+        if len(simulation.seeds) > 1:
+            words += f", ± half the 95 % interval over {len(simulation.seeds)} seeds"
+        limit = wording.percent(DISTINGUISHABLE_FRAC, 2)
+        notes.insert(0, f"{words}; below about {limit} it is within the model's error.")
+    bound = bound_mj_per_hour(simulation)
+    if bound is not None:
+        notes.insert(1, f"No schedule could use less than {wording.number(bound)} MJ/h for these requests.")
+    return notes
