@@ -47,7 +47,7 @@ USUAL_HIT_FRAC = 1 / 16
 """Share of experts that one token hits, tried when the model is unknown (8 of 128 is the
 commonest).
 """
-SPARSE_GAIN, STEP_TOKENS_GAIN = 0.90, 0.95
+SPARSE_GAIN, STEP_TOKENS_GAIN, WATERMARK_GAIN = 0.90, 0.95, 0.95
 """A structure with more freedom must lower the cost to this share to be believed."""
 DEFAULT_MAX_CONTEXT_TOKENS = 32_768
 
@@ -82,6 +82,7 @@ class _Search:
     progress: Progress
     tried: list[tuple[str, Fit]] = field(default_factory=list)
     how: dict[str, How] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
     def fit(self, what: str, structure: Structure, start: Fit | None = None) -> Fit:
         """Fit ``structure`` (from ``start``, if given) and remember it."""
@@ -110,7 +111,7 @@ def calibrate_run(
         replicas=chosen.structure.ranks,
         latency_s=chosen.value("latency_s"),
         energy=energy,
-        fit=_report(search, chosen, kind, notes),
+        fit=_report(search, chosen, kind, [*search.notes, *notes]),
     )
 
 
@@ -163,6 +164,8 @@ def _settle(search: _Search, options: Options) -> Fit:
         best = _settle_lockstep(search, best, ranks)
     if search.how["max_step_tokens"] == "default":
         best = _settle_step_tokens(search, best)
+    if search.how["kv_tokens"] in ("meta", "flag"):
+        best = _settle_watermark(search, best)
     return best
 
 
@@ -266,6 +269,21 @@ def _settle_step_tokens(search: _Search, best: Fit) -> Fit:
             best = found
             search.how["max_step_tokens"] = "estimated"
     return best
+
+
+def _settle_watermark(search: _Search, best: Fit) -> Fit:
+    """An engine that admits into all of its cache holds 1 % more than our rules would let it."""
+    own = best.structure
+    found = search.fit(
+        "admission without a watermark", replace(own, kv_tokens=own.kv_tokens * 100 // 99)
+    )
+    if found.cost >= WATERMARK_GAIN * best.cost:
+        return best
+    search.notes.append(
+        f"kv_tokens: {own.kv_tokens} given, raised by 1 % because the engine admits without the "
+        "watermark of our rules"
+    )
+    return found
 
 
 def _replica(
@@ -451,7 +469,7 @@ def _report(search: _Search, chosen: Fit, kind: ReplicaType, notes: list[str]) -
 
 
 def error_of_means(predicted: Floats, measured: Floats) -> float:
-    """|mean predicted - mean measured| / mean measured; rows that are NaN in either are left out."""
+    """|mean predicted - mean measured| / mean measured; rows with NaN are left out."""
     both = np.isfinite(predicted) & np.isfinite(measured)
     return abs(float(predicted[both].mean() / measured[both].mean()) - 1.0)
 

@@ -37,8 +37,9 @@ TPOT_SPREAD_FRAC = 0.02
 """What the model cannot know of a request's TPOT."""
 TTFT_SPREAD_FRAC, TTFT_SPREAD_STEPS = 0.03, 1.5
 """What it cannot know of a TTFT: 3 %, and one and a half steps (the running step's phase)."""
-LATENCY_SPREAD_STEPS = 1.0
-"""The latency is about zero to one step (an engine that schedules one step ahead)."""
+LATENCY_SPREAD_STEPS, LATENCY_MOST_STEPS = 1.0, 3.0
+"""The latency is about zero to one step (an engine that schedules one step ahead), at most three.
+"""
 HOST_S_PER_SEQUENCE, SEQUENCE_SPREAD_LOG = 3e-5, 1.1
 """A sequence costs about what a prefill token does (the same FLOP) and some host time [s], within a
 factor of three. Batch and context grow together: without this, the log hardly tells them apart."""
@@ -284,8 +285,10 @@ def _residuals(
         pace_off = (predicted - tpot_s)[several] / mean_tpot_s
         usual_s = numbers[TIMES.index("time_s_per_prefill_token")] + HOST_S_PER_SEQUENCE
         share = (numbers[TIMES.index("time_s_per_sequence")] + 0.03 * usual_s) / usual_s
+        latency_steps = numbers[latency] / mean_tpot_s
         priors = [
-            numbers[latency] / mean_tpot_s / LATENCY_SPREAD_STEPS,
+            latency_steps / LATENCY_SPREAD_STEPS,
+            max(0.0, latency_steps - LATENCY_MOST_STEPS) * 100.0,
             np.log(share) / SEQUENCE_SPREAD_LOG,
         ]
         return np.concatenate([first_off / ttft_spread_s, pace_off / TPOT_SPREAD_FRAC, priors])

@@ -8,9 +8,9 @@ no power states. A test holds it equal to ``simulator.steps``.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from baseload.base.kernels import kernel
 from baseload.fleet.step import Cost, step
 
 Floats = NDArray[np.float64]
@@ -28,7 +28,7 @@ INPUT, OUTPUT, EMITTED, PROCESSED, ADMISSION, CHUNK, PREEMPTIONS = 0, 1, 2, 3, 4
 REQUEST_COLUMNS = 7
 
 
-@njit(cache=True)
+@kernel
 def _preempt_one(state: Ints, queue: Ints, decoders: Ints, prefills: Ints, requests: Ints) -> None:
     """Drop the request admitted last, decoding or prefilling, to the front of the queue."""
     worst, place, decodes = -1, -1, False
@@ -58,7 +58,7 @@ def _preempt_one(state: Ints, queue: Ints, decoders: Ints, prefills: Ints, reque
     queue[state[QUEUE_HEAD]] = row
 
 
-@njit(cache=True)
+@kernel
 def _admit(state: Ints, queue: Ints, prefills: Ints, requests: Ints, limits: Ints) -> None:
     """Rule 2 of a step boundary."""
     budget = limits[MAX_STEP_TOKENS] - state[DECODERS]
@@ -82,7 +82,7 @@ def _admit(state: Ints, queue: Ints, prefills: Ints, requests: Ints, limits: Int
         budget -= prompt
 
 
-@njit(cache=True)
+@kernel
 def _begin_step(
     state: Ints,
     queue: Ints,
@@ -117,7 +117,7 @@ def _begin_step(
     return float(step(cost, float(batch), float(context), float(prefill))[0])
 
 
-@njit(cache=True)
+@kernel
 def _end_step(
     state: Ints,
     decoders: Ints,
@@ -167,31 +167,22 @@ def _end_step(
     state[PREFILLS] = kept
 
 
-@njit(cache=True)
-def replay(
+@kernel
+def _run(
     cost: Cost,
     limits: Ints,
-    ranks: int,
     arrival_s: Floats,
-    input_tokens: Ints,
-    output_tokens: Ints,
-) -> tuple[Floats, Floats, Ints]:
-    """First- and last-token times [s] and preemptions of each request, each ``[n]``.
-
-    ``cost`` is one record of ``fleet.step.cost_table``; ``limits`` are ``[max_batch,
-    max_step_tokens, kv_tokens]`` of each rank. ``arrival_s`` [s] must not decrease, and
-    ``input + output - 1 <= kv_tokens`` for each request.
-    """
-    count = len(arrival_s)
-    first_s, last_s = np.full(count, np.nan), np.full(count, np.nan)
-    requests = np.zeros((count, REQUEST_COLUMNS), dtype=np.int64)
-    requests[:, INPUT], requests[:, OUTPUT] = input_tokens, output_tokens
-    state = np.zeros((ranks, STATE_COLUMNS), dtype=np.int64)
-    queue = np.zeros((ranks, count), dtype=np.int64)
-    most = min(count, limits[MAX_BATCH])
-    decoders = np.zeros((ranks, most + 1), dtype=np.int64)
-    prefills = np.zeros((ranks, most + 1), dtype=np.int64)
-    boundary_s = np.full(ranks, np.inf)
+    requests: Ints,
+    state: Ints,
+    queue: Ints,
+    decoders: Ints,
+    prefills: Ints,
+    boundary_s: Floats,
+    first_s: Floats,
+    last_s: Floats,
+) -> None:
+    """The event loop: before each arrival, every rank's boundaries up to it; then all others."""
+    count, ranks = len(arrival_s), len(boundary_s)
     for i in range(count + 1):
         now_s = arrival_s[i] if i < count else np.inf
         for r in range(ranks):
@@ -216,4 +207,38 @@ def replay(
             boundary_s[rank] = now_s + _begin_step(
                 state[rank], queue[rank], decoders[rank], prefills[rank], requests, limits, cost
             )
-    return first_s, last_s, requests[:, PREEMPTIONS]
+
+
+def replay(
+    cost: Cost,
+    limits: Ints,
+    ranks: int,
+    arrival_s: Floats,
+    input_tokens: Ints,
+    output_tokens: Ints,
+) -> tuple[Floats, Floats, Ints]:
+    """First- and last-token times [s] and preemptions of each request, each ``[n]``.
+
+    ``cost`` is one record of ``fleet.step.cost_table``; ``limits`` are ``[max_batch,
+    max_step_tokens, kv_tokens]`` of each rank. ``arrival_s`` [s] must not decrease, and
+    ``input + output - 1 <= kv_tokens`` for each request.
+    """
+    count = len(arrival_s)
+    first_s, last_s = np.full(count, np.nan), np.full(count, np.nan)
+    requests = np.zeros((count, REQUEST_COLUMNS), dtype=np.int64)
+    requests[:, INPUT], requests[:, OUTPUT] = input_tokens, output_tokens
+    most = min(count, int(limits[MAX_BATCH]))
+    _run(
+        cost,
+        limits,
+        arrival_s,
+        requests,
+        np.zeros((ranks, STATE_COLUMNS), dtype=np.int64),
+        np.zeros((ranks, count), dtype=np.int64),
+        np.zeros((ranks, most + 1), dtype=np.int64),
+        np.zeros((ranks, most + 1), dtype=np.int64),
+        np.full(ranks, np.inf),
+        first_s,
+        last_s,
+    )
+    return first_s, last_s, requests[:, PREEMPTIONS].copy()
