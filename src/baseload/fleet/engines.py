@@ -179,7 +179,9 @@ def _transferred(donor: Constants, device: Device) -> Constants:
     here, there = hardware[device.name], hardware[donor.device]
     by_byte, by_flop = here.byte_j / there.byte_j, here.flop_j / there.flop_j
     power = PowerConstants(
-        static_w=donor.power.static_w * here.static_w / there.static_w,
+        static_w=max(
+            donor.power.static_w * here.static_w / there.static_w, device.power_w_idle_context
+        ),
         weight_j=donor.power.weight_j * by_byte,
         expert_j=donor.power.expert_j * by_byte,
         cache_j=donor.power.cache_j * by_byte,

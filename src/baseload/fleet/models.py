@@ -582,8 +582,8 @@ _SPECS: tuple[ModelSpec, ...] = (
 )
 
 _VARIANT = re.compile(
-    r"(?:^meta-)|-(?:instruct|thinking|chat|base|it|hf|bf16|fp8|fp8-dynamic|mxfp4|awq|gptq|int4|int8|w4a16|w8a8|2507|0528"
-    r"|0324|2407|2501|v0\.[123])(?=-|$)"
+    r"^meta-|-(?:instruct|thinking|chat|base|it|hf|bf16|fp8|dynamic|mxfp4|awq|gptq|int4|int8"
+    r"|w4a16|w8a8|2507|0528|0324|2407|2501|v0\.[123])(?=-|$)"
 )
 _PRECISION_OF_NAME = {
     "fp8": "fp8", "awq": "int4", "gptq": "int4", "int4": "int4", "w4a16": "int4",

@@ -156,11 +156,11 @@ def _on_curve(curve: Sequence[Measured], sequences: float) -> tuple[float, float
 
 
 def _curves(rows: Iterable[Measured]) -> list[list[Measured]]:
-    """Rows split by model variant, layout and task; equal batches keep their order."""
+    """Rows split by layout and task, smallest batch first."""
     curves: dict[object, list[Measured]] = {}
     for row in rows:
         setting = row.setting
-        key = (setting.layout, setting.task, round(math.log2(setting.output_tokens)))
+        key = (setting.layout, setting.task)
         curves.setdefault(key, []).append(row)
     return [
         sorted(_distinct(curve), key=lambda row: row.setting.sequences) for curve in curves.values()
