@@ -9,6 +9,7 @@ The uncompiled twin of a kernel ``f`` is ``plain(f)``.
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar, cast
 
 from numba import njit
@@ -29,3 +30,14 @@ def kernel_uncached(function: Function) -> Function:
 def plain(function: Function) -> Function:
     """The plain Python twin of a kernel; a function that is not compiled is its own twin."""
     return cast(Function, getattr(function, "py_func", function))
+
+
+def is_compiled(function: Callable[..., object]) -> bool:
+    """Whether a kernel has been compiled before, in this process or, as far as its cache can tell, on this machine."""
+    if getattr(function, "signatures", None):
+        return True
+    cache = getattr(function, "_cache", None)
+    try:
+        return any(Path(cache.cache_path).glob(f"*.{plain(function).__name__}-*.nbi"))  # type: ignore[union-attr]
+    except (AttributeError, OSError):
+        return False

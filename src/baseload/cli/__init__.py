@@ -1,1 +1,1 @@
-"""Floor 5: one file a command; the only place that plugs things together."""
+"""Floor 5: the command line. One file a command; the only room that plugs the others together."""

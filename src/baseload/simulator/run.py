@@ -16,6 +16,7 @@ import numpy as np
 
 from baseload import __version__
 from baseload.base.errors import BadInputError
+from baseload.base.kernels import is_compiled
 from baseload.base.units import g_per_j_from_g_per_kwh
 from baseload.routing.fleet_state import FleetState, fleet_state
 from baseload.routing.policy import AnyPolicy, Policy, name_of
@@ -24,11 +25,10 @@ from baseload.simulator import jump
 from baseload.simulator.checkers import check_run
 from baseload.simulator.drivers import Driver, driver_of
 from baseload.simulator.measure import Totals, is_bulk, result, totals
-from baseload.simulator.records import LOG, MAX_PRIORITIES, TIER, Engine, engine, records, with_more_slots
+from baseload.simulator.records import MAX_PRIORITIES, TIER, Engine, engine, records, with_more_slots
 from baseload.simulator.results import SCHEMA, FleetRow, PolicyResult, Simulation, TraceInfo
 from baseload.simulator.scenario import Scenario, offered_load_frac
 from baseload.simulator.truth import arrivals
-from baseload.workload.chunks import source_of
 from baseload.workload.fingerprint import TraceHasher
 from baseload.workload.load import tokens_per_second
 from baseload.workload.requests import tier_of
@@ -170,10 +170,11 @@ def run_once(
 ) -> Totals:
     """One policy over one trace: the sums of the run. CPU time includes making the requests when they are streamed."""
     name = name_of(policy)
-    started = time.process_time()
     fleet, state = new_engine(scenario, source, log_rows=_LOG_ROWS if log else 0)
     drive = driver_of(policy, fleet, scenario, source, seed=seed)
     scratch = request_row(input_tokens=1, output_tokens=1)
+    drive(state, fleet, arrivals(_nothing()), 0, 0, -math.inf, scratch)  # compiles, or loads what was compiled
+    started = time.process_time()
     if scenario.carbon_g_per_kwh is not None:
         scratch.grid_g_per_j = g_per_j_from_g_per_kwh(scenario.carbon_g_per_kwh)
     empty_log = _log_emptier(name, seed, log)
@@ -301,9 +302,6 @@ def _log_emptier(name: str, seed: int, log: LogSink | None) -> Callable[[Engine]
     return empty
 
 
-def whole(trace: Trace) -> TraceSource:
-    """A recorded trace as the source of a scenario."""
-    return source_of(trace)
-
-
-__all__ = ["LOG", "LogSink", "Progress", "new_engine", "run_once", "simulate", "whole"]
+def needs_compiling() -> bool:
+    """Whether the first run in this process will compile the engine first."""
+    return not is_compiled(jump.drive)

@@ -364,3 +364,22 @@ def _merged_optional(traces: Sequence[Trace], key: str, models: tuple[str, ...])
         else:
             parts.append(np.zeros(len(trace), np.int32) if values is None else values)
     return np.concatenate(parts)
+
+
+def vary(trace: Trace, *, seed: int, jitter_s: float) -> Trace:
+    """The trace as chance could have made it otherwise: every arrival moved by up to ``jitter_s`` [s].
+
+    Moves are uniform and reflected at the trace's ends, so its span and the slow modulation of its
+    rate stay; requests keep their lengths. Raises ``BadInputError`` for a negative ``jitter_s``.
+    """
+    if not (math.isfinite(jitter_s) and jitter_s >= 0):
+        raise BadInputError(
+            f"trace {trace.name!r}: jitter_s", found=repr(jitter_s), allowed="a finite number >= 0"
+        )
+    reach_us, end_us = round(jitter_s * US_PER_S), int(trace.t_us[-1]) if len(trace) else 0
+    moves = stream(seed, "vary", "jitter").integers(
+        -reach_us, reach_us, size=len(trace), endpoint=True
+    )
+    moved = np.clip(end_us - np.abs(end_us - np.abs(trace.t_us + moves)), 0, end_us)
+    order = np.argsort(moved, kind="stable")
+    return msgspec.structs.replace(take(trace, order), t_us=moved[order])
