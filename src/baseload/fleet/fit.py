@@ -51,7 +51,7 @@ PRIORS: dict[str, Prior] = {
     "vocab_s": (1e-10, 1.5),
     "token_layer_s": (2e-7, 1.5),
     "context_s": (1e-7, 2.0),
-    "static_w": (151.0, 0.15),
+    "static_w": (151.0, 0.05),
     "weight_j": (143e-12, 0.30),
     "expert_j": (143e-12, 0.30),
     "cache_j": (143e-12, 0.40),

@@ -305,8 +305,8 @@ def kv_tokens_that_fit(
     """Context tokens that the cache of one replica holds, 0 or less where the weights alone do
     not fit.
 
-    Memory: ``memory_frac`` of the GPU, less its share of the weights, less a reserve for context and
-    activations (assumed).
+    Memory: ``memory_frac`` of the GPU, less its share of the weights, less a reserve for context
+    and activations (assumed).
     """
     embedding = 0.0 if model.tied_embedding else model.params_embedding * 2.0
     dense_bytes = (model.weight_bytes_dense() + embedding) / layout.attention_ways
