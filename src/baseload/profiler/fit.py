@@ -46,6 +46,7 @@ factor of three. Batch and context grow together: without this, the log hardly t
 
 STEP_FRAC, STEP_FLOOR = 0.02, 0.05
 SIMPLEX_RESTARTS = 4
+POLISHED_STARTS = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,13 +120,14 @@ def fit_times(
     """
     scale = scales(run, rows)[: len(structure.numbers)]
     residuals = _residuals(run, structure, rows, scale)
-    best: Fit | None = None
+    reached = []
     for start in starts if starts is not None else start_vectors(run, structure, rows):
-        found = _refine(residuals, np.clip(_fitted_length(start, structure) / scale, 1e-3, 1e3))
-        if best is None or found[1] < best.cost:
-            best = Fit(structure=structure, numbers=found[0] * scale, cost=found[1])
-    assert best is not None
-    return best
+        begin = np.clip(_fitted_length(start, structure) / scale, 1e-3, 1e3)
+        reached.append(_downhill(residuals, begin))
+    reached.sort(key=lambda each: each[1])
+    refined = [_simplex(residuals, *each) for each in reached[:POLISHED_STARTS]]
+    best, cost = min(refined, key=lambda each: each[1])
+    return Fit(structure=structure, numbers=best * scale, cost=cost)
 
 
 def search_kv(
@@ -228,23 +230,27 @@ def regression(run: MeasuredRun, structure: Structure, rows: int) -> Floats:
     return start[: len(structure.numbers)]
 
 
-def _refine(residuals: Callable[[Floats], Floats], start: Floats) -> tuple[Floats, float]:
-    """Least squares downhill, then simplex searches: a replay is only piecewise smooth.
+def _robust(residuals: Floats) -> float:
+    """The soft L1 cost: quadratic for small residuals, linear for large ones."""
+    return float((np.sqrt(1.0 + residuals**2) - 1.0).sum())
 
-    The best scaled vector and its robust cost (soft L1).
-    """
 
-    def cost(scaled: Floats) -> float:
-        return float((np.sqrt(1.0 + residuals(np.abs(scaled)) ** 2) - 1.0).sum())
-
-    downhill = least_squares(
+def _downhill(residuals: Callable[[Floats], Floats], start: Floats) -> tuple[Floats, float]:
+    """Least squares from ``start``: the scaled vector it ends at, and its robust cost."""
+    found = least_squares(
         residuals, start, jac=_jacobian(residuals), bounds=(0.0, 2e3), loss="soft_l1", max_nfev=40
     )
-    best, lowest = downhill.x, cost(downhill.x)
+    return found.x, _robust(residuals(found.x))
+
+
+def _simplex(
+    residuals: Callable[[Floats], Floats], best: Floats, lowest: float
+) -> tuple[Floats, float]:
+    """Simplex searches from ``best`` until they gain little: a replay is only piecewise smooth."""
     for _ in range(SIMPLEX_RESTARTS):
         corners = np.vstack([best, best + np.diag(np.maximum(0.15 * best, 0.08))])
         found = minimize(
-            cost,
+            lambda scaled: _robust(residuals(np.abs(scaled))),
             best,
             method="Nelder-Mead",
             options={"initial_simplex": corners, "maxfev": 400, "xatol": 1e-3, "fatol": 1e-2},
