@@ -1,6 +1,8 @@
-"""What a report says beyond the raw records: comparisons with the baseline, shares, the front, the headline.
+"""What a report says beyond the raw records: comparisons with the baseline, shares, the front, the
+headline.
 
-Nothing here draws or prints; table, plots and page all read these figures, so that they cannot disagree.
+Nothing here draws or prints; table, plots and page all read these figures, so that they cannot
+disagree.
 """
 
 from __future__ import annotations
@@ -15,18 +17,21 @@ from baseload.report import wording
 from baseload.simulator.results import POWER_STATES, PolicyResult, Simulation
 
 DISTINGUISHABLE_FRAC = 0.05
-"""A difference of GPU energy below this is within the error of the energy model (spec ENERGY.md 6)."""
+"""A difference of GPU energy below this is within the error of the energy model (spec ENERGY.md 6).
+"""
 
 ANSWERED_ENOUGH_FRAC = 0.99
-"""A policy that answers fewer requests than this share of the best one is no saving: it did less work."""
+"""A policy that answers fewer requests than this share of the best one is no saving: it did less
+work.
+"""
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
     """One policy beside the baseline.
 
-    ``label`` names it uniquely in this report. ``change_frac``: its energy relative to the baseline's, minus one (``None``
-    for the baseline itself and where the baseline drew nothing). ``change_interval``: 95 % interval of that over seeds,
-    ``(low, high)``; ``None`` with one seed.
+    ``label`` names it uniquely in this report. ``change_frac``: its energy relative to the
+    baseline's, minus one (``None`` for the baseline itself and where the baseline drew nothing).
+    ``change_interval``: 95 % interval of that over seeds, ``(low, high)``; ``None`` with one seed.
     """
 
     label: str
@@ -49,7 +54,8 @@ class Comparison(msgspec.Struct, frozen=True, kw_only=True):
 def compare(simulation: Simulation, *, baseline: str | None = None) -> Comparison:
     """Each policy beside the ``baseline`` (a policy's name; the first policy if ``None``).
 
-    Raises ``UnknownNameError`` for a baseline that was not simulated, ``BadInputError`` for a simulation of no policy.
+    Raises ``UnknownNameError`` for a baseline that was not simulated, ``BadInputError`` for a
+    simulation of no policy.
     """
     policies = simulation.policies
     if not policies:
@@ -121,7 +127,7 @@ def _row(
 
 
 def _weighted(by_device: dict[str, float], gpus: dict[str, int]) -> float | None:
-    """Mean over devices, weighted by their GPUs; plain mean when the fleet's rows do not name them."""
+    """Mean over devices, weighted by their GPUs; plain where the fleet does not name them."""
     if not by_device:
         return None
     weights = {device: gpus.get(device, 0) for device in by_device}
@@ -136,8 +142,9 @@ def _change_interval(
 ) -> tuple[float, float] | None:
     """Interval of the relative change.
 
-    The simulator's paired interval (``energy_change_frac``, against the first policy) where there is one. Else the two
-    policies' own intervals combined as if independent, which is too wide when both saw the same requests, never too narrow.
+    The simulator's paired interval (``energy_change_frac``, against the first policy) where there
+    is one. Else the two policies' own intervals combined as if independent, which is too wide when
+    both saw the same requests, never too narrow.
     """
     paired = result.interval.get("energy_change_frac")
     if is_first and paired is not None:
@@ -153,7 +160,7 @@ def _change_interval(
 
 
 def energy_by_state(result: PolicyResult) -> dict[str, float]:
-    """Energy by power state [J], in the order of ``POWER_STATES``, states without energy left out."""
+    """Energy by power state [J], in the order of ``POWER_STATES``, without empty states."""
     by_state = result.energy_j_by_state
     if not by_state:
         by_state = {"active": result.active_energy_j, "idle": result.idle_energy_j}
@@ -161,7 +168,9 @@ def energy_by_state(result: PolicyResult) -> dict[str, float]:
 
 
 def keeps_promises(row: Row, simulation: Simulation) -> bool | None:
-    """Whether each tier's share of misses stays at or below its target; ``None`` where no target is known."""
+    """Whether each tier's share of misses stays at or below its target; ``None`` where no target is
+    known.
+    """
     known = False
     for tier, promise in simulation.tiers.items():
         target = promise.get("target_miss_frac")
@@ -175,7 +184,9 @@ def keeps_promises(row: Row, simulation: Simulation) -> bool | None:
 
 
 def front(points: Sequence[tuple[float, float]]) -> list[int]:
-    """Indices of the points that no other point beats in both coordinates (less is better), by the first coordinate."""
+    """Indices of the points that no other point beats in both coordinates (less is better), by the
+    first coordinate.
+    """
     order = sorted(range(len(points)), key=lambda index: points[index])
     chosen: list[int] = []
     least = math.inf
@@ -206,20 +217,22 @@ def bound_mj_per_hour(simulation: Simulation) -> float | None:
 
 
 def thriftiest(rows: Sequence[Row]) -> Row:
-    """The policy of the fewest joules among those that did the work (``ANSWERED_ENOUGH_FRAC`` of the most answers)."""
+    """The policy of the fewest joules among those that did the work (``ANSWERED_ENOUGH_FRAC`` of
+    the most answers).
+    """
     most = max(row.result.completed for row in rows)
     able = [row for row in rows if row.result.completed >= ANSWERED_ENOUGH_FRAC * most]
     return min(able, key=lambda row: row.result.energy_j)
 
 
 def headline(comparison: Comparison) -> str:
-    """One to three sentences: which policy used the fewest joules, against what, and at what cost."""
+    """Some sentences: which policy used the fewest joules, against what, at what cost."""
     simulation, base = comparison.simulation, comparison.baseline
     if simulation.trace.requests == 0:
         rate = wording.number(base.result.energy_mj_per_hour)
         return f"No requests were replayed; under {base.label} the fleet drew {rate} MJ per hour."
     if all(row.result.completed == 0 for row in comparison.rows):
-        return "No request was answered under any policy, so there is no energy per request to compare."
+        return "No request was answered under any policy: there is nothing to compare."
     best = thriftiest(comparison.rows)
     if len(comparison.rows) == 1:
         return _alone(best)
@@ -227,7 +240,8 @@ def headline(comparison: Comparison) -> str:
     if not best.is_baseline and best.change_frac is not None:
         if abs(best.change_frac) < DISTINGUISHABLE_FRAC:
             sentences.append(
-                "A difference below about 5 % lies within the error of the energy model: read it as a tie."
+                "A difference below about 5 % lies within the error of the energy model: read it "
+                "as a tie."
             )
         sentences.extend(_kept_sentence(comparison, best))
     sentences.extend(_shirkers_sentence(comparison, best))
@@ -239,7 +253,8 @@ def _alone(row: Row) -> str:
     return (
         f"{row.label} used {wording.number(result.energy_j_per_request)} J per request "
         f"({wording.number(result.energy_mj_per_hour)} MJ per hour for the fleet); "
-        f"{wording.percent(result.miss_frac)} of the requests missed a deadline and 99 of 100 answers were "
+        f"{wording.percent(result.miss_frac)} of the requests missed a deadline and 99 of 100 "
+        f"answers were "
         f"complete within {wording.duration(result.e2e_s.p99)}."
     )
 
@@ -265,10 +280,10 @@ def _latency_words(best: Row, base: Row) -> str:
     mine, other = best.result.e2e_s.p99, base.result.e2e_s.p99
     if mine is None or other is None:
         return "latency could not be compared"
-    words = f"99 of 100 answers complete within {wording.duration(mine)} instead of {wording.duration(other)}"
-    if wording.duration(mine) == wording.duration(other):
-        return f"none in latency (99 of 100 answers complete within {wording.duration(mine)} under both)"
-    return words
+    mine_words, other_words = wording.duration(mine), wording.duration(other)
+    if mine_words == other_words:
+        return f"none in latency (99 of 100 answers complete within {mine_words} under both)"
+    return f"99 of 100 answers complete within {mine_words} instead of {other_words}"
 
 
 def _miss_words(best: Row, base: Row) -> str:
@@ -281,7 +296,7 @@ def _miss_words(best: Row, base: Row) -> str:
 
 
 def _kept_sentence(comparison: Comparison, best: Row) -> list[str]:
-    """Names the thriftiest policy that keeps every promise, where the thriftiest of all does not."""
+    """The thriftiest policy that keeps every promise, where the thriftiest of all does not."""
     simulation, base = comparison.simulation, comparison.baseline
     if keeps_promises(best, simulation) is not False:
         return []
@@ -297,7 +312,9 @@ def _kept_sentence(comparison: Comparison, best: Row) -> list[str]:
 
 def _shirkers_sentence(comparison: Comparison, best: Row) -> list[str]:
     lower = [
-        row for row in comparison.rows if row.result.energy_j < best.result.energy_j and row is not best
+        row
+        for row in comparison.rows
+        if row.result.energy_j < best.result.energy_j and row is not best
     ]
     if not lower:
         return []

@@ -1,7 +1,8 @@
 """Colours: one policy, one colour, in every plot and on the page, in light and in dark.
 
-The baseline is grey; the others are hues that remain apart for people who confuse red and green (after Okabe and Ito, and
-Tol), and beyond five policies the line style changes too, so that no plot relies on hue alone.
+The baseline is grey; the others are hues that remain apart for people who confuse red and green
+(after Okabe and Ito, and Tol), and beyond five policies the line style changes too, so that no plot
+relies on hue alone.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""The four plots of a simulation, drawn once: as PNG files for papers and slides, and as panels for the page.
+"""The four plots of a simulation, drawn once: as PNG files for papers and slides, and as panels for
+the page.
 
 matplotlib is imported when something is drawn, never before: the table must not wait for it.
 """
@@ -31,7 +32,7 @@ MOST_POINTS = 240
 """Points of a curve or bins of a series that a plot can show; more only makes the page heavier."""
 
 LABEL_LENGTH = 26
-RC = {
+RC: Any = {
     "font.size": 8.5,
     "axes.labelsize": 8.5,
     "axes.titlesize": 9,
@@ -63,7 +64,8 @@ Draw = Callable[[Axes], None]
 
 
 def draw_plots(simulation: Simulation, folder: Path, *, baseline: str | None = None) -> list[Path]:
-    """Write ``latency.png``, ``power.png``, ``energy-per-request.png`` and ``trade-off.png`` into the existing ``folder``.
+    """Write ``latency.png``, ``power.png``, ``energy-per-request.png`` and ``trade-off.png`` into
+    the existing ``folder``.
 
     Gives the paths of the files. A plot whose data is missing says so in words instead.
     """
@@ -86,7 +88,9 @@ def draw_plots(simulation: Simulation, folder: Path, *, baseline: str | None = N
 
 @contextmanager
 def drawing() -> Iterator[None]:
-    """Our style, and no warning about a glyph that the plot font lacks (a name may be in any script)."""
+    """Our style, and no warning about a glyph that the plot font lacks (a name may be in any
+    script).
+    """
     import matplotlib
 
     with matplotlib.rc_context(RC), warnings.catch_warnings():
@@ -140,7 +144,9 @@ def _draw_cdf(
         low = min(low, float(x[np.searchsorted(frac, 0.005, side="left").clip(0, len(x) - 1)]))
         high = max(high, float(x[-1]))
         style = palette.policy_dash(place)
-        axes.plot(x, frac * 100.0, color=palette.policy_color(place), linestyle=style, linewidth=1.6)
+        axes.plot(
+            x, frac * 100.0, color=palette.policy_color(place), linestyle=style, linewidth=1.6
+        )
     axes.set_xscale("log")
     axes.set_xlim(low * 0.9, max(high * 1.1, low * 2))
     _mark_deadlines(axes, deadlines)
@@ -162,7 +168,9 @@ def _sparse_minor(ratio: float) -> Callable[[float, int], str]:
 
 
 def _mark_deadlines(axes: Axes, deadlines: Sequence[float | None]) -> None:
-    """A dotted line for each promised deadline; the axis grows to show one that is a little beyond the data."""
+    """A dotted line for each promised deadline; the axis grows to show one that is a little beyond
+    the data.
+    """
     low, high = axes.get_xlim()
     for deadline in sorted({value for value in deadlines if value is not None}):
         if not low <= deadline <= high * 10:
@@ -198,10 +206,14 @@ def _top_w(series: Series) -> float:
 
 
 def _coarse(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Means of neighbouring bins (last axis), so that at most ``MOST_POINTS`` remain; energy is kept but for the last."""
+    """Means of neighbouring bins (last axis), so that at most ``MOST_POINTS`` remain; energy is
+    kept but for the last.
+    """
     group = -(-values.shape[-1] // MOST_POINTS)
     count = values.shape[-1] // group
-    return np.asarray(values[..., : count * group].reshape(*values.shape[:-1], count, group).mean(-1))
+    return np.asarray(
+        values[..., : count * group].reshape(*values.shape[:-1], count, group).mean(-1)
+    )
 
 
 def _draw_power(axes: Axes, series: Series, top_w: float) -> None:
@@ -240,8 +252,14 @@ def energy_panel(comparison: Comparison) -> Draw:
                 color = palette.STATE_LIGHT[state]
                 axes.barh(height, width, left=left, color=color, height=0.66)
                 left += width
-            text = f" {wording.number(left)}"
-            axes.text(left, height, text, va="center", ha="left", fontsize=8)
+            axes.annotate(
+                wording.number(left),
+                (left, height),
+                xytext=(4, 0),
+                textcoords="offset points",
+                va="center",
+                fontsize=8,
+            )
         axes.set_yticks(range(len(rows)), [short(row.label) for row in rows])
         axes.tick_params(axis="y", length=0, labelcolor=palette.INK)
         axes.set_ylim(len(rows) - 0.4, -0.6)
@@ -254,7 +272,9 @@ def energy_panel(comparison: Comparison) -> Draw:
 
 
 def trade_off_panel(comparison: Comparison) -> Draw:
-    """Energy against the 99th percentile of the end-to-end time; the line joins the policies that none beats in both."""
+    """Energy against the 99th percentile of the end-to-end time; the line joins the policies that
+    none beats in both.
+    """
 
     def draw(axes: Axes) -> None:
         points = trade_off(comparison)
@@ -285,25 +305,29 @@ def _mark_bound(axes: Axes, comparison: Comparison) -> None:
     words = "no schedule can use less"
     at = (0.99, bound)
     where = axes.get_yaxis_transform()
-    axes.text(*at, words, transform=where, ha="right", va="bottom", fontsize=7.5, color=palette.MUTED)
+    axes.text(
+        *at, words, transform=where, ha="right", va="bottom", fontsize=7.5, color=palette.MUTED
+    )
 
 
 def _label_points(axes: Axes, points: Sequence[tuple[Row, float, float]]) -> None:
-    """Names above their points, where a falling front leaves room; raised where they would overlap another name."""
+    """Names above their points, where a falling front leaves room; raised where they would overlap
+    another name.
+    """
     axes.autoscale_view()
     scale = 72.0 / axes.figure.dpi
     right = axes.transAxes.transform((1, 1))[0] * scale
-    placed: list[tuple[float, float, float]] = []
+    spots = [axes.transData.transform((x, y)) * scale for _, x, y in points]
+    placed = [(float(px) - 5, float(px) + 5, float(py)) for px, py in spots]
     for row, x, y in sorted(points, key=lambda point: point[2]):
         px, py = axes.transData.transform((x, y)) * scale
         label = short(row.label)
         width = 4.9 * len(label)
         start = min(px + 4, right - width)
         height = py + 8
-        for other_start, other_end, other_height in placed:
-            overlaps = start < other_end and other_start < start + width
-            if overlaps and abs(height - other_height) < 10:
-                height = other_height + 10
+        for other_start, other_end, other_height in sorted(placed, key=lambda box: box[2]):
+            if start < other_end and other_start < start + width and abs(height - other_height) < 9:
+                height = other_height + 9
         placed.append((start, start + width, height))
         line = {"arrowstyle": "-", "color": palette.MUTED, "linewidth": 0.6, "shrinkB": 3}
         axes.annotate(

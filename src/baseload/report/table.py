@@ -30,7 +30,9 @@ BEST_STYLE = "bold green"
 
 
 class Column(msgspec.Struct, frozen=True, kw_only=True):
-    """One figure of a policy: its heading, its text, and its value when the least one is to be highlighted."""
+    """One figure of a policy: its heading, its text, and its value when the least one is to be
+    highlighted.
+    """
 
     heading: str
     text: Callable[[Row], str]
@@ -116,18 +118,21 @@ SERVICE_COLUMNS = (
 )
 
 LEGEND = (
-    "Energy of GPUs, idle too. TTFT: until the first token, TPOT: per further token, E2E: whole answer.",
-    "p99: 99 of 100 did at least as well. missed: broke a deadline. used: time with work. Best in bold.",
+    "Energy of GPUs, idle too. TTFT: until the first token, TPOT: per further token, E2E: whole "
+    "answer.",
+    "p99: 99 of 100 did at least as well. missed: broke a deadline. used: time with work. Best "
+    "in bold.",
 )
 
 
 def print_table(
     simulation: Simulation, *, console: Console | None = None, baseline: str | None = None
 ) -> None:
-    """Print header, table, legend, notes and the headline of ``simulation`` to ``console`` (standard output).
+    """Print header, table, legend, notes and the headline of ``simulation`` to ``console``
+    (standard output).
 
-    Raises ``UnknownNameError`` for a ``baseline`` that was not simulated. Numbers are never cut: where the table is wider
-    than the console it is printed in two parts.
+    Raises ``UnknownNameError`` for a ``baseline`` that was not simulated. Numbers are never cut:
+    where the table is wider than the console it is printed in two parts.
     """
     console = console or Console()
     width = console.width if console.is_terminal else max(console.width, PIPE_WIDTH)
@@ -136,7 +141,9 @@ def print_table(
         console.print(part, width=width, crop=False)
 
 
-def table_text(simulation: Simulation, *, width: int = PIPE_WIDTH, baseline: str | None = None) -> str:
+def table_text(
+    simulation: Simulation, *, width: int = PIPE_WIDTH, baseline: str | None = None
+) -> str:
     """What ``print_table`` prints, without colour, ``width`` columns wide."""
     out = io.StringIO()
     print_table(
@@ -205,7 +212,9 @@ def _table(comparison: Comparison, columns: tuple[Column, ...], *, gap: int) -> 
 
 
 def _best(column: Column, rows: list[Row]) -> str | None:
-    """The text of the least value, so that values that look equal are highlighted alike; ``None``: highlight nothing."""
+    """The text of the least value, so that values that look equal are highlighted alike; ``None``:
+    highlight nothing.
+    """
     if column.least is None:
         return None
     values = [(column.least(row), column.text(row)) for row in rows]
@@ -226,5 +235,7 @@ def _notes(comparison: Comparison) -> list[str]:
         notes.insert(0, f"{words}; below about {limit} it is within the model's error.")
     bound = bound_mj_per_hour(simulation)
     if bound is not None:
-        notes.insert(1, f"No schedule could use less than {wording.number(bound)} MJ/h for these requests.")
+        notes.insert(
+            1, f"No schedule could use less than {wording.number(bound)} MJ/h for these requests."
+        )
     return notes

@@ -1,4 +1,6 @@
-"""How numbers and words look wherever a result is shown: one place, so that table, plots and page agree."""
+"""How numbers and words look wherever a result is shown: one place, so that table, plots and page
+agree.
+"""
 
 from __future__ import annotations
 
@@ -10,33 +12,44 @@ MISSING = "–"
 MINUS = "−"
 
 GLOSSARY = (
-    ("policy", "The rule that picks the replica (a running copy of a model) that answers a request."),
+    ("policy", "The rule that picks the replica (a running copy of a model) that answers a "
+     "request."),
     ("baseline", "The policy that the others are compared with. It is named in the table."),
     ("joule (J), megajoule (MJ)", "Units of energy. 3.6 MJ are one kilowatt-hour (kWh)."),
     ("MJ/h", "Megajoules per hour: the power of the whole fleet. 3.6 MJ/h are one kilowatt (kW)."),
     ("idle share", "Part of the energy that was drawn by replicas that had no work and waited."),
-    ("parked, off, waking", "A parked replica sleeps and draws less; an off one draws nothing or little; "
-     "waking is the energy of coming back. A request that finds a sleeping replica must wait for it."),
-    ("TTFT", "Time to first token: from the arrival of a request until its first word-piece is out."),
+    ("parked, off, waking", "A parked replica sleeps and draws less; an off one draws nothing or "
+     "little; "
+     "waking is the energy of coming back. A request that finds a sleeping replica must wait for "
+     "it."),
+    ("TTFT", "Time to first token: from the arrival of a request until its first word-piece is "
+     "out."),
     ("TPOT", "Time per output token after the first one: how fast the answer is written."),
     ("end to end (E2E)", "From the arrival of a request until the last token of its answer."),
-    ("p50, p95, p99", "The value that 50, 95 or 99 of 100 requests stay at or below. p99 shows the slow end."),
+    ("p50, p95, p99", "The value that 50, 95 or 99 of 100 requests stay at or below. p99 shows "
+     "the slow end."),
     ("missed", "Requests that broke a promised deadline, counting refused ones."),
-    ("refused", "Requests that the fleet did not take, for instance because no replica could hold them."),
+    ("refused", "Requests that the fleet did not take, for instance because no replica could "
+     "hold them."),
     ("utilisation", "Part of the time in which a replica had work."),
-    ("mean batch", "How many requests a working replica handled at once. Large batches share the cost of "
+    ("mean batch", "How many requests a working replica handled at once. Large batches share the "
+     "cost of "
      "reading the model, so energy per token falls."),
     ("bulk share", "Part of the requests on a device that may wait (the bulk tier)."),
-    ("95 % interval", "Where the figure lies in 95 of 100 repetitions with other random numbers. It covers "
+    ("95 % interval", "Where the figure lies in 95 of 100 repetitions with other random numbers. "
+     "It covers "
      "chance only, not the error of the energy model."),
-    ("measured, modelled, assumed", "How a number came about: read from a meter; computed from a model that "
+    ("measured, modelled, assumed", "How a number came about: read from a meter; computed from a "
+     "model that "
      "was fitted to measurements; or taken as plausible."),
 )  # fmt: skip
 """Words of the page with their meaning, in plain language."""
 
 
 def number(value: float | None, digits: int = 3, *, missing: str = MISSING) -> str:
-    """``value`` with ``digits`` significant digits and a comma between thousands, never in exponents."""
+    """``value`` with ``digits`` significant digits and a comma between thousands, never in
+    exponents.
+    """
     if value is None or not math.isfinite(value):
         return missing
     if value == 0:
@@ -51,7 +64,9 @@ def count(value: int) -> str:
     return f"{value:,d}"
 
 
-def percent(frac: float | None, digits: int = 3, *, unit: str = " %", missing: str = MISSING) -> str:
+def percent(
+    frac: float | None, digits: int = 3, *, unit: str = " %", missing: str = MISSING
+) -> str:
     """A fraction as a percentage, at least one decimal below 100."""
     if frac is None or not math.isfinite(frac):
         return missing
@@ -68,7 +83,9 @@ def percent(frac: float | None, digits: int = 3, *, unit: str = " %", missing: s
     return f"{text}{unit}".replace("-", MINUS)
 
 
-def change(frac: float | None, *, unit: str = " %", minus: str = MINUS, missing: str = MISSING) -> str:
+def change(
+    frac: float | None, *, unit: str = " %", minus: str = MINUS, missing: str = MISSING
+) -> str:
     """A relative change with its sign: ``-0.234`` gives ``−23.4 %``."""
     if frac is None or not math.isfinite(frac):
         return missing

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import numpy as np
@@ -103,7 +102,10 @@ def _power(rng: np.random.Generator, saving_frac: float, bins: int) -> dict[str,
     parked = np.full(bins, 3_000.0 * saving_frac)
     waking = 900.0 * saving_frac * np.abs(rng.standard_normal(bins))
     states = {"active": active, "idle": idle, "parked": parked, "off": parked * 0, "waking": waking}
-    return {state: [float(value) for value in np.clip(values, 0, None)] for state, values in states.items()}
+    return {
+        state: [float(value) for value in np.clip(values, 0, None)]
+        for state, values in states.items()
+    }
 
 
 def _latency(rng: np.random.Generator, median_s: float, sigma: float) -> np.ndarray:
@@ -157,7 +159,13 @@ def make_fleet() -> list[FleetRow]:
     )
     return [
         FleetRow(
-            type=kind, device=device, model="llama-3.1-8b", gpus=n, replicas=n, method=method, error_frac=error
+            type=kind,
+            device=device,
+            model="llama-3.1-8b",
+            gpus=n,
+            replicas=n,
+            method=method,
+            error_frac=error,
         )
         for kind, device, n, method, error in rows
     ]
@@ -165,9 +173,12 @@ def make_fleet() -> list[FleetRow]:
 
 def odd_simulations() -> dict[str, Simulation]:
     """The edge cases by name: every output must cope with each of them."""
+    no_work = [make_policy(name, requests=0) for name in ("a", "b")]
+    shirker = make_policy("shirker", saving_frac=0.6, refused=9000)
     hostile = '<script>alert("x")</script> & [bold]$\\alpha$ 東京 " onload="evil()'
     many = [
-        make_policy(f"policy-{n}", saving_frac=0.05 * n, seed=n, slower=1 + 0.1 * n) for n in range(10)
+        make_policy(f"policy-{n}", saving_frac=0.05 * n, seed=n, slower=1 + 0.1 * n)
+        for n in range(10)
     ]
     bare = make_policy("bare")
     bare = replace_fields(
@@ -184,11 +195,13 @@ def odd_simulations() -> dict[str, Simulation]:
     return {
         "one-policy": make_simulation([make_policy()]),
         "ten-policies": make_simulation(many),
-        "twelve-equal": make_simulation([make_policy("same", seed=n) for n in range(12)]),
+        "equal-names": make_simulation([make_policy("same", seed=n) for n in range(3)]),
         "all-refused": make_simulation([make_policy(n, refused=19366) for n in ("a", "b")]),
-        "one-refuses": make_simulation([make_policy(), make_policy("shirker", saving_frac=0.6, refused=9000)]),
-        "no-requests": make_simulation([make_policy("a", requests=0), make_policy("b", requests=0)], trace=empty),
-        "nothing-at-all": make_simulation([nothing], trace=empty, fleet=[], tiers={}, bound_energy_j=None),
+        "one-refuses": make_simulation([make_policy(), shirker]),
+        "no-requests": make_simulation(no_work, trace=empty),
+        "nothing-at-all": make_simulation(
+            [nothing], trace=empty, fleet=[], tiers={}, bound_energy_j=None
+        ),
         "bare": make_simulation([bare, bare], tiers={}, bound_energy_j=None, notes=[]),
         "seeds": make_simulation(
             [make_policy(seeds=5), make_policy("pack", saving_frac=0.4, seeds=5, seed=3, slower=3)],
@@ -227,6 +240,3 @@ def _replace_fields() -> Callable[..., PolicyResult]:
 def odd(request: pytest.FixtureRequest) -> Simulation:
     """Each edge case in turn."""
     return odd_simulations()[request.param]
-
-
-assert math.isclose(make_policy().energy_mj_per_hour, 240, rel_tol=0.05)

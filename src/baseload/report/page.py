@@ -1,0 +1,413 @@
+"""One self-contained HTML page about a simulation, for a person who has read no paper.
+
+No script, no request to anywhere: style and drawings are in the page. Every text that a user could
+have chosen is escaped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from html import escape
+from importlib import resources
+
+from baseload.report import inline_svg, palette, plots, readings, wording
+from baseload.report.figures import (
+    Comparison,
+    Row,
+    bound_mj_per_hour,
+    compare,
+    headline,
+)
+from baseload.simulator.results import Simulation
+
+Cell = tuple[str, Callable[[Row], str], Callable[[Row], float | None] | None]
+
+WORD_COLUMNS = frozenset({"policy", "device", "model", "numbers are", "remark"})
+"""Headings of columns that hold words, not numbers: set flush left."""
+
+UNCERTAINTY = (
+    ("GPU power meters", "±5 %", "common to all policies; does not average out"),
+    ("power model, H100", "±6 %", "dense models; mixtures of experts ±11 %"),
+    (
+        "power model, A100",
+        "±9 to ±20 %",
+        "rows of an older engine, or carried over to the 80 GB board",
+    ),
+    ("power model, L4 and H200", "±35 %", "assumed from data sheets, no measured rows"),
+    ("time of a step", "±5 %", "one engine version; another version may differ by a factor of two"),
+)
+"""What the error of an energy figure is made of (spec ENERGY.md 6)."""
+
+
+def page_html(
+    simulation: Simulation, *, baseline: str | None = None, beside: Sequence[str] = ()
+) -> str:
+    """The whole page. ``beside`` names files that lie in the same folder, to be linked at the foot.
+
+    Raises ``UnknownNameError`` for a ``baseline`` that was not simulated.
+    """
+    comparison = compare(simulation, baseline=baseline)
+    title = f"Baseload: {simulation.scenario}"
+    body = "\n".join(
+        [
+            _header(comparison),
+            "<main>",
+            _notes(simulation.notes),
+            _results(comparison),
+            _figures(comparison),
+            _devices(comparison),
+            _provenance(comparison),
+            _scenario(comparison),
+            _glossary(),
+            "</main>",
+            _footer(simulation, beside),
+        ]
+    )
+    return (
+        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        f"<title>{escape(title)}</title><style>{_style()}</style></head>\n<body>{body}</body></html>\n"
+    )
+
+
+def _style() -> str:
+    css = resources.files("baseload.report").joinpath("page.css").read_text(encoding="utf-8")
+    css = css.replace("LIGHT_VARIABLES", palette.css_variables(dark=False))
+    return css.replace("DARK_VARIABLES", palette.css_variables(dark=True))
+
+
+def _header(comparison: Comparison) -> str:
+    simulation = comparison.simulation
+    trace, seeds = simulation.trace, len(simulation.seeds)
+    gpus = sum(row.gpus for row in simulation.fleet)
+    sub = (
+        f"{wording.count(trace.requests)} requests of {trace.name} in "
+        f"{wording.duration(trace.span_s)}, "
+        f"replayed on a simulated fleet of {wording.count(gpus)} GPUs"
+    )
+    if seeds > 1:
+        sub += f", {seeds} times with different random numbers"
+    return (
+        f'<header><h1>{escape(simulation.scenario)}</h1><p class="sub">{escape(sub)}</p>'
+        f'<p class="headline">{escape(headline(comparison))}</p></header>'
+    )
+
+
+def _notes(notes: Iterable[str]) -> str:
+    return "".join(f'<p class="note">{escape(note)}</p>' for note in notes)
+
+
+def _ms(value_s: float | None) -> str:
+    return wording.number(None if value_s is None else value_s * 1000.0)
+
+
+def _change(row: Row) -> str:
+    if row.is_baseline:
+        return "baseline"
+    text = wording.change(row.change_frac)
+    if row.change_interval is not None:
+        low, high = row.change_interval
+        low_text, high_text = wording.change(low, unit=""), wording.change(high, unit="")
+        text += f"\n({low_text} to {high_text})"
+    return text
+
+
+RESULT_CELLS: tuple[Cell, ...] = (
+    (
+        "energy\n[MJ/h]",
+        lambda row: wording.number(row.result.energy_mj_per_hour),
+        lambda row: row.result.energy_mj_per_hour,
+    ),
+    ("change of\nenergy", _change, None),
+    (
+        "per\nrequest\n[J]",
+        lambda row: wording.number(row.result.energy_j_per_request),
+        lambda row: row.result.energy_j_per_request,
+    ),
+    (
+        "per output\ntoken\n[J]",
+        lambda row: wording.number(row.result.energy_j_per_output_token),
+        lambda row: row.result.energy_j_per_output_token,
+    ),
+    ("idle\nshare", lambda row: wording.percent(row.idle_frac), lambda row: row.idle_frac),
+    (
+        "TTFT\np50\n[ms]",
+        lambda row: _ms(row.result.ttft_s.p50),
+        lambda row: row.result.ttft_s.p50,
+    ),
+    (
+        "TTFT\np99\n[ms]",
+        lambda row: _ms(row.result.ttft_s.p99),
+        lambda row: row.result.ttft_s.p99,
+    ),
+    (
+        "TPOT\np50\n[ms]",
+        lambda row: _ms(row.result.tpot_s.p50),
+        lambda row: row.result.tpot_s.p50,
+    ),
+    (
+        "TPOT\np99\n[ms]",
+        lambda row: _ms(row.result.tpot_s.p99),
+        lambda row: row.result.tpot_s.p99,
+    ),
+    (
+        "E2E\np99\n[s]",
+        lambda row: wording.number(row.result.e2e_s.p99),
+        lambda row: row.result.e2e_s.p99,
+    ),
+    (
+        "missed",
+        lambda row: wording.percent(row.result.miss_frac),
+        lambda row: row.result.miss_frac,
+    ),
+    ("refused", lambda row: wording.count(row.result.refused), None),
+    ("utili-\nsation", lambda row: wording.percent(row.utilization_frac), None),
+)
+
+
+def _results(comparison: Comparison) -> str:
+    heads = [head for head, _, _ in RESULT_CELLS]
+    marks = [_best(comparison.rows, text, value) for _, text, value in RESULT_CELLS]
+    body = []
+    for row, place in zip(comparison.rows, plots.places_of(comparison), strict=True):
+        cells = []
+        for (_, text, _), best in zip(RESULT_CELLS, marks, strict=True):
+            style = ' class="best"' if text(row) == best else ""
+            cells.append(f"<td{style}>{_lines(text(row))}</td>")
+        name = f"{_swatch(place)}{escape(row.label)}"
+        body.append(f'<tr><th scope="row">{name}</th>{"".join(cells)}</tr>')
+    caption = (
+        "Energy is that of the GPUs, waiting included. Shaded: the best value of a column. "
+        "The words are explained at the end of the page."
+    )
+    bound = bound_mj_per_hour(comparison.simulation)
+    if bound is not None:
+        caption += (
+            f" No schedule could use less than {wording.number(bound)} MJ/h for these requests."
+        )
+    table = _table(caption, ["policy", *heads], body, wide=True)
+    return f"<section><h2>What each policy cost</h2>{table}</section>"
+
+
+def _best(
+    rows: list[Row], text: Callable[[Row], str], value: Callable[[Row], float | None] | None
+) -> str | None:
+    if value is None:
+        return None
+    known = [(found, text(row)) for row in rows if (found := value(row)) is not None]
+    return min(known)[1] if len({words for _, words in known}) > 1 else None
+
+
+def _swatch(place: int) -> str:
+    color = palette.css_names()[palette.policy_color(place)]
+    style = f"border-top-color:var({color});border-top-style:{palette.policy_dash(place)}"
+    return f'<span class="swatch" style="{style}" aria-hidden="true"></span>'
+
+
+def _table(caption: str, heads: Sequence[str], body: Sequence[str], *, wide: bool = False) -> str:
+    cells = (_head(head) for head in heads)
+    words = f'<p class="small">{escape(caption)}</p>' if caption else ""
+    wide_class = " wide" if wide else ""
+    return (
+        f'{words}<div class="scroll{wide_class}" tabindex="0" role="region" '
+        f'aria-label="table"><table>'
+        f"<thead><tr>{''.join(cells)}</tr></thead><tbody>{''.join(body)}</tbody></table></div>"
+    )
+
+
+def _head(words: str) -> str:
+    side = ' class="words"' if words in WORD_COLUMNS else ""
+    return f'<th scope="col"{side}>{_lines(words)}</th>'
+
+
+def _lines(text: str) -> str:
+    return escape(text).replace("\n", "<br>")
+
+
+def _figures(comparison: Comparison) -> str:
+    policies, states = _policy_legend(comparison), _state_legend(comparison)
+    one = [f"power over time under {row.label}" for row in comparison.rows]
+    latency = readings.latency(comparison)
+    energy, trade = readings.energy(comparison), readings.trade(comparison)
+    power = readings.power(comparison)
+    panels = (
+        ("Latency", latency, policies, plots.latency_panels(comparison), [latency] * 2),
+        ("Power over time", power, states, plots.power_panels(comparison), one),
+        ("Energy per request", energy, states, [plots.energy_panel(comparison)], [energy]),
+        ("Energy against latency", trade, "", [plots.trade_off_panel(comparison)], [trade]),
+    )
+    parts = []
+    for place, (title, reading, legend, draws, alts) in enumerate(panels):
+        svgs = inline_svg.panel_svgs(draws, prefix=f"f{place}", alt=alts)
+        parts.append(
+            f"<section><h2>{escape(title)}</h2><figure><figcaption>{escape(reading)}</figcaption>{legend}"
+            f'<div class="panels">{"".join(svgs)}</div></figure></section>'
+        )
+    return "\n".join(parts)
+
+
+def _policy_legend(comparison: Comparison) -> str:
+    items = (
+        f"<li>{_swatch(place)}{escape(plots.short(row.label))}</li>"
+        for row, place in zip(comparison.rows, plots.places_of(comparison), strict=True)
+    )
+    return f'<ul class="legend">{"".join(items)}</ul>'
+
+
+def _state_legend(comparison: Comparison) -> str:
+    items = (
+        f'<li><span class="block" style="background:var(--s-{state})" aria-hidden="true"></span>'
+        f"{escape(palette.STATE_WORDS[state])}</li>"
+        for state in plots.states_in_use(comparison)
+    )
+    return f'<ul class="legend">{"".join(items)}</ul>'
+
+
+def _devices(comparison: Comparison) -> str:
+    heads = [
+        "policy",
+        "device",
+        "utilisation",
+        "mean batch",
+        "bulk share",
+        "energy [MJ]",
+        "share of\nenergy",
+    ]
+    body = []
+    for row in comparison.rows:
+        result = row.result
+        devices = sorted({*result.utilization_by_device, *result.energy_j_by_device})
+        for device in devices:
+            energy_j = result.energy_j_by_device.get(device)
+            share = (
+                energy_j / result.energy_j if energy_j is not None and result.energy_j > 0 else None
+            )
+            cells = (
+                wording.percent(result.utilization_by_device.get(device)),
+                wording.number(result.mean_batch_by_device.get(device)),
+                wording.percent(result.bulk_share_by_device.get(device)),
+                wording.number(None if energy_j is None else energy_j / 1e6),
+                wording.percent(share),
+            )
+            body.append(
+                f'<tr><th scope="row">{escape(row.label)}</th><td '
+                f'class="words">{escape(device)}</td>'
+                f"{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
+            )
+    if not body:
+        return ""
+    return f"<section><h2>By device</h2>{_table('', heads, body)}</section>"
+
+
+def _provenance(comparison: Comparison) -> str:
+    simulation = comparison.simulation
+    fleet = [
+        f'<tr><th scope="row">{escape(row.type)}</th><td class="words">{escape(row.device)}</td>'
+        f'<td class="words">{escape(row.model)}</td><td>{row.replicas}</td><td>{row.gpus}</td>'
+        f'<td class="words">{escape(row.method)}</td>'
+        f"<td>{'' if row.error_frac is None else '±'}{wording.percent(row.error_frac)}</td></tr>"
+        for row in simulation.fleet
+    ]
+    heads = [
+        "replica type",
+        "device",
+        "model",
+        "replicas",
+        "GPUs",
+        "numbers are",
+        "error of\nstep energy",
+    ]
+    budget = [
+        f'<tr><th scope="row">{escape(what)}</th><td>{escape(error)}</td><td '
+        f'class="words">{escape(why)}</td></tr>'
+        for what, error, why in UNCERTAINTY
+    ]
+    return (
+        "<section><h2>How these numbers were obtained</h2>"
+        "<p>Nothing on this page was read from a meter while it ran: the requests were replayed "
+        "on a "
+        "simulated fleet. Each kind of replica is described by eight numbers, which say how long "
+        "one step of "
+        "its engine takes and how many joules it draws. The table says where those numbers come "
+        "from: "
+        "<em>measured</em> on that very setting, <em>modelled</em> from measurements of similar "
+        "ones, or "
+        "<em>assumed</em>. “–” means that a figure is not known; it does not mean zero.</p>"
+        f"{_table('', heads, fleet) if fleet else ''}"
+        "<p><strong>A difference below about 5 % of GPU energy cannot be told apart from the "
+        "error of the "
+        "model</strong>, however many seeds are run: an interval over seeds covers chance only. "
+        "Errors that "
+        "all policies share, such as that of the meters, change the joules but hardly the "
+        "ratios.</p>"
+        f"{_table('', ['source of error', 'size', 'remark'], budget)}"
+        "<p>Not counted: host processors, network, cooling and losses of the power supply. The "
+        "joules of idle "
+        "replicas are counted until the last arrival, so that a policy is not charged for a "
+        "fleet that "
+        "waits while the last answers finish.</p>"
+        f"<p>{escape(_ledger(comparison))}</p></section>"
+    )
+
+
+def _ledger(comparison: Comparison) -> str:
+    worst = max(abs(row.result.ledger_residual_j) for row in comparison.rows)
+    size = "0" if worst == 0 else f"{worst:.1g}"
+    return (
+        "Check of the books: energy of the fleet minus the sum of all accounts (requests, idle, "
+        "parked, off, "
+        f"waking) is at most {size} J under any policy."
+    )
+
+
+def _scenario(comparison: Comparison) -> str:
+    simulation = comparison.simulation
+    trace = simulation.trace
+    facts: list[tuple[str, str]] = [
+        ("scenario", simulation.scenario),
+        ("trace", f"{trace.name}, {wording.count(trace.requests)} requests"),
+        ("length of the trace", wording.duration(trace.span_s)),
+        ("fingerprint of the trace (SHA-256 of its columns)", trace.sha256 or wording.MISSING),
+        ("seeds", ", ".join(map(str, simulation.seeds))),
+        ("offered load", wording.percent(simulation.offered_load_frac)),
+        ("baseload version", simulation.version),
+        ("schema of result.json", simulation.schema),
+    ]
+    for tier, promise in simulation.tiers.items():
+        facts.append((f"tier {tier}", _promise(promise)))
+    for row in comparison.rows:
+        if row.result.parameters:
+            said = ", ".join(f"{name} = {value}" for name, value in row.result.parameters.items())
+            facts.append((f"parameters of {row.label}", said))
+    items = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in facts)
+    return f"<section><h2>Scenario</h2><dl>{items}</dl></section>"
+
+
+def _promise(promise: dict[str, float | None]) -> str:
+    words = {
+        "ttft_s": "first token within",
+        "tpot_s": "each further token within",
+        "e2e_s": "whole answer within",
+    }
+    said = [
+        f"{words[name]} {wording.duration(value)}"
+        for name, value in promise.items()
+        if name in words and value is not None
+    ]
+    target = promise.get("target_miss_frac")
+    if said and target is not None:
+        said.append(f"at most {wording.percent(target)} may miss")
+    return "; ".join(said) or "nothing promised"
+
+
+def _glossary() -> str:
+    items = "".join(
+        f"<dt>{escape(word)}</dt><dd>{escape(meaning)}</dd>" for word, meaning in wording.GLOSSARY
+    )
+    return f"<section><h2>Words</h2><dl>{items}</dl></section>"
+
+
+def _footer(simulation: Simulation, beside: Sequence[str]) -> str:
+    links = ", ".join(f'<a href="{escape(name)}">{escape(name)}</a>' for name in beside)
+    files = f" Files beside this page: {links}." if beside else ""
+    return f"<footer>Written by baseload {escape(simulation.version)}.{files}</footer>"
