@@ -6,8 +6,8 @@ import io
 from collections.abc import Callable
 
 import msgspec
+from rich.cells import cell_len
 from rich.console import Console, Group, RenderableType
-from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -137,7 +137,7 @@ def print_table(
     console = console or Console()
     width = console.width if console.is_terminal else max(console.width, PIPE_WIDTH)
     comparison = compare(simulation, baseline=baseline)
-    for part in _parts(comparison, console, width):
+    for part in _parts(comparison, width):
         console.print(part, width=width, crop=False)
 
 
@@ -154,11 +154,11 @@ def table_text(
     return "\n".join(line.rstrip() for line in out.getvalue().splitlines()) + "\n"
 
 
-def _parts(comparison: Comparison, console: Console, width: int) -> list[RenderableType]:
+def _parts(comparison: Comparison, width: int) -> list[RenderableType]:
     texts = [Text(line, style="dim") for line in (*LEGEND, *_notes(comparison))]
     return [
         _header(comparison),
-        *_tables(comparison, console, width),
+        *_tables(comparison, width),
         Text(""),
         Group(*texts),
         Text(""),
@@ -166,15 +166,24 @@ def _parts(comparison: Comparison, console: Console, width: int) -> list[Rendera
     ]
 
 
-def _tables(comparison: Comparison, console: Console, width: int) -> list[RenderableType]:
+def _tables(comparison: Comparison, width: int) -> list[RenderableType]:
     """One table, as loosely set as the width allows; two where even the tightest is too wide."""
     every = (*ENERGY_COLUMNS, *SERVICE_COLUMNS)
     for gap in (3, 2, 1):
-        table = _table(comparison, every, gap=gap)
-        if Measurement.get(console, console.options.update(width=10_000), table).minimum <= width:
-            return [Text(""), table]
+        if sum(_widths(comparison, every)) + gap * len(every) <= width:
+            return [Text(""), _table(comparison, every, gap=gap)]
     halves = (_table(comparison, columns, gap=2) for columns in (ENERGY_COLUMNS, SERVICE_COLUMNS))
     return [part for half in halves for part in (Text(""), half)]
+
+
+def _widths(comparison: Comparison, columns: tuple[Column, ...]) -> list[int]:
+    """Columns of text that the name and each figure need: fixed, so that nothing is ever cut."""
+    longest = max(cell_len(row.label) for row in comparison.rows)
+    widths = [max(len("policy"), min(longest, NAME_WIDTH))]
+    for column in columns:
+        texts = [*column.heading.split("\n"), *(column.text(row) for row in comparison.rows)]
+        widths.append(max(map(cell_len, texts)))
+    return widths
 
 
 def _header(comparison: Comparison) -> Text:
@@ -194,13 +203,12 @@ def _header(comparison: Comparison) -> Text:
 
 
 def _table(comparison: Comparison, columns: tuple[Column, ...], *, gap: int) -> Table:
+    name_width, *widths = _widths(comparison, columns)
     table = Table(box=None, padding=(0, 0, 0, gap), pad_edge=False, header_style="bold")
-    longest = max(len(row.label) for row in comparison.rows)
-    table.add_column(
-        Text("\npolicy"), overflow="fold", min_width=min(longest, NAME_WIDTH), max_width=NAME_WIDTH
-    )
-    for column in columns:
-        table.add_column(Text(column.heading, justify="right"), justify="right", no_wrap=True)
+    table.add_column(Text("\npolicy"), overflow="fold", width=name_width)
+    for column, width in zip(columns, widths, strict=True):
+        heading = Text(column.heading, justify="right")
+        table.add_column(heading, justify="right", no_wrap=True, width=width)
     best = [_best(column, comparison.rows) for column in columns]
     for row in comparison.rows:
         cells = [

@@ -34,7 +34,7 @@ def make_policy(
     seeds: int = 1,
     bins: int = 58,
 ) -> PolicyResult:
-    """A policy that saves ``saving_frac`` of 240 MJ/h and whose answers take ``slower`` times as long."""
+    """A policy that saves part of 240 MJ/h and whose answers take ``slower`` times as long."""
     rng = np.random.default_rng(seed)
     completed = requests - refused
     power_w = _power(rng, saving_frac, bins)
@@ -186,10 +186,11 @@ def odd_simulations() -> dict[str, Simulation]:
         mean_batch_by_device={}, bulk_share_by_device={}, ttft_curve=Curve(x=[], frac=[]),
         e2e_curve=Curve(x=[], frac=[]), miss_frac=None, miss_frac_by_tier={},
     )  # fmt: skip
+    no_series = Series(bin_s=60.0, t_s=[], power_w={}, in_flight=[], arrivals_per_s=[])
     nothing = replace_fields(
         make_policy("round-robin", requests=0),
         energy_j=0.0, energy_mj_per_hour=0.0, idle_energy_j=0.0, active_energy_j=0.0,
-        energy_j_by_state={}, series=Series(bin_s=60.0, t_s=[], power_w={}, in_flight=[], arrivals_per_s=[]),
+        energy_j_by_state={}, series=no_series,
     )  # fmt: skip
     empty = TraceInfo(name="empty", sha256="", requests=0, span_s=0.0)
     return {

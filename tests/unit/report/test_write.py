@@ -6,7 +6,6 @@ from baseload.report import write
 from baseload.report.write import write_report
 from baseload.simulator.results import Simulation
 
-
 PLOTS = {"latency.png", "power.png", "energy-per-request.png", "trade-off.png"}
 FILES = {"index.html", "result.json"} | PLOTS
 

@@ -1,0 +1,94 @@
+# Everything a developer does, one word each. Needs make and Python >= 3.11; uv is used where it is installed.
+# `make PYTHON=/path/to/python3.12 install` chooses the interpreter.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+VENV ?= .venv
+BIN := $(VENV)/bin
+PYTHON ?= $(shell for name in python3.13 python3.12 python3.11 python3; do \
+	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$name && break; done)
+UV := $(shell command -v uv 2>/dev/null)
+# Compiled kernels are kept here, so that a second run starts at once and a read-only package folder does no harm.
+export NUMBA_CACHE_DIR ?= $(CURDIR)/$(VENV)/numba-cache
+# Tests and drawings open no window and ask no terminal.
+export MPLBACKEND ?= Agg
+PYTEST ?= $(BIN)/python -m pytest
+# Processes for the fast tests; 0 runs them in one.
+JOBS ?= 2
+
+.PHONY: help
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: demo
+demo: $(VENV)/.installed ## replay the Azure conversation trace under all policies, write out/demo/index.html
+	$(BIN)/baseload simulate azure-chat --out out/demo
+
+.PHONY: install
+install: $(VENV)/.dev ## create .venv with the package and all developer tools
+
+.PHONY: test
+test: $(VENV)/.dev ## run all fast tests
+	$(PYTEST) -m "not e2e" -n $(JOBS)
+
+.PHONY: test-e2e
+test-e2e: $(VENV)/.dev ## run the end-to-end tests, which start the real command
+	$(PYTEST) -m e2e
+
+.PHONY: check
+check: $(VENV)/.dev ## check style, types and the layers of the house
+	$(BIN)/ruff check src tests bench
+	$(BIN)/ruff format --check src tests bench
+	$(BIN)/mypy --strict src
+	$(BIN)/lint-imports --no-cache
+
+.PHONY: format
+format: $(VENV)/.dev ## put all files into the house style
+	$(BIN)/ruff check --fix src tests bench
+	$(BIN)/ruff format src tests bench
+
+.PHONY: bench
+bench: $(VENV)/.dev ## run every bench/*.py, each writes bench/results/NAME.json
+	@mkdir -p bench/results
+	@set -e; for script in bench/*.py; do case $$script in bench/_*) continue;; esac; \
+		echo "== $$script"; $(BIN)/python $$script; done
+
+.PHONY: docs
+docs: $(VENV)/.dev ## run every code block of README.md and docs/, quick and slow ones
+	$(PYTEST) tests/docs
+
+.PHONY: clean
+clean: ## remove .venv, caches and out/
+	rm -rf $(VENV) out build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A stamp is newer than pyproject.toml as long as what it stands for is installed.
+$(VENV)/.created:
+	@test -n "$(PYTHON)" || { echo "Baseload needs Python 3.11 or newer, and none was found." \
+		"Install one, or name it: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "$(PYTHON) is older than Python 3.11; name a newer one: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@if [ -x $(BIN)/python ]; then echo "using the $(VENV) that is there"; \
+	elif [ -n "$(UV)" ]; then "$(UV)" venv --quiet --seed --python "$(PYTHON)" $(VENV); \
+	else "$(PYTHON)" -m venv $(VENV) || { rm -rf $(VENV); \
+		echo "Could not make a virtual environment; on Debian and Ubuntu: apt-get install python3-venv" >&2; exit 1; }; fi
+	@touch $@
+
+$(VENV)/.installed: $(VENV)/.created pyproject.toml
+ifneq ($(UV),)
+	"$(UV)" pip install --quiet --python $(BIN)/python -e .
+else
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+endif
+	@touch $@
+
+# Dependency groups need pip 25.1.
+$(VENV)/.dev: $(VENV)/.installed
+ifneq ($(UV),)
+	"$(UV)" pip install --quiet --python $(BIN)/python --group dev
+else
+	@$(BIN)/python -m pip install --help | grep -q -e --group || \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --group dev
+endif
+	@touch $@
