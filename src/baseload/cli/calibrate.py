@@ -55,13 +55,13 @@ def calibrate(
     the meta file gives are estimated. Only the first half of the requests is fitted; judge the fit
     on the other half with `baseload validate`.
 
+    \b
     Examples:
-
       baseload calibrate run.parquet --out replica.json
-
-      baseload calibrate run.csv --max-batch 128 --kv-tokens 41408 --model Qwen/Qwen3-32B
-      --device H100-SXM-80GB
+      baseload calibrate run.csv --max-batch 128 --kv-tokens 41408 \\
+          --model Qwen/Qwen3-32B --device H100-SXM-80GB
     """
+    from baseload.cli.output import check_writable, write_json
     from baseload.profiler.calibration import Options, calibrate_run
     from baseload.profiler.measured import read_run
     from baseload.sources.replicas import write_replica
@@ -78,48 +78,18 @@ def calibrate(
         name=name,
         fit_frac=fit_frac,
     )
-    refuse_unwritable(out)
+    check_writable(out)
+    if json_file is not None and json_file != "-":
+        check_writable(Path(json_file))
     with _status() as status:
         file = calibrate_run(
             measured, options, progress=lambda what: status.update(f"fitting: {what}")
         )
     write_replica(file, out)
-    write_json(file, json_file)
+    if json_file is not None:
+        write_json(file, json_file)
     if json_file != "-":
         _show(file, out)
-
-
-def refuse_unwritable(path: Path) -> None:
-    """Raise ``OutputError`` before the work is done, when ``path`` surely cannot be written after
-    it.
-    """
-    from baseload.base.errors import OutputError
-
-    if path.is_dir() or not path.parent.is_dir():
-        raise OutputError(
-            f"cannot write {path}",
-            found="it is a folder" if path.is_dir() else f"no folder {path.parent}",
-            allowed="a file in a folder that exists",
-        )
-
-
-def write_json(record: object, place: str | None) -> None:
-    """Write ``record`` as JSON to the file ``place`` (``-``: standard output); nothing for
-    ``None``.
-    """
-    import sys
-
-    import msgspec
-
-    from baseload.sources.replicas import write_whole
-
-    if place is None:
-        return
-    content = msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n"
-    if place == "-":
-        sys.stdout.write(content.decode())
-        return
-    write_whole(content, place)
 
 
 def _status() -> Status:

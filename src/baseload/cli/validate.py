@@ -30,20 +30,22 @@ def validate(
     All arrivals of the run are simulated open loop on the fitted replica; only the second half of
     the requests (which `baseload calibrate` did not fit) is judged.
 
+    \b
     Examples:
-
       baseload validate run.parquet --replica replica.json
-
       baseload validate run.parquet --replica replica.json --json - | jq .ttft_error_frac
     """
-    from baseload.cli.calibrate import write_json
+    from baseload.cli.output import check_writable, write_json
     from baseload.profiler.measured import read_run
     from baseload.profiler.validation import validate_run
     from baseload.sources.replicas import read_replica_file
 
+    if json_file is not None and json_file != "-":
+        check_writable(Path(json_file))
     file = read_replica_file(replica)
     result = validate_run(read_run(run), file, from_frac=from_frac)
-    write_json(result, json_file)
+    if json_file is not None:
+        write_json(result, json_file)
     if json_file != "-":
         _show(result)
 

@@ -166,6 +166,11 @@ def _settle(search: _Search, options: Options) -> Fit:
         best = _settle_step_tokens(search, best)
     if search.how["kv_tokens"] in ("meta", "flag"):
         best = _settle_watermark(search, best)
+    if search.how["max_batch"] == "default":
+        search.notes.append(
+            f"max_batch: {best.structure.max_batch} is the engine's default; nobody waited for a "
+            "place in the fitted part, so give --max-batch if it was set"
+        )
     return best
 
 
