@@ -77,11 +77,10 @@ class Hardware(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Constants(msgspec.Struct, frozen=True, kw_only=True):
-    """Constants for one (engine, device, family), how they were obtained and how far off
-    J/token may be.
+    """Constants for one (engine, device, family), how obtained and how far off J/token may be.
 
-    ``error_frac`` is the mean absolute relative error of J/token over models that the fit did
-    not see.
+    ``error_frac`` is the mean absolute relative error of J/token over models that the fit did not
+    see, ``error_frac_fitted`` over held-out rows of the ``fitted_models``.
     """
 
     engine: str
@@ -93,6 +92,16 @@ class Constants(msgspec.Struct, frozen=True, kw_only=True):
     method: Method
     error_frac: float
     basis: str
+    error_frac_fitted: float | None = None
+    fitted_models: tuple[str, ...] = ()
+
+    def error_frac_of(self, model: ModelSpec) -> float:
+        """The error of J/token to expect for ``model``: smaller where the fit saw it."""
+        if model.method == "assumed":
+            return max(self.error_frac, 0.35)
+        if self.method == "assumed" or self.error_frac_fitted is None:
+            return self.error_frac
+        return self.error_frac_fitted if model.name in self.fitted_models else self.error_frac
 
 
 class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

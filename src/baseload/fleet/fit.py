@@ -227,7 +227,12 @@ def fit_constants(
     error = float(np.mean(np.abs(energy_j / problem.design.energy_j_per_token - 1.0)))
     logs, shifts = problem.split(found.x)
     return {
-        kind: _constants(engine, device, family, kind, logs, shifts[kind], error, len(rows))
+        kind: msgspec.structs.replace(
+            _constants(engine, device, family, kind, logs, shifts[kind], error, len(rows)),
+            fitted_models=tuple(
+                sorted({row.setting.model.name for row in rows if kind_of(row) == kind})
+            ),
+        )
         for kind in shifts
     }
 
@@ -279,7 +284,8 @@ def fit_all(rows: Iterable[Measured], *, cross_validate: bool = True) -> list[Co
     """Constants of every group of ``rows``; mixtures and hybrids take the dense fit as their prior.
 
     With ``cross_validate``, ``error_frac`` is the mean absolute error of J/token over models held
-    out, by kind of weights; else the in-sample error of the group.
+    out and ``error_frac_fitted`` over fifths of the rows held out, by kind of weights; else
+    ``error_frac`` is the in-sample error of the group.
     """
     fits: list[Constants] = []
     dense: dict[tuple[str, str], Constants] = {}
@@ -289,9 +295,14 @@ def fit_all(rows: Iterable[Measured], *, cross_validate: bool = True) -> list[Co
         base = dense.get((engine, device))
         found = fit_constants(members, priors=priors_from(base, family))
         if cross_validate:
-            held_out = leave_one_model_out(members, dense=base)
+            unseen = leave_one_model_out(members, dense=base)
+            seen = leave_fifth_out(members, dense=base)
             found = {
-                kind: msgspec.structs.replace(constants, error_frac=_mean_miss(held_out, kind))
+                kind: msgspec.structs.replace(
+                    constants,
+                    error_frac=_mean_miss(unseen, kind),
+                    error_frac_fitted=_mean_miss(seen, kind),
+                )
                 for kind, constants in found.items()
             }
         if family == "dense":

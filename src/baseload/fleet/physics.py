@@ -415,7 +415,7 @@ def replica_type(
         num_gpus=layout.num_gpus,
         tensor_parallel=tensor_parallel,
         method=_weakest(constants.method, "assumed" if spec.method == "assumed" else "modelled"),
-        error_frac=constants.error_frac,
+        error_frac=constants.error_frac_of(spec),
         basis=constants.basis,
     )
 

@@ -35,7 +35,6 @@ from baseload.fleet.profiles import (
     Setting,
     matching,
     setting_of,
-    shape_of,
     shipped_rows,
 )
 from baseload.fleet.replica_type import Method
@@ -341,28 +340,17 @@ def _prediction(
 
 def _error_frac(setting: Setting, constants: Constants, anchor: _Anchor | None) -> float:
     """The cross-validated error of the group, for the way the answer was obtained."""
-    own = constants.error_frac
-    if setting.model.method == "assumed":
-        return max(own, 0.35)
-    if constants.method == "assumed":
+    own = constants.error_frac_of(setting.model)
+    if anchor is None or setting.model.method == "assumed" or constants.method == "assumed":
         return own
     kind = constants_kind(setting.model.weight_class, setting.layout.data_parallel)
     group = (setting.engine, setting.device.name, setting.family, kind)
     for errors in group_errors():
         if (errors.engine, errors.device, errors.family, errors.weights) == group:
-            if anchor is not None and anchor.method == "measured":
+            if anchor.method == "measured":
                 return errors.measured_rows
-            if anchor is not None:
-                return max(errors.anchored_curves, errors.modelled_rows)
-            known = shape_of(setting.model) in _fitted_shapes()
-            return errors.modelled_rows if known else errors.modelled_models
+            return max(errors.anchored_curves, errors.modelled_rows)
     return own
-
-
-@lru_cache(maxsize=1)
-def _fitted_shapes() -> frozenset[tuple[object, ...]]:
-    """Shapes of the models that the shipped constants were fitted to."""
-    return frozenset(shape_of(row.setting.model) for row in shipped_rows())
 
 
 def _not_measured(setting: Setting, rows: Sequence[Measured]) -> BadInputError:
