@@ -67,6 +67,29 @@ def same_curve(row: Measured, other: Measured) -> bool:
     return curve_of(row) == curve_of(other)
 
 
+def write_page(details: Sequence[dict[str, object]]) -> None:
+    """Put the table of errors between the marks of the explanation page."""
+    lines = [
+        "| engine | device | family | rows | fit | rows out | models out | interpolated |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for group in details:
+        if group["weights"] == "all":
+            numbers = [
+                f"{100 * float(str(group[way])):.1f} %"
+                for way in ("modelled_fit", "modelled_rows", "modelled_models", "measured_rows")
+            ]
+            names = [str(group[name]) for name in ("engine", "device", "family", "rows")]
+            lines.append("| " + " | ".join([*names, *numbers]) + " |")
+    page = ROOT / "docs" / "explanation" / "fleet-physics.md"
+    text = page.read_text(encoding="utf-8")
+    begin, end = "<!-- begin predict_error -->", "<!-- end predict_error -->"
+    head, rest = text.split(begin)
+    tail = rest.split(end)[1]
+    table = "\n".join(["", "", *lines, "", ""])
+    page.write_text(head + begin + table + end + tail, encoding="utf-8")
+
+
 def main() -> int:
     """Compute and write both files."""
     table, details = [], []
@@ -111,6 +134,7 @@ def main() -> int:
                 table.append(GroupError(**group, rows=count, **errors))
             else:
                 print(f"{engine:12} {device:15} {family:7} {count:4}", errors)
+    write_page(details)
     shipped = ROOT / "src" / "baseload" / "fleet" / "data" / "errors.json"
     shipped.write_bytes(msgspec.json.format(msgspec.json.encode(table), indent=1) + b"\n")
     result = {

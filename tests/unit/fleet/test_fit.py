@@ -1,5 +1,8 @@
 """The shipped constants and errors follow from the shipped rows; fits find what was put in."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -123,3 +126,22 @@ def test_fit_costs_describes_a_measured_curve() -> None:
             + sample.prefill_tokens * costs.time_s_per_prefill_token
         )
         assert time_s == pytest.approx(sample.time_s, rel=0.12)
+
+
+def test_the_documented_errors_are_those_that_ship() -> None:
+    """The table of the explanation page is what ``bench/predict_error.py`` wrote last."""
+    root = Path(__file__).parents[3]
+    page = (root / "docs" / "explanation" / "fleet-physics.md").read_text(encoding="utf-8")
+    result = json.loads((root / "bench" / "results" / "predict_error.json").read_text())
+    for group in result["groups"]:
+        if group["weights"] == "all":
+            line = (
+                f"| {group['engine']} | {group['device']} | {group['family']} | {group['rows']} |"
+            )
+            found = next(text for text in page.splitlines() if text.startswith(line))
+            assert f"{100 * group['modelled_models']:.1f} %" in found
+    shipped = {(e.engine, e.device, e.family, e.weights): e.modelled_fit for e in group_errors()}
+    for group in result["groups"]:
+        key = (group["engine"], group["device"], group["family"], group["weights"])
+        if group["weights"] != "all":
+            assert shipped[key] == group["modelled_fit"]
