@@ -25,7 +25,7 @@ from baseload.simulator.results import Simulation
 PIPE_WIDTH = 100
 """Columns assumed where there is no terminal to ask."""
 
-NAME_WIDTH = 18
+NAME_WIDTH = 20
 BEST_STYLE = "bold green"
 
 
@@ -84,22 +84,22 @@ ENERGY_COLUMNS = (
 )
 SERVICE_COLUMNS = (
     Column(
-        heading="TTFT\np50 ms",
+        heading="TTFT\np50",
         text=lambda row: _ms(row.result.ttft_s.p50),
         least=lambda row: row.result.ttft_s.p50,
     ),
     Column(
-        heading="\np99 ms",
+        heading="[ms]\np99",
         text=lambda row: _ms(row.result.ttft_s.p99),
         least=lambda row: row.result.ttft_s.p99,
     ),
     Column(
-        heading="TPOT\np50 ms",
+        heading="TPOT\np50",
         text=lambda row: _ms(row.result.tpot_s.p50),
         least=lambda row: row.result.tpot_s.p50,
     ),
     Column(
-        heading="\np99 ms",
+        heading="[ms]\np99",
         text=lambda row: _ms(row.result.tpot_s.p99),
         least=lambda row: row.result.tpot_s.p99,
     ),
@@ -109,7 +109,7 @@ SERVICE_COLUMNS = (
         least=lambda row: row.result.e2e_s.p99,
     ),
     Column(
-        heading="missed\n%",
+        heading="miss\n%",
         text=lambda row: _percent(row.result.miss_frac),
         least=lambda row: row.result.miss_frac,
     ),
@@ -120,7 +120,7 @@ SERVICE_COLUMNS = (
 LEGEND = (
     "Energy of GPUs, idle too. TTFT: until the first token, TPOT: per further token, E2E: whole "
     "answer.",
-    "p99: 99 of 100 did at least as well. missed: broke a deadline. used: time with work. Best "
+    "p99: 99 of 100 did at least as well. miss: broke a deadline. used: time with work. Best "
     "in bold.",
 )
 
@@ -137,8 +137,9 @@ def print_table(
     console = console or Console()
     width = console.width if console.is_terminal else max(console.width, PIPE_WIDTH)
     comparison = compare(simulation, baseline=baseline)
+    console.width = width
     for part in _parts(comparison, width):
-        console.print(part, width=width, crop=False)
+        console.print(part, crop=False)
 
 
 def table_text(
@@ -172,8 +173,26 @@ def _tables(comparison: Comparison, width: int) -> list[RenderableType]:
     for gap in (3, 2, 1):
         if sum(_widths(comparison, every)) + gap * len(every) <= width:
             return [Text(""), _table(comparison, every, gap=gap)]
-    halves = (_table(comparison, columns, gap=2) for columns in (ENERGY_COLUMNS, SERVICE_COLUMNS))
-    return [part for half in halves for part in (Text(""), half)]
+    groups = [
+        *_fitting(comparison, ENERGY_COLUMNS, width),
+        *_fitting(comparison, SERVICE_COLUMNS, width),
+    ]
+    tables = (_table(comparison, group, gap=2) for group in groups)
+    return [part for table in tables for part in (Text(""), table)]
+
+
+def _fitting(
+    comparison: Comparison, columns: tuple[Column, ...], width: int
+) -> list[tuple[Column, ...]]:
+    """``columns`` in groups that fit ``width`` beside the name, at least one column each."""
+    groups: list[tuple[Column, ...]] = [()]
+    for column in columns:
+        grown = (*groups[-1], column)
+        if groups[-1] and sum(_widths(comparison, grown)) + 2 * len(grown) > width:
+            groups.append((column,))
+        else:
+            groups[-1] = grown
+    return groups
 
 
 def _widths(comparison: Comparison, columns: tuple[Column, ...]) -> list[int]:
