@@ -1,8 +1,9 @@
-"""Random draws for kernels: a counter-based generator in two words of state, the same compiled and plain.
+"""Random draws for kernels: a counter-based generator in two words of state, the same compiled and
+plain.
 
-State is uint64 ``[2]``: a key and a counter. Each draw is the SplitMix64 finaliser of ``key + counter * golden ratio``
-(Steele, Lea, Flood: Fast splittable pseudorandom number generators, OOPSLA 2014), so that a stream can be jumped anywhere and
-two streams with different keys do not touch.
+State is uint64 ``[2]``: a key and a counter. Each draw is the SplitMix64 finaliser of ``key +
+counter * golden ratio`` (Steele, Lea, Flood: Fast splittable pseudorandom number generators, OOPSLA
+2014), so that a stream can be jumped anywhere and two streams with different keys do not touch.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ _S30, _S27, _S31, _S11 = np.uint64(30), np.uint64(27), np.uint64(31), np.uint64(
 
 
 def draws(seed: int, *names: str | int) -> NDArray[np.uint64]:
-    """The state of the kernel stream ``names`` in the run ``seed``: uint64 ``[2]``, changed in place by each draw."""
+    """The state of the kernel stream ``names`` in the run ``seed``: uint64 ``[2]``, changed in
+    place by each draw.
+    """
     return np.array([stream_key(seed, *names) & 0xFFFFFFFFFFFFFFFF, 0], dtype=np.uint64)
 
 
@@ -37,5 +40,7 @@ def uniform(state: NDArray[np.uint64]) -> float:
 
 @kernel
 def below(state: NDArray[np.uint64], bound: int) -> int:
-    """The next draw, uniform on the integers 0 .. ``bound - 1`` (``bound`` below 2**31; bias below 2**-22)."""
+    """The next draw, uniform on the integers 0 .. ``bound - 1`` (``bound`` below 2**31; bias
+    below 2**-22).
+    """
     return int(uniform(state) * bound)

@@ -1,8 +1,8 @@
 """Errors that a user can act on.
 
-Every message answers four questions: what was asked, what was found, what is allowed, what to do next. The command
-line prints such an error as it is, without a traceback, and leaves with exit code 2. Our own bugs are ``assert``s and
-stay loud.
+Every message answers four questions: what was asked, what was found, what is allowed, what to do
+next. The command line prints such an error as it is, without a traceback, and leaves with exit code
+2. Our own bugs are ``assert``s and stay loud.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from collections.abc import Iterable
 class BaseloadError(Exception):
     """Base of every error that is the input's fault, not ours. The command line exits with 2.
 
-    ``asked``, ``found``, ``allowed`` and ``todo`` are kept as fields, so that a caller can show them its own way.
+    ``asked``, ``found``, ``allowed`` and ``todo`` are kept as fields, so that a caller can show
+    them its own way.
     """
 
     def __init__(self, asked: str, *, found: str = "", allowed: str = "", todo: str = "") -> None:
@@ -33,11 +34,15 @@ class BaseloadError(Exception):
 
 
 class UnknownNameError(BaseloadError):
-    """A name that is in no table: a policy, model, device, scenario. Carries the nearest known names."""
+    """A name that is in no table: a policy, model, device, scenario. Carries the nearest known
+    names.
+    """
 
 
 class BadInputError(BaseloadError):
-    """A file, flag or field whose content cannot be used. Names the place (row, field) and the rule it breaks."""
+    """A file, flag or field whose content cannot be used. Names the place (row, field) and the
+    rule it breaks.
+    """
 
 
 class DoesNotFitError(BaseloadError):
@@ -49,9 +54,11 @@ class OutputError(BaseloadError):
 
 
 def nearest_names(name: str, known: Iterable[str], *, most: int = 3) -> list[str]:
-    """The at most ``most`` known names that look most like ``name``, best first; case does not count."""
+    """The at most ``most`` known names that look most like ``name``, best first; case does not
+    count.
+    """
     names = list(known)
-    by_folded = {}
+    by_folded: dict[str, str] = {}
     for candidate in names:
         by_folded.setdefault(candidate.casefold(), candidate)
         by_folded.setdefault(candidate.casefold().rsplit("/", 1)[-1], candidate)

@@ -1,7 +1,8 @@
 """Named random streams: the same seed and name give the same numbers, whatever else draws.
 
-A stream is a counter-based Philox generator keyed by the run's seed and a hash of the stream's name, so that adding a
-consumer of randomness to a run never shifts the numbers that another one sees (common random numbers across policies).
+A stream is a counter-based Philox generator keyed by the run's seed and a hash of the stream's
+name, so that adding a consumer of randomness to a run never shifts the numbers that another one
+sees (common random numbers across policies).
 """
 
 from __future__ import annotations

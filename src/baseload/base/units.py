@@ -1,7 +1,8 @@
 """The only place where a quantity changes its unit.
 
-Inside Baseload everything is SI, with the unit in the name: joules ``_j``, watts ``_w``, seconds ``_s``,
-fractions ``_frac``. Instants of a trace are integer microseconds ``_us``; instants of a live run are ``_ns``.
+Inside Baseload everything is SI, with the unit in the name: joules ``_j``, watts ``_w``, seconds
+``_s``, fractions ``_frac``. Instants of a trace are integer microseconds ``_us``; instants of a
+live run are ``_ns``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""The ``baseload`` command: registers the commands, turns errors into one clear message and exit code 2.
+"""The ``baseload`` command: registers the commands, turns errors into one clear message and exit
+code 2.
 
 Command modules import nothing heavy before they run, so that ``baseload --help`` stays quick.
 """
@@ -27,8 +28,11 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Route every request of a fleet of large reasoning models for the fewest joules that keep quality, deadline and energy "
-    "supply: simulate a fleet under routing policies, predict and calibrate what a replica costs.",
+    help=(
+        "Route every request of a fleet of large reasoning models for the fewest joules that keep "
+        "quality, deadline and energy supply: simulate a fleet under routing policies, predict and "
+        "calibrate what a replica costs."
+    ),
 )
 
 
@@ -41,7 +45,9 @@ def _version(show: bool) -> None:
 
 @app.callback()
 def _root(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")
+    ] = False,
 ) -> None:
     """Hold the options of the bare command."""
 
@@ -51,7 +57,9 @@ for _command in (simulate, predict, calibrate, validate, policies):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line with ``arguments`` (default: the process's own). Gives the exit code: 0, 1 or 2."""
+    """Run the command line with ``arguments`` (default: the process's own). Gives the exit code:
+    0, 1 or 2.
+    """
     try:
         code = app(args=None if arguments is None else list(arguments), standalone_mode=False)
         return int(code or 0)

@@ -29,7 +29,9 @@ def write_json(value: Any, file: str) -> None:
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all: to a temporary neighbour, then renamed. Raises ``OutputError``."""
+    """Write a file whole or not at all: to a temporary neighbour, then renamed. Raises
+    ``OutputError``.
+    """
     check_writable(path)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
@@ -39,30 +41,44 @@ def write_whole(path: Path, data: bytes) -> None:
         os.replace(name, path)
     except OSError as error:
         os.unlink(name)
-        raise OutputError(f"cannot write {path}", found=str(error), todo="choose another place") from error
+        raise OutputError(
+            f"cannot write {path}", found=str(error), todo="choose another place"
+        ) from error
 
 
 def check_writable(path: Path) -> None:
     """Raise ``OutputError`` now if a file at ``path`` could not be written later."""
     folder = path.parent
     if path.is_dir():
-        raise OutputError(f"cannot write {path}", found="a folder of that name", allowed="a file name")
+        raise OutputError(
+            f"cannot write {path}", found="a folder of that name", allowed="a file name"
+        )
     if not folder.is_dir():
-        raise OutputError(f"cannot write {path}", found=f"no folder {folder}", todo=f"mkdir -p {folder}")
+        raise OutputError(
+            f"cannot write {path}", found=f"no folder {folder}", todo=f"mkdir -p {folder}"
+        )
     if not os.access(folder, os.W_OK):
-        raise OutputError(f"cannot write {path}", found=f"no permission in {folder}", todo="choose another folder")
+        raise OutputError(
+            f"cannot write {path}", found=f"no permission in {folder}", todo="choose another folder"
+        )
 
 
 def check_folder(folder: Path) -> None:
-    """Raise ``OutputError`` now if files could not be written into ``folder`` (made if absent) later."""
+    """Raise ``OutputError`` now if files could not be written into ``folder`` (made if absent)
+    later.
+    """
     there = folder
     while not there.exists() and there != there.parent:
         there = there.parent
     if not there.is_dir():
-        raise OutputError(f"cannot write into {folder}", found=f"{there} is a file", allowed="a folder")
+        raise OutputError(
+            f"cannot write into {folder}", found=f"{there} is a file", allowed="a folder"
+        )
     if not os.access(there, os.W_OK):
         raise OutputError(
-            f"cannot write into {folder}", found=f"no permission in {there}", todo="choose another folder"
+            f"cannot write into {folder}",
+            found=f"no permission in {there}",
+            todo="choose another folder",
         )
 
 

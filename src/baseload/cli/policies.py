@@ -9,7 +9,10 @@ import typer
 
 def policies(
     name: Annotated[str | None, typer.Argument(help="A policy to explain.")] = None,
-    json: Annotated[str | None, typer.Option("--json", metavar="FILE", help="Write JSON here ('-': standard output).")] = None,
+    json: Annotated[
+        str | None,
+        typer.Option("--json", metavar="FILE", help="Write JSON here ('-': standard output)."),
+    ] = None,
 ) -> None:
     """List every routing policy with its source, or explain one.
 
@@ -25,7 +28,12 @@ def policies(
     chosen = list(POLICIES.values()) if name is None else [policy(name)]
     if json is not None:
         rows = [
-            {"name": one.name, "summary": one.summary, "source": one.source, "parameters": one.parameters()}
+            {
+                "name": one.name,
+                "summary": one.summary,
+                "source": one.source,
+                "parameters": one.parameters(),
+            }
             | ({"explanation": one.explanation} if name else {})
             for one in chosen
         ]
@@ -39,6 +47,8 @@ def policies(
         typer.echo("\nYour own: --policy mine.py:MyPolicy (docs/how-to/write-a-policy.md)")
         return
     one = chosen[0]
-    typer.echo(f"{one.name}: {one.summary}\n\n{one.explanation}\n\nsource: {one.source}\nparameters:")
+    typer.echo(
+        f"{one.name}: {one.summary}\n\n{one.explanation}\n\nsource: {one.source}\nparameters:"
+    )
     for key, value in one.parameters().items():
         typer.echo(f"  {key} = {value}")

@@ -15,14 +15,18 @@ from baseload.routing.policy import AnyPolicy, ChoosesInPython, Policy
 def policy_of(spec: str) -> AnyPolicy:
     """The policy that ``spec`` names: ``name``, ``name:parameter=value,...`` or ``file.py:Name``.
 
-    Runs the user's file. Raises ``UnknownNameError`` or ``BadInputError`` saying what was found there.
+    Runs the user's file. Raises ``UnknownNameError`` or ``BadInputError`` saying what was found
+    there.
     """
     path, separator, name = spec.rpartition(":")
     if separator and path.endswith(".py"):
         return _from_file(Path(path), name)
     if spec.endswith(".py"):
         raise BadInputError(
-            f"policy {spec!r}", found="a file without a name", allowed="file.py:Name", todo=f"say {spec}:MyPolicy"
+            f"policy {spec!r}",
+            found="a file without a name",
+            allowed="file.py:Name",
+            todo=f"say {spec}:MyPolicy",
         )
     return policy(spec)
 
@@ -30,9 +34,16 @@ def policy_of(spec: str) -> AnyPolicy:
 def _from_file(path: Path, name: str) -> AnyPolicy:
     """The policy called ``name`` in a Python file."""
     if not path.is_file():
-        raise BadInputError(f"policy file {path}", found="no such file", allowed="a Python file", todo="check the path")
+        raise BadInputError(
+            f"policy file {path}",
+            found="no such file",
+            allowed="a Python file",
+            todo="check the path",
+        )
     found = _module(path)
-    public = [key for key, value in vars(found).items() if not key.startswith("_") and _is_policy(value)]
+    public = [
+        key for key, value in vars(found).items() if not key.startswith("_") and _is_policy(value)
+    ]
     if name not in vars(found):
         raise unknown_name(f"policy in {path}", name, public or ["(no policy in this file)"])
     value = getattr(found, name)
@@ -42,15 +53,17 @@ def _from_file(path: Path, name: str) -> AnyPolicy:
             found=type(value).__name__,
             allowed="a baseload.Policy, or a class or object with choose(request, fleet)",
         )
-    made = value() if isinstance(value, type) else value
+    made: AnyPolicy = value() if isinstance(value, type) else value
     if not isinstance(made, Policy) and not hasattr(made, "name"):
-        made.name = name
+        vars(made)["name"] = name
     return made
 
 
 def _is_policy(value: Any) -> bool:
     """Whether a value can route: a record, or something that chooses."""
-    return isinstance(value, Policy) or (callable(getattr(value, "choose", None)) and value is not ChoosesInPython)
+    return isinstance(value, Policy) or (
+        callable(getattr(value, "choose", None)) and value is not ChoosesInPython
+    )
 
 
 def _module(path: Path) -> Any:
@@ -64,6 +77,8 @@ def _module(path: Path) -> Any:
         spec.loader.exec_module(module)
     except Exception as error:
         raise BadInputError(
-            f"policy file {path} does not run", found=f"{type(error).__name__}: {error}", todo="correct the file"
+            f"policy file {path} does not run",
+            found=f"{type(error).__name__}: {error}",
+            todo="correct the file",
         ) from error
     return module

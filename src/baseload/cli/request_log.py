@@ -12,7 +12,17 @@ import polars as pl
 from baseload.cli.output import write_whole
 from baseload.simulator.scenario import Scenario
 
-_COLUMNS = ("number", "arrival_s", "first_s", "finish_s", "energy_j", "input_tokens", "output_tokens", "replica", "preemptions")
+_COLUMNS = (
+    "number",
+    "arrival_s",
+    "first_s",
+    "finish_s",
+    "energy_j",
+    "input_tokens",
+    "output_tokens",
+    "replica",
+    "preemptions",
+)
 
 
 class RequestLog:
@@ -41,7 +51,11 @@ class RequestLog:
 
     def write(self) -> None:
         """Write the file, whole or not at all."""
-        table = pl.concat(self._frames).sort("policy", "seed", "number") if self._frames else pl.DataFrame()
+        table = (
+            pl.concat(self._frames).sort("policy", "seed", "number")
+            if self._frames
+            else pl.DataFrame()
+        )
         buffer = io.BytesIO()
         table.write_parquet(buffer, compression="zstd")
         write_whole(self._path, buffer.getvalue())

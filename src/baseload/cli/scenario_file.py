@@ -1,6 +1,7 @@
 """A scenario file: one YAML (or JSON), read strictly, and turned into a ``Scenario``.
 
-Every field is documented in docs/reference/scenario.md; a mistake is reported with the path of the offending field.
+Every field is documented in docs/reference/scenario.md; a mistake is reported with the path of the
+offending field.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ from baseload.workload.transform import multiply, slice_time, vary
 
 
 class GenerateEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A generated trace: how many requests (or which mean rate), for how long, in which mix of classes."""
+    """A generated trace: how many requests (or which mean rate), for how long, in which mix of
+    classes.
+    """
 
     requests: float | None = None
     mean_rate_per_s: float | None = None
@@ -38,8 +41,9 @@ class GenerateEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 class TraceEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where requests come from, and what is done to them.
 
-    One of ``builtin``, ``file``, ``generate``. ``multiply`` or ``load_frac`` (multiply to that share of the fleet's capacity in
-    the busiest minutes); ``start_s``, ``stop_s`` cut the trace before.
+    One of ``builtin``, ``file``, ``generate``. ``multiply`` or ``load_frac`` (multiply to that
+    share of the fleet's capacity in the busiest minutes); ``start_s``, ``stop_s`` cut the trace
+    before.
     """
 
     builtin: str | None = None
@@ -88,13 +92,17 @@ class ScenarioFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 def builtin_scenarios() -> dict[str, str]:
     """The text of every built-in scenario file, by name."""
     folder = resources.files("baseload.cli") / "scenarios"
-    return {item.name.removesuffix(".yaml"): item.read_text() for item in sorted(folder.iterdir(), key=lambda i: i.name)}
+    return {
+        item.name.removesuffix(".yaml"): item.read_text()
+        for item in sorted(folder.iterdir(), key=lambda i: i.name)
+    }
 
 
 def load_scenario(name_or_path: str, *, load_frac: float | None = None) -> Scenario:
     """The scenario of a built-in name or a file. ``load_frac`` overrides the load.
 
-    Raises ``UnknownNameError`` for a name that is neither, ``BadInputError`` with the path of the offending field.
+    Raises ``UnknownNameError`` for a name that is neither, ``BadInputError`` with the path of the
+    offending field.
     """
     builtin = builtin_scenarios()
     if name_or_path in builtin:
@@ -102,12 +110,18 @@ def load_scenario(name_or_path: str, *, load_frac: float | None = None) -> Scena
     path = Path(name_or_path)
     if not path.is_file():
         if path.suffix in (".yaml", ".yml", ".json"):
-            raise BadInputError(f"scenario file {path}", found="no such file", todo="check the path")
-        raise unknown_name("scenario", name_or_path, builtin, todo="give a built-in name or a YAML file")
+            raise BadInputError(
+                f"scenario file {path}", found="no such file", todo="check the path"
+            )
+        raise unknown_name(
+            "scenario", name_or_path, builtin, todo="give a built-in name or a YAML file"
+        )
     try:
         text = path.read_text()
     except (OSError, UnicodeDecodeError) as error:
-        raise BadInputError(f"scenario file {path}", found=str(error), allowed="a YAML file in UTF-8") from error
+        raise BadInputError(
+            f"scenario file {path}", found=str(error), allowed="a YAML file in UTF-8"
+        ) from error
     return _build(_decode(text, str(path)), path.parent, path.stem, load_frac)
 
 
@@ -124,7 +138,9 @@ def _decode(text: str, where: str) -> ScenarioFile:
             f"scenario {where} cannot be read", found=found, todo="see docs/reference/scenario.md"
         ) from error
     except Exception as error:  # the YAML library's own errors share no base that msgspec exports
-        raise BadInputError(f"scenario {where} is no YAML", found=str(error).replace("\n", " ")) from error
+        raise BadInputError(
+            f"scenario {where} is no YAML", found=str(error).replace("\n", " ")
+        ) from error
 
 
 def _build(file: ScenarioFile, folder: Path, name: str, load_frac: float | None) -> Scenario:
@@ -149,7 +165,9 @@ def _build(file: ScenarioFile, folder: Path, name: str, load_frac: float | None)
 def _at_least(value: float | None, path: str, low: float) -> float | None:
     """``value``, if it is a number from ``low`` up (or nothing)."""
     if value is not None and not (low <= value < float("inf")):
-        raise BadInputError(f"scenario field {path}", found=repr(value), allowed=f"a finite number >= {low:g}")
+        raise BadInputError(
+            f"scenario field {path}", found=repr(value), allowed=f"a finite number >= {low:g}"
+        )
     return value
 
 
@@ -158,12 +176,11 @@ def _group(entry: FleetEntry, folder: Path, at: int) -> Group:
     path = f"$.fleet[{at}]"
     if (entry.replica is None) == (entry.device is None or entry.model is None):
         raise BadInputError(
-            f"scenario field {path}", found="replica and device" if entry.replica else "neither replica nor device and model",
+            f"scenario field {path}",
+            found="replica and device" if entry.replica else "neither replica nor device and model",
             allowed="either a replica file, or a device and a model",
         )
     kind = read_replica(folder / entry.replica) if entry.replica else _modelled(entry)
-    if not isinstance(kind, ReplicaType):
-        kind = kind.replica
     return Group(
         kind=kind,
         replicas=entry.replicas,
@@ -176,12 +193,22 @@ def _modelled(entry: FleetEntry) -> ReplicaType:
     """The replica type of a device and a model, by the physics of the fleet room."""
     given = {
         key: getattr(entry, key)
-        for key in ("precision", "engine", "name", "max_batch", "max_step_tokens", "max_context_tokens", "power_cap_w")
+        for key in (
+            "precision",
+            "engine",
+            "name",
+            "max_batch",
+            "max_step_tokens",
+            "max_context_tokens",
+            "power_cap_w",
+        )
         if getattr(entry, key) is not None
     }
     assert entry.device is not None
     assert entry.model is not None
-    return replica_type(model=entry.model, device=entry.device, tensor_parallel=entry.tensor_parallel, **given)
+    return replica_type(
+        model=entry.model, device=entry.device, tensor_parallel=entry.tensor_parallel, **given
+    )
 
 
 def _requests(
@@ -191,10 +218,14 @@ def _requests(
     given = [name for name in ("builtin", "file", "generate") if getattr(entry, name) is not None]
     if len(given) != 1:
         raise BadInputError(
-            "scenario field $.trace", found=", ".join(given) or "no source", allowed="one of builtin, file, generate"
+            "scenario field $.trace",
+            found=", ".join(given) or "no source",
+            allowed="one of builtin, file, generate",
         )
     if entry.multiply is not None and entry.load_frac is not None:
-        raise BadInputError("scenario field $.trace", found="multiply and load_frac", allowed="one of them")
+        raise BadInputError(
+            "scenario field $.trace", found="multiply and load_frac", allowed="one of them"
+        )
     if entry.generate is not None:
         return _generated(entry.generate, entry, groups), []
     trace, notes = _recorded(entry, folder)
@@ -228,12 +259,17 @@ def _recorded(entry: TraceEntry, folder: Path) -> tuple[Trace, list[str]]:
 
 
 def _factor_for(load_frac: float, source: TraceSource, groups: tuple[Group, ...]) -> float:
-    """By how much to multiply a trace so that its busiest minutes offer ``load_frac`` of the fleet's capacity.
+    """By how much to multiply a trace so that its busiest minutes offer ``load_frac`` of the
+    fleet's capacity.
 
     The busiest minutes are the 95th percentile of one-minute windows.
     """
     if not 0 < load_frac < 100:
-        raise BadInputError("load", found=repr(load_frac), allowed="a number above 0 (1 is all that the fleet can do)")
+        raise BadInputError(
+            "load",
+            found=repr(load_frac),
+            allowed="a number above 0 (1 is all that the fleet can do)",
+        )
     load = tokens_per_second(source, min(60.0, max(source.span_s, 1e-3))).busiest(0.95)
     return load_frac * fleet_capacity_per_s(groups, load) / load.requests_per_s
 
@@ -242,18 +278,28 @@ def _generated(
     entry: GenerateEntry, trace: TraceEntry, groups: tuple[Group, ...]
 ) -> Callable[[int], TraceSource]:
     """A generated trace of each seed."""
-    sizes = {"requests": entry.requests, "mean_rate_per_s": entry.mean_rate_per_s}
+    requests, rate = entry.requests, entry.mean_rate_per_s
     if trace.load_frac is not None:
         probe = generator.generate(
-            seed=0, span_s=entry.span_s, start_hour=entry.start_hour, mix=entry.mix, requests=200_000
+            seed=0,
+            span_s=entry.span_s,
+            start_hour=entry.start_hour,
+            mix=entry.mix,
+            requests=200_000,
         )
-        sizes = {"requests": 200_000 * _factor_for(trace.load_frac, probe, groups), "mean_rate_per_s": None}
+        requests, rate = 200_000 * _factor_for(trace.load_frac, probe, groups), None
     if trace.multiply is not None:
-        sizes = {key: None if size is None else size * trace.multiply for key, size in sizes.items()}
+        requests = None if requests is None else requests * trace.multiply
+        rate = None if rate is None else rate * trace.multiply
 
     def of_seed(seed: int) -> TraceSource:
         return generator.generate(
-            seed=seed, span_s=entry.span_s, start_hour=entry.start_hour, mix=entry.mix, **sizes
+            seed=seed,
+            span_s=entry.span_s,
+            start_hour=entry.start_hour,
+            mix=entry.mix,
+            requests=requests,
+            mean_rate_per_s=rate,
         )
 
     of_seed(0)  # a wrong size or mix is refused here, before anything runs

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from baseload.routing.policy import AnyPolicy
     from baseload.simulator.results import Simulation
-    from baseload.simulator.run import Progress
 
 
 def simulate(
     scenario: Annotated[
-        str | None, typer.Argument(help="A built-in scenario (see --list) or a scenario file (YAML).", show_default=False)
+        str | None,
+        typer.Argument(
+            help="A built-in scenario (see --list) or a scenario file (YAML).", show_default=False
+        ),
     ] = None,
     policy: Annotated[
         list[str] | None,
@@ -26,26 +25,61 @@ def simulate(
             "--policy",
             "-p",
             metavar="NAME",
-            help="A policy to run: a name (baseload policies), name:parameter=value, or file.py:Name. Repeat for more; default: "
-            "those of the scenario, else all.",
+            help=(
+                "A policy to run: a name (baseload policies), name:parameter=value, or "
+                "file.py:Name. Repeat for more; default: those of the scenario, else all."
+            ),
         ),
     ] = None,
-    seeds: Annotated[int, typer.Option(metavar="N", help="Runs with seeds 0 to N-1; two or more give 95 % intervals.")] = 1,
+    seeds: Annotated[
+        int,
+        typer.Option(
+            metavar="N", help="Runs with seeds 0 to N-1; two or more give 95 % intervals."
+        ),
+    ] = 1,
     load: Annotated[
         float | None,
-        typer.Option(metavar="FRAC", help="Multiply the trace so that its busiest minutes take this share of the fleet."),
+        typer.Option(
+            metavar="FRAC",
+            help="Multiply the trace so that its busiest minutes take this share of the fleet.",
+        ),
     ] = None,
-    json: Annotated[str | None, typer.Option("--json", metavar="FILE", help="Write the result as JSON ('-': standard output).")] = None,
-    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Write a report: index.html, plots, result.json.")] = None,
+    json: Annotated[
+        str | None,
+        typer.Option(
+            "--json", metavar="FILE", help="Write the result as JSON ('-': standard output)."
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out", metavar="DIR", help="Write a report: index.html, plots, result.json."
+        ),
+    ] = None,
     requests: Annotated[
-        Path | None, typer.Option("--requests", metavar="FILE", help="Write one row per request and policy as Parquet.")
+        Path | None,
+        typer.Option(
+            "--requests", metavar="FILE", help="Write one row per request and policy as Parquet."
+        ),
     ] = None,
-    check: Annotated[bool, typer.Option("--check", help="Hold every run against the laws (energy balance, bounds, ...).")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress on standard error.")] = False,
-    list_scenarios: Annotated[bool, typer.Option("--list", help="List the built-in scenarios and stop.")] = False,
-    show: Annotated[bool, typer.Option("--show", help="Print the scenario file (to copy and change) and stop.")] = False,
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check", help="Hold every run against the laws (energy balance, bounds, ...)."
+        ),
+    ] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="No progress on standard error.")
+    ] = False,
+    list_scenarios: Annotated[
+        bool, typer.Option("--list", help="List the built-in scenarios and stop.")
+    ] = False,
+    show: Annotated[
+        bool, typer.Option("--show", help="Print the scenario file (to copy and change) and stop.")
+    ] = False,
 ) -> None:
-    """Replay a trace over a fleet under one or several routing policies; energy, latency and misses of each.
+    """Replay a trace over a fleet under one or several routing policies; energy, latency and misses
+    of each.
 
     Examples:
 
@@ -58,11 +92,15 @@ def simulate(
       baseload simulate azure-chat --show > my.yaml
     """
     if list_scenarios:
-        return _list()
+        _list()
+        return
     if scenario is None:
-        raise typer.BadParameter("give a scenario, or --list to see the built-in ones", param_hint="SCENARIO")
+        raise typer.BadParameter(
+            "give a scenario, or --list to see the built-in ones", param_hint="SCENARIO"
+        )
     if show:
-        return _show(scenario)
+        _show(scenario)
+        return
     with _Report(quiet=quiet) as report:
         result = _run(scenario, policy or [], seeds, load, json, out, requests, check, report)
     _write(result, json, out)
@@ -109,7 +147,9 @@ def _run(
         check=check,
         progress=report.progress,
         log=log.add if log is not None else None,
-        done=lambda one: report.say(f"{one.policy}: {one.requests_per_cpu_s:,.0f} requests per CPU-second", keep=True),
+        done=lambda one: report.say(
+            f"{one.policy}: {one.requests_per_cpu_s:,.0f} requests per CPU-second", keep=True
+        ),
     )
     if log is not None:
         log.write()
@@ -157,7 +197,9 @@ def _show(name: str) -> None:
 
 
 class _Report:
-    """What is being done, on standard error: a live line on a terminal, plain lines for lasting news elsewhere."""
+    """What is being done, on standard error: a live line on a terminal, plain lines for lasting
+    news elsewhere.
+    """
 
     def __init__(self, *, quiet: bool) -> None:
         self.quiet = quiet

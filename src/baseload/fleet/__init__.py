@@ -1,1 +1,3 @@
-"""Floor 1: what serves. Devices, models, engines, the eight numbers of a replica type, shipped profiles."""
+"""Floor 1: what serves. Devices, models, engines, the eight numbers of a replica type, shipped
+profiles.
+"""

@@ -1,14 +1,18 @@
 """A replica type: the eight numbers, the limits and the power states that equal replicas share.
 
-One engine step with ``b`` running sequences that read ``c`` context tokens in total, and ``p`` prefill tokens, takes
+One engine step with ``b`` running sequences that read ``c`` context tokens in total, and ``p``
+prefill tokens, takes
 
-    time_s   = time_s_per_step   + b * time_s_per_sequence   + c * time_s_per_context_token   + p * time_s_per_prefill_token
-    energy_j = energy_j_per_step + b * energy_j_per_sequence + c * energy_j_per_context_token + p * energy_j_per_prefill_token
+    time_s   = time_s_per_step   + b * time_s_per_sequence
+             + c * time_s_per_context_token   + p * time_s_per_prefill_token
+    energy_j = energy_j_per_step + b * energy_j_per_sequence
+             + c * energy_j_per_context_token + p * energy_j_per_prefill_token
 
-and, for a mixture of experts, one more term each: the cost of reading *all* experts times the share of them that
-``b + p`` tokens hit, ``1 - (1 - expert_hit_frac) ** (b + p)``. Where ``energy_j / time_s`` would exceed the power cap, the
-step is stretched: its dynamic energy (all but ``power_w_active_static * time_s``) stays, and the time grows until the
-power meets the cap. Source of the form: spec ENERGY.md 2.1 (terms are added, not max-ed).
+and, for a mixture of experts, one more term each: the cost of reading *all* experts times the share
+of them that ``b + p`` tokens hit, ``1 - (1 - expert_hit_frac) ** (b + p)``. Where ``energy_j /
+time_s`` would exceed the power cap, the step is stretched: its dynamic energy (all but
+``power_w_active_static * time_s``) stays, and the time grows until the power meets the cap. Source
+of the form: spec ENERGY.md 2.1 (terms are added, not max-ed).
 
 Every number counts the whole replica: all GPUs of the layout together.
 """
@@ -16,6 +20,7 @@ Every number counts the whole replica: all GPUs of the layout together.
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import Literal
 
 import msgspec
@@ -23,11 +28,14 @@ import msgspec
 from baseload.base.errors import BadInputError
 
 Method = Literal["measured", "modelled", "assumed"]
-"""How a number was obtained. Never mixed silently: a value made of several methods carries the weakest."""
+"""How a number was obtained. Never mixed silently: a value made of several methods carries the
+weakest.
+"""
 
 
 class StepCosts(msgspec.Struct, frozen=True, kw_only=True):
-    """The eight numbers [s, J per unit of work in one engine step], and the expert terms of a sparse model (else 0).
+    """The eight numbers [s, J per unit of work in one engine step], and the expert terms of a
+    sparse model (else 0).
 
     ``energy_j_*`` is board energy before the power cap, static active power included.
     """
@@ -50,7 +58,9 @@ class StepCosts(msgspec.Struct, frozen=True, kw_only=True):
             value = getattr(self, name)
             if not math.isfinite(value) or value < 0:
                 raise BadInputError(
-                    f"replica costs: {name} = {value!r}", found=repr(value), allowed="a finite number >= 0"
+                    f"replica costs: {name} = {value!r}",
+                    found=repr(value),
+                    allowed="a finite number >= 0",
                 )
         if self.time_s_per_step + self.time_s_per_sequence <= 0:
             raise BadInputError(
@@ -60,16 +70,18 @@ class StepCosts(msgspec.Struct, frozen=True, kw_only=True):
             )
         if self.expert_hit_frac > 1:
             raise BadInputError(
-                "replica costs: expert_hit_frac", found=repr(self.expert_hit_frac), allowed="0 to 1 (top-k / experts)"
+                "replica costs: expert_hit_frac",
+                found=repr(self.expert_hit_frac),
+                allowed="0 to 1 (top-k / experts)",
             )
 
 
 class PowerStates(msgspec.Struct, frozen=True, kw_only=True):
     """What a replica draws when it does not work, and what waking costs [W, s, J], whole replica.
 
-    ``idle``: model loaded, no work. ``parked``: engine asleep (weights off the GPU or in host memory), process alive.
-    ``off``: no process. ``power_w_active_static`` is what a replica that runs steps draws beside the work itself; it is
-    above the idle power (spec ENERGY.md 2.1).
+    ``idle``: model loaded, no work. ``parked``: engine asleep (weights off the GPU or in host
+    memory), process alive. ``off``: no process. ``power_w_active_static`` is what a replica that
+    runs steps draws beside the work itself; it is above the idle power (spec ENERGY.md 2.1).
     """
 
     power_w_active_static: float
@@ -87,12 +99,14 @@ class PowerStates(msgspec.Struct, frozen=True, kw_only=True):
         for name in self.__struct_fields__:
             value = getattr(self, name)
             if not math.isfinite(value) or value < 0:
-                raise BadInputError(f"power states: {name}", found=repr(value), allowed="a finite number >= 0")
+                raise BadInputError(
+                    f"power states: {name}", found=repr(value), allowed="a finite number >= 0"
+                )
         ordered = (self.power_w_off, self.power_w_parked, self.power_w_idle, self.power_w_cap)
-        if any(low > high for low, high in zip(ordered, ordered[1:], strict=False)):
+        if any(low > high for low, high in pairwise(ordered)):
             raise BadInputError(
                 "power states are out of order",
-                found=f"off {ordered[0]} W, parked {ordered[1]} W, idle {ordered[2]} W, cap {ordered[3]} W",
+                found="off {} W, parked {} W, idle {} W, cap {} W".format(*ordered),
                 allowed="off <= parked <= idle <= cap",
             )
         if self.power_w_active_static >= self.power_w_cap:
@@ -107,10 +121,11 @@ class PowerStates(msgspec.Struct, frozen=True, kw_only=True):
 class ReplicaType(msgspec.Struct, frozen=True, kw_only=True):
     """One kind of replica: what runs, on what, its eight numbers, limits and power states.
 
-    ``max_batch``: sequences that run at once. ``max_step_tokens``: decode plus prefill tokens of one step (the chunk of
-    chunked prefill). ``kv_tokens``: context tokens that the KV cache holds. ``max_context_tokens``: longest request.
-    ``method`` and ``error_frac`` say how the numbers came about and how far off a step's energy may be (mean absolute
-    relative error), ``basis`` says it in words.
+    ``max_batch``: sequences that run at once. ``max_step_tokens``: decode plus prefill tokens of
+    one step (the chunk of chunked prefill). ``kv_tokens``: context tokens that the KV cache holds.
+    ``max_context_tokens``: longest request. ``method`` and ``error_frac`` say how the numbers came
+    about and how far off a step's energy may be (mean absolute relative error), ``basis`` says it
+    in words.
     """
 
     name: str
@@ -135,11 +150,13 @@ class ReplicaType(msgspec.Struct, frozen=True, kw_only=True):
         for name in ("max_batch", "max_step_tokens", "kv_tokens", "max_context_tokens", "num_gpus"):
             if getattr(self, name) < 1:
                 raise BadInputError(
-                    f"replica type {self.name!r}: {name}", found=repr(getattr(self, name)), allowed="an integer >= 1"
+                    f"replica type {self.name!r}: {name}",
+                    found=repr(getattr(self, name)),
+                    allowed="an integer >= 1",
                 )
         if self.max_step_tokens <= self.max_batch:
             raise BadInputError(
-                f"replica type {self.name!r}: max_step_tokens must exceed max_batch, or prompts starve",
+                f"replica type {self.name!r}: max_step_tokens must exceed max_batch",
                 found=f"max_step_tokens {self.max_step_tokens}, max_batch {self.max_batch}",
                 allowed="max_step_tokens > max_batch",
             )

@@ -1,7 +1,8 @@
 """Seconds and joules of engine steps: the one place where the eight numbers become time and energy.
 
-Routing prices with these functions and the simulator integrates them, so that both see the same physics. The functions are
-numba kernels over one row of a cost table (``cost_table``); ``f.py_func`` is the plain twin of each ``f``.
+Routing prices with these functions and the simulator integrates them, so that both see the same
+physics. The functions are numba kernels over one row of a cost table (``cost_table``);
+``f.py_func`` is the plain twin of each ``f``.
 """
 
 from __future__ import annotations
@@ -44,9 +45,11 @@ COST = np.dtype(
         )
     ]
 )
-"""One replica type as kernels see it: the fields of ``StepCosts`` and ``PowerStates`` under their own names.
+"""One replica type as kernels see it: the fields of ``StepCosts`` and ``PowerStates`` under their
+own names.
 
-``expert_miss_frac`` is ``1 - expert_hit_frac``: the share of experts that one token leaves unread (1 for a dense model).
+``expert_miss_frac`` is ``1 - expert_hit_frac``: the share of experts that one token leaves unread
+(1 for a dense model).
 """
 
 
@@ -88,8 +91,8 @@ def free_step(cost: Cost, sequences: float, context: float, prefill: float) -> t
 def step(cost: Cost, sequences: float, context: float, prefill: float) -> tuple[float, float]:
     """Seconds and joules of one step under the power cap: ``(time_s, energy_j)``.
 
-    Above the cap the dynamic energy stays and the time stretches, so the step's mean power is exactly the cap
-    (spec ENERGY.md 2.1).
+    Above the cap the dynamic energy stays and the time stretches, so the step's mean power is
+    exactly the cap (spec ENERGY.md 2.1).
     """
     time_s, energy_j = free_step(cost, sequences, context, prefill)
     if energy_j > cost.power_w_cap * time_s:

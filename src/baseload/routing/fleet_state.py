@@ -1,11 +1,14 @@
-"""What routing knows of the fleet: a struct of arrays, and an index that answers without looking at every replica.
+"""What routing knows of the fleet: a struct of arrays, and an index that answers without looking at
+every replica.
 
-The gateway and the simulator keep the same state with the same two calls: ``enter`` when a request is sent to a replica and
-``leave`` when it ends. Replicas are numbered so that equal ones (of one replica type) stand together.
+The gateway and the simulator keep the same state with the same two calls: ``enter`` when a request
+is sent to a replica and ``leave`` when it ends. Replicas are numbered so that equal ones (of one
+replica type) stand together.
 
-The **level index** keeps, for each type, which replicas have how many requests in flight, as one bitmap a level; the **token
-index** keeps, for each type, a tournament tree on outstanding tokens. With them the pick looks at one replica per (type, level)
-or per type, and still finds the lowest-numbered of the cheapest (``pick.pick_scan`` is the plain oracle).
+The **level index** keeps, for each type, which replicas have how many requests in flight, as one
+bitmap a level; the **token index** keeps, for each type, a tournament tree on outstanding tokens.
+With them the pick looks at one replica per (type, level) or per type, and still finds the
+lowest-numbered of the cheapest (``pick.pick_scan`` is the plain oracle).
 """
 
 from __future__ import annotations
@@ -29,7 +32,9 @@ LIMITS = np.dtype(
         ("model", np.int64),
     ]
 )
-"""What a replica of a type can hold. ``max_in_flight``: requests at which it is no candidate any more; ``model``: its code."""
+"""What a replica of a type can hold. ``max_in_flight``: requests at which it is no candidate any
+more; ``model``: its code.
+"""
 
 TRAFFIC = np.dtype([("input_tokens", np.float64), ("output_tokens", np.float64)])
 """What the fleet has learnt of its requests: exponential means over the ended ones."""
@@ -49,7 +54,9 @@ _SHIFT = np.uint64(58)
 
 
 def _bit_positions() -> NDArray[np.int64]:
-    """For a 64-bit word with one bit set: its position, by the six top bits of its product with a de Bruijn sequence."""
+    """For a 64-bit word with one bit set: its position, by the six top bits of its product with
+    a de Bruijn sequence.
+    """
     table = np.zeros(64, dtype=np.int64)
     for position in range(64):
         table[((1 << position) * int(_DEBRUIJN) & 0xFFFFFFFFFFFFFFFF) >> 58] = position
@@ -60,7 +67,9 @@ _POSITION = _bit_positions()
 
 
 class FleetState(NamedTuple):
-    """Struct of arrays over ``n`` replicas of ``k`` types. Changed only by ``enter``, ``leave`` and ``learn``."""
+    """Struct of arrays over ``n`` replicas of ``k`` types. Changed only by ``enter``, ``leave``
+    and ``learn``.
+    """
 
     type_of: NDArray[np.int32]  # [n]
     in_flight: NDArray[np.int32]  # [n] requests sent and not ended, queued or running
@@ -89,9 +98,10 @@ def fleet_state(
 ) -> FleetState:
     """The state of an idle fleet of ``replicas[i]`` replicas of ``types[i]``.
 
-    ``classes``: how many request classes the length forecast tells apart. ``max_queue``: how many requests may wait in one
-    replica beyond its ``max_batch``; a replica with more is not a candidate. ``models`` gives the codes that requests use to
-    ask for a model (a type whose model is not listed gets -2, which none asks for).
+    ``classes``: how many request classes the length forecast tells apart. ``max_queue``: how many
+    requests may wait in one replica beyond its ``max_batch``; a replica with more is not a
+    candidate. ``models`` gives the codes that requests use to ask for a model (a type whose model
+    is not listed gets -2, which none asks for).
     """
     count, kinds = int(sum(replicas)), len(types)
     first = np.concatenate(([0], np.cumsum(replicas))).astype(np.int64)
@@ -189,7 +199,9 @@ def _replay_tree(state: FleetState, replica: int) -> None:
     leaves = (state.tree_start[kind + 1] - base) >> 1
     node = (leaves + replica - state.first[kind]) >> 1
     while node >= 1:
-        winner = _fewer_tokens(state.tokens, state.tree[base + 2 * node], state.tree[base + 2 * node + 1])
+        winner = _fewer_tokens(
+            state.tokens, state.tree[base + 2 * node], state.tree[base + 2 * node + 1]
+        )
         if winner == state.tree[base + node] and winner != replica:
             return
         state.tree[base + node] = winner
@@ -216,7 +228,9 @@ def leave(state: FleetState, replica: int, tokens: int) -> None:
 
 @kernel
 def learn(state: FleetState, class_code: int, input_tokens: float, output_tokens: float) -> None:
-    """Take in the lengths of an ended request: exponential means over about the last hundred of a class."""
+    """Take in the lengths of an ended request: exponential means over about the last hundred of
+    a class.
+    """
     traffic = state.traffic[0]
     traffic.input_tokens += _LEARNING_FRAC * (input_tokens - traffic.input_tokens)
     traffic.output_tokens += _LEARNING_FRAC * (output_tokens - traffic.output_tokens)
@@ -238,5 +252,7 @@ def lowest_at_level(state: FleetState, kind: int, level: int) -> int:
 
 @kernel
 def fewest_tokens(state: FleetState, kind: int) -> int:
-    """The replica of a type with the fewest outstanding tokens, the lowest-numbered on a tie, or -1."""
+    """The replica of a type with the fewest outstanding tokens, the lowest-numbered on a tie, or
+    -1.
+    """
     return state.tree[state.tree_start[kind] + 1]

@@ -1,7 +1,9 @@
-"""The one pick: which candidate (option on a replica) a request goes to. The gateway and the simulator call this.
+"""The one pick: which candidate (option on a replica) a request goes to. The gateway and the
+simulator call this.
 
-``pick`` looks at one replica per type and level of load, or per type, by the index of ``fleet_state``; ``pick_scan`` looks at
-every replica and is its oracle. Both prefer, in this order: the lowest price, the lowest replica number, the lowest option.
+``pick`` looks at one replica per type and level of load, or per type, by the index of
+``fleet_state``; ``pick_scan`` looks at every replica and is its oracle. Both prefer, in this order:
+the lowest price, the lowest replica number, the lowest option.
 """
 
 from __future__ import annotations
@@ -43,9 +45,13 @@ class PolicyState(NamedTuple):
 
 @kernel
 def admits(state: FleetState, kind: int, request: Request) -> bool:
-    """Whether replicas of a type can serve the request at all: the model asked for, and room for its prompt."""
+    """Whether replicas of a type can serve the request at all: the model asked for, and room for
+    its prompt.
+    """
     limits = state.limits[kind]
-    return request.input_tokens <= limits.max_input_tokens and (request.model < 0 or request.model == limits.model)
+    return request.input_tokens <= limits.max_input_tokens and (
+        request.model < 0 or request.model == limits.model
+    )
 
 
 @kernel
@@ -64,7 +70,7 @@ def _first_option(state: FleetState, policy: PolicyState, kind: int) -> int:
 
 
 @kernel
-def _ceiling(state: FleetState, policy: PolicyState, kind: int, seats_only: bool) -> int:
+def _ceiling(state: FleetState, kind: int, seats_only: bool) -> int:
     """Requests in flight from which on a replica of a type is no candidate."""
     limits = state.limits[kind]
     if seats_only:
@@ -93,7 +99,9 @@ def _candidate(
 def _cheapest_of_kind(
     state: FleetState, policy: PolicyState, request: Request, kind: int, number: int, ceiling: int
 ) -> tuple[float, int]:
-    """The lowest price of an option among the replicas of a type, and who has it; ``(inf, -1)`` if none may take it."""
+    """The lowest price of an option among the replicas of a type, and who has it; ``(inf, -1)``
+    if none may take it.
+    """
     if policy.settings[BY_TOKENS]:
         replica = fewest_tokens(state, kind)
         if replica >= 0 and state.in_flight[replica] < ceiling:
@@ -108,8 +116,8 @@ def _cheapest_of_kind(
         price = _candidate(state, policy, request, kind, number, replica)
         if price < best or (price == best and replica < found):
             best, found = price, replica
-        if policy.settings[RISING]:
-            break
+        elif price > best and policy.settings[RISING]:
+            break  # not at once: a price may rise nowhere, and then a busier replica with a lower number wins the tie
     return best, found
 
 
@@ -136,7 +144,7 @@ def _cheapest(
     for kind in range(state.cost.shape[0]):
         if not admits(state, kind, request):
             continue
-        ceiling = _ceiling(state, policy, kind, seats_only)
+        ceiling = _ceiling(state, kind, seats_only)
         for number in range(policy.options.shape[0]):
             if not _serves(state, kind, policy.options[number]):
                 continue
@@ -153,14 +161,16 @@ def _cheapest(
 def takes(state: FleetState, request: Request, replica: int) -> bool:
     """Whether a replica can take the request now."""
     kind = state.type_of[replica]
-    return admits(state, kind, request) and state.in_flight[replica] < state.limits[kind].max_in_flight
+    return (
+        admits(state, kind, request) and state.in_flight[replica] < state.limits[kind].max_in_flight
+    )
 
 
 @kernel
-def _next_that_takes(
-    state: FleetState, request: Request, start: int, low: int, high: int
-) -> int:
-    """The first replica from ``start`` on, cyclically in ``low .. high - 1``, that can take the request, or -1."""
+def _next_that_takes(state: FleetState, request: Request, start: int, low: int, high: int) -> int:
+    """The first replica from ``start`` on, cyclically in ``low .. high - 1``, that can take the
+    request, or -1.
+    """
     replica = start
     for _ in range(high - low):
         if replica >= high:
@@ -173,7 +183,9 @@ def _next_that_takes(
 
 @kernel
 def _random(state: FleetState, policy: PolicyState, request: Request) -> int:
-    """A uniformly drawn replica that can take the request: eight draws, then the next one after the last draw."""
+    """A uniformly drawn replica that can take the request: eight draws, then the next one after
+    the last draw.
+    """
     count = state.type_of.shape[0]
     replica = 0
     for _ in range(8):
@@ -195,7 +207,9 @@ def _round_robin(state: FleetState, policy: PolicyState, request: Request) -> in
 
 @kernel
 def _weighted_round_robin(state: FleetState, policy: PolicyState, request: Request) -> int:
-    """Smooth weighted round robin over types, round robin inside a type (equal replicas have equal weights)."""
+    """Smooth weighted round robin over types, round robin inside a type (equal replicas have
+    equal weights).
+    """
     total, best = 0.0, -1
     for kind in range(state.cost.shape[0]):
         size = state.first[kind + 1] - state.first[kind]
@@ -225,7 +239,9 @@ def _sample(state: FleetState, policy: PolicyState, request: Request) -> int:
         if replica < 0:
             return found
         kind = state.type_of[replica]
-        price = _candidate(state, policy, request, kind, _first_option(state, policy, kind), replica)
+        price = _candidate(
+            state, policy, request, kind, _first_option(state, policy, kind), replica
+        )
         if price < best:
             best, found = price, replica
     return found
@@ -258,7 +274,8 @@ def _decide(
 
 @kernel
 def pick(state: FleetState, policy: PolicyState, request: Request) -> tuple[int, int]:
-    """The candidate for a request, ``(option, replica)``, or ``(-1, -1)`` when no replica can take it.
+    """The candidate for a request, ``(option, replica)``, or ``(-1, -1)`` when no replica can take
+    it.
 
     ``request``: one row of ``price.REQUEST``.
     """

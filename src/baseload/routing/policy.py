@@ -1,4 +1,5 @@
-"""A policy: which parts of the price it uses, at which rates, and how a candidate is found. Data first.
+"""A policy: which parts of the price it uses, at which rates, and how a candidate is found. Data
+first.
 
 Three ways to write one, from the shortest to the freest:
 
@@ -39,13 +40,15 @@ _RULES: dict[Rule, int] = {
 class Policy(msgspec.Struct, frozen=True, kw_only=True):
     """One policy as data.
 
-    ``summary``: one line for people. ``source``: who published it; "reconstruction" where a gap was filled by us.
-    ``rule``: ``price`` takes the cheapest candidate, ``sample`` the cheapest of ``choices`` drawn ones, the others need no
-    price. ``rates``: exchange rates of the price's parts, zero where absent. ``by_tokens``: the price depends on outstanding
-    tokens, rising with them; else it depends on requests in flight. ``rising``: it never falls when requests in flight rise, so
-    only the least loaded replica of a type needs a look. ``free_seats``: prefer replicas where the request would run at once.
-    ``weight``: for weighted round robin, a replica's weight: its modelled capacity, or equal. ``price``: a compiled function
-    with the signature of ``routing.price.price_usd`` less its first argument, in place of the sum of parts.
+    ``summary``: one line for people. ``source``: who published it; "reconstruction" where a gap was
+    filled by us. ``rule``: ``price`` takes the cheapest candidate, ``sample`` the cheapest of
+    ``choices`` drawn ones, the others need no price. ``rates``: exchange rates of the price's
+    parts, zero where absent. ``by_tokens``: the price depends on outstanding tokens, rising with
+    them; else it depends on requests in flight. ``rising``: it never falls when requests in flight
+    rise, so only the least loaded replica of a type needs a look. ``free_seats``: prefer replicas
+    where the request would run at once. ``weight``: for weighted round robin, a replica's weight:
+    its modelled capacity, or equal. ``price``: a compiled function with the signature of
+    ``routing.price.price_usd`` less its first argument, in place of the sum of parts.
     """
 
     name: str
@@ -66,14 +69,20 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         for part, rate in self.rates.items():
             if part not in PARTS:
                 raise BadInputError(
-                    f"policy {self.name!r}: unknown part of the price {part!r}", found=part, allowed=", ".join(PARTS)
+                    f"policy {self.name!r}: unknown part of the price {part!r}",
+                    found=part,
+                    allowed=", ".join(PARTS),
                 )
             if not math.isfinite(rate):
                 raise BadInputError(
-                    f"policy {self.name!r}: rate of {part}", found=repr(rate), allowed="a finite number"
+                    f"policy {self.name!r}: rate of {part}",
+                    found=repr(rate),
+                    allowed="a finite number",
                 )
         if not 1 <= self.choices <= 1024:
-            raise BadInputError(f"policy {self.name!r}: choices", found=repr(self.choices), allowed="1 to 1024")
+            raise BadInputError(
+                f"policy {self.name!r}: choices", found=repr(self.choices), allowed="1 to 1024"
+            )
 
     def parameters(self) -> dict[str, float | int | str | bool | None]:
         """What shapes the policy's decisions, by name, with units in the names of rates."""
@@ -90,8 +99,12 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
             found["price"] = getattr(self.price, "__name__", "compiled")
         return found
 
-    def state(self, fleet: FleetState, *, seed: int, options: np.recarray[Any, Any] | None = None) -> rules.PolicyState:
-        """A fresh state of the policy for the pick; ``options`` as in ``routing.price``, by default one plain option."""
+    def state(
+        self, fleet: FleetState, *, seed: int, options: np.recarray[Any, Any] | None = None
+    ) -> rules.PolicyState:
+        """A fresh state of the policy for the pick; ``options`` as in ``routing.price``, by
+        default one plain option.
+        """
         settings = np.zeros(rules.SETTINGS, dtype=np.int64)
         settings[rules.RULE] = _RULES[self.rule]
         settings[rules.BY_TOKENS], settings[rules.RISING] = self.by_tokens, self.rising
@@ -100,7 +113,9 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         weights = np.ones(kinds)
         if self.weight == "capacity":
             for kind in range(kinds):
-                weights[kind] = capacity_per_s(fleet.cost[kind], fleet.limits[kind], fleet.traffic[0])
+                weights[kind] = capacity_per_s(
+                    fleet.cost[kind], fleet.limits[kind], fleet.traffic[0]
+                )
         return rules.PolicyState(
             settings=settings,
             rates=np.array([self.rates.get(part, 0.0) for part in PARTS]),
@@ -144,10 +159,11 @@ def _number(policy: str, name: str, text: str) -> float:
 
 
 class FleetView(msgspec.Struct, frozen=True, kw_only=True):
-    """What a policy in plain Python sees of the fleet: arrays over replicas that cannot be written to.
+    """What a policy in plain Python sees of the fleet: arrays over replicas that cannot be written
+    to.
 
-    ``type_of[r]`` indexes ``types``; ``in_flight[r]`` and ``tokens[r]`` as in ``FleetState``; ``max_in_flight[t]`` is where a
-    replica of type ``t`` refuses.
+    ``type_of[r]`` indexes ``types``; ``in_flight[r]`` and ``tokens[r]`` as in ``FleetState``;
+    ``max_in_flight[t]`` is where a replica of type ``t`` refuses.
     """
 
     types: tuple[ReplicaType, ...]
@@ -162,7 +178,9 @@ class FleetView(msgspec.Struct, frozen=True, kw_only=True):
 
 @runtime_checkable
 class ChoosesInPython(Protocol):
-    """A policy written as plain Python: ``choose`` gives the number of a replica, or ``None`` to refuse."""
+    """A policy written as plain Python: ``choose`` gives the number of a replica, or ``None`` to
+    refuse.
+    """
 
     def choose(self, request: Request, fleet: FleetView) -> int | None:
         """The replica for ``request``; must not change anything."""
@@ -177,9 +195,15 @@ def name_of(policy: AnyPolicy) -> str:
     return str(getattr(policy, "name", type(policy).__name__))
 
 
+def parameters_of(policy: AnyPolicy) -> dict[str, float | int | str | bool | None]:
+    """What results list as a policy's parameters."""
+    return policy.parameters() if isinstance(policy, Policy) else {"rule": "python"}
+
+
 def fleet_view(state: FleetState, types: Sequence[ReplicaType]) -> FleetView:
     """Read-only views of ``state``: they show its changes, and refuse to be written to."""
-    def locked(array: NDArray[Any]) -> NDArray[Any]:
+
+    def locked(array: Any) -> Any:
         view = array.view()
         view.flags.writeable = False
         return view

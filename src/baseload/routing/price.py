@@ -1,15 +1,19 @@
-"""The price of a candidate: a sum of parts, each a quantity with a unit times a named exchange rate in dollars.
+"""The price of a candidate: a sum of parts, each a quantity with a unit times a named exchange rate
+in dollars.
 
     price = energy   [$/J]   x marginal joules
           + carbon   [$/g]   x grid intensity [g/J] x marginal joules
           + lateness [$/s]   x expected seconds past the deadline
           + quality  [$]     x probability that the answer is wrong
           + fee      [$/$]   x what an external provider charges
-          + requests [$]     x requests in flight                  (what published balancers use in place of the above)
+          + requests [$]     x requests in flight
           + tokens   [$]     x outstanding tokens
           + seconds  [$/s]   x expected seconds to the last token
 
-A published policy is this sum with some rates at zero. A rate of zero switches the part off, and its quantity is not computed.
+The last three are what published balancers use in place of the first five.
+
+A published policy is this sum with some rates at zero. A rate of zero switches the part off, and
+its quantity is not computed.
 """
 
 from __future__ import annotations
@@ -29,9 +33,16 @@ UNITS = ("usd/J", "usd/g", "usd/s", "usd", "usd/usd", "usd/request", "usd/token"
 ENERGY, CARBON, LATENESS, QUALITY, FEE, REQUESTS, TOKENS, SECONDS = range(len(PARTS))
 
 OPTION = np.dtype(
-    [("model", np.int64), ("output_factor", np.float64), ("wrong_frac", np.float64), ("fee_usd", np.float64)]
+    [
+        ("model", np.int64),
+        ("output_factor", np.float64),
+        ("wrong_frac", np.float64),
+        ("fee_usd", np.float64),
+    ]
 )
-"""An option (model x effort): code of its model (-1: any), factor on the forecast output, probability of a wrong answer, fee."""
+"""An option (model x effort): code of its model (-1: any), factor on the forecast output,
+probability of a wrong answer, fee.
+"""
 
 REQUEST = np.dtype(
     [
@@ -42,7 +53,9 @@ REQUEST = np.dtype(
         ("model", np.int64),
     ]
 )
-"""The visible request: its input, its *forecast* output, seconds promised, the grid's intensity now, the model asked for (-1: any)."""
+"""The visible request: its input, its *forecast* output, seconds promised, the grid's intensity
+now, the model asked for (-1: any).
+"""
 
 Option: TypeAlias = Any
 """One row of ``OPTION``."""
@@ -51,14 +64,21 @@ Request: TypeAlias = Any
 
 
 def plain_option() -> np.recarray[Any, Any]:
-    """The option table of a fleet without a choice of effort: one option, any model, tokens as forecast, no fee."""
+    """The option table of a fleet without a choice of effort: one option, any model, tokens as
+    forecast, no fee.
+    """
     table = np.zeros(1, dtype=OPTION).view(np.recarray)
     table[0] = (-1, 1.0, 0.0, 0.0)
     return table
 
 
 def request_row(
-    *, input_tokens: float, output_tokens: float, deadline_s: float = np.inf, grid_g_per_j: float = 0.0, model: int = -1
+    *,
+    input_tokens: float,
+    output_tokens: float,
+    deadline_s: float = np.inf,
+    grid_g_per_j: float = 0.0,
+    model: int = -1,
 ) -> np.recarray[Any, Any]:
     """One visible request as the pick takes it: a record array of ``REQUEST`` with one row."""
     row = np.zeros(1, dtype=REQUEST).view(np.recarray)
@@ -77,7 +97,9 @@ def price_usd(
     in_flight: int,
     tokens: int,
 ) -> float:
-    """The price [$] of a candidate: ``option`` on a replica of the type ``cost``, ``limits`` with ``in_flight``, ``tokens``."""
+    """The price [$] of a candidate: ``option`` on a replica of the type ``cost``, ``limits``
+    with ``in_flight``, ``tokens``.
+    """
     output = request.output_tokens * option.output_factor
     price = rates[REQUESTS] * in_flight + rates[TOKENS] * tokens
     if rates[ENERGY] != 0.0 or rates[CARBON] != 0.0:

@@ -1,7 +1,7 @@
 """The laws of a run, as checks: they run in every test of the simulator and behind ``--check``.
 
-Each check raises ``AssertionError`` with the law's name and the numbers that break it: a broken law is our bug, never the
-user's. Laws as in docs/explanation/energy-accounting.md.
+Each check raises ``AssertionError`` with the law's name and the numbers that break it: a broken law
+is our bug, never the user's. Laws as in docs/explanation/energy-accounting.md.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def check_run(scenario: Scenario, run: Totals, state: Engine, fleet: FleetState)
     """All laws that one finished run can be held against."""
     receipts_and_accounts_sum(run)
     every_request_ends_once(run, state)
-    power_within_bounds(run, state, fleet)
+    power_within_bounds(state, fleet)
     time_is_accounted(run, state)
     bins_hold_everything(run, state)
     index_is_true(scenario, fleet)
@@ -42,13 +42,17 @@ def every_request_ends_once(run: Totals, state: Engine) -> None:
         f"{run.requests} requests came, {completed} were answered, {refused} refused"
     )
     assert state.total[0].in_flight == 0, f"{state.total[0].in_flight} requests never ended"
-    assert int(run.histogram[TTFT].sum()) == completed, "a request without its first token, or with two"
+    assert int(run.histogram[TTFT].sum()) == completed, (
+        "a request without its first token, or with two"
+    )
     assert (state.replicas.kv == 0).all(), "KV cache still held after the last answer"
     assert (state.replicas.context == 0).all(), "context still read after the last answer"
 
 
-def power_within_bounds(run: Totals, state: Engine, fleet: FleetState) -> None:
-    """Law 3: active power lies between static power and cap, and the fleet's energy under the all-cap ceiling."""
+def power_within_bounds(state: Engine, fleet: FleetState) -> None:
+    """Law 3: active power lies between static power and cap, and the fleet's energy under the
+    all-cap ceiling.
+    """
     cost = fleet.cost[state.replicas.kind]
     active_j, busy_s = state.replicas.account_j[:, ACTIVE], state.replicas.busy_s
     slack = _ROUND_OFF * np.maximum(1.0, active_j)
@@ -56,7 +60,9 @@ def power_within_bounds(run: Totals, state: Engine, fleet: FleetState) -> None:
     assert (active_j >= 0).all(), "a replica drew negative power"
     still_j = state.replicas.account_j[:, 1:4].sum(axis=1)
     ceiling_j = cost.power_w_idle * state.replicas.still_s
-    assert (still_j <= ceiling_j * (1 + _ROUND_OFF) + 1e-9).all(), "a still replica drew more than idle power"
+    assert (still_j <= ceiling_j * (1 + _ROUND_OFF) + 1e-9).all(), (
+        "a still replica drew more than idle power"
+    )
 
 
 def time_is_accounted(run: Totals, state: Engine) -> None:
@@ -81,4 +87,6 @@ def index_is_true(scenario: Scenario, fleet: FleetState) -> None:
         max_queue=scenario.max_queue,
     )
     for name in ("in_flight", "tokens", "level_count", "level_range", "bits", "tree"):
-        assert (getattr(fleet, name) == getattr(fresh, name)).all(), f"routing's {name} did not come back to idle"
+        assert (getattr(fleet, name) == getattr(fresh, name)).all(), (
+            f"routing's {name} did not come back to idle"
+        )

@@ -1,4 +1,6 @@
-"""What feeds requests to the engine under a policy: one compiled loop for policies that are data, one plain loop for the rest."""
+"""What feeds requests to the engine under a policy: one compiled loop for policies that are
+data, one plain loop for the rest.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,7 @@ import numpy as np
 from baseload.base.errors import BadInputError
 from baseload.base.kernels import kernel_uncached
 from baseload.routing.fleet_state import FleetState
-from baseload.routing.pick import PolicyState, admits
+from baseload.routing.pick import PolicyState, admits, takes
 from baseload.routing.policy import AnyPolicy, ChoosesInPython, Policy, fleet_view, name_of
 from baseload.routing.price import Request as VisibleRequest
 from baseload.simulator import jump
@@ -21,27 +23,43 @@ from baseload.simulator.scenario import Scenario
 from baseload.workload.requests import describe, tier_of
 from baseload.workload.trace import TraceSource
 
-Driver = Callable[[Engine, FleetState, np.recarray[Any, Any], int, int, float, np.recarray[Any, Any]], int]
-"""``drive(engine, fleet, requests, begin, first_number, until_s, scratch)``: as ``jump.drive`` with its policy bound."""
+Driver = Callable[
+    [Engine, FleetState, np.recarray[Any, Any], int, int, float, np.recarray[Any, Any]], int
+]
+"""``drive(engine, fleet, requests, begin, first_number, until_s, scratch)``: as ``jump.drive``
+with its policy bound.
+"""
 
 
 def driver_of(
     policy: AnyPolicy, fleet: FleetState, scenario: Scenario, source: TraceSource, *, seed: int
 ) -> Driver:
-    """The loop that replays requests under ``policy``, with a fresh policy state for the run ``seed``."""
+    """The loop that replays requests under ``policy``, with a fresh policy state for the run
+    ``seed``.
+    """
     if not isinstance(policy, Policy):
         return _python_driver(policy, fleet, scenario, source)
     state = policy.state(fleet, seed=seed)
     loop = jump.drive if policy.price is None else _compiled_with(policy.price)
 
-    def drive(engine: Engine, fleet: FleetState, requests: Any, begin: int, first: int, until_s: float, scratch: Any) -> int:
+    def drive(
+        engine: Engine,
+        fleet: FleetState,
+        requests: Any,
+        begin: int,
+        first: int,
+        until_s: float,
+        scratch: Any,
+    ) -> int:
         return int(loop(engine, fleet, state, requests, begin, first, until_s, scratch))
 
     return drive
 
 
 def _compiled_with(price: Callable[..., float]) -> Callable[..., int]:
-    """The engine's loop compiled around a user's price: the same code with another ``pick``, which looks at every replica."""
+    """The engine's loop compiled around a user's price: the same code with another ``pick``,
+    which looks at every replica.
+    """
 
     @kernel_uncached
     def pick(state: FleetState, policy: PolicyState, request: VisibleRequest) -> tuple[int, int]:
@@ -66,7 +84,9 @@ def _compiled_with(price: Callable[..., float]) -> Callable[..., int]:
         return 0, found
 
     code = jump._drive.__code__
-    return kernel_uncached(types.FunctionType(code, {**vars(jump), "pick": pick}, "drive_with_price"))
+    return kernel_uncached(
+        types.FunctionType(code, {**vars(jump), "pick": pick}, "drive_with_price")
+    )
 
 
 def _python_driver(
@@ -90,7 +110,15 @@ def _python_driver(
         chosen = policy.choose(request, view)
         return -1 if chosen is None else _checked_choice(policy, chosen, len(fleet.type_of))
 
-    def drive(engine: Engine, fleet: FleetState, requests: Any, begin: int, first: int, until_s: float, scratch: Any) -> int:
+    def drive(
+        engine: Engine,
+        fleet: FleetState,
+        requests: Any,
+        begin: int,
+        first: int,
+        until_s: float,
+        scratch: Any,
+    ) -> int:
         visible, total = scratch[0], engine.total[0]
         last_bin = len(engine.arrivals) - 1
         for at in range(begin, len(requests)):
@@ -101,11 +129,13 @@ def _python_driver(
             engine.arrivals[min(last_bin, int(now_s / engine.bin_s[0]))] += 1
             jump.describe(engine, fleet, visible, code, row.input_tokens, row.deadline_s, row.model)
             replica = choose(row, now_s, float(fleet.forecast[code]))
-            if replica < 0 or not jump.takes(fleet, visible, replica):
+            if replica < 0 or not takes(fleet, visible, replica):
                 jump.refuse(engine, fleet, visible, code, now_s)
                 continue
             lengths = (int(row.input_tokens), int(row.output_tokens))
-            jump.place_request(engine, fleet, replica, first + at, now_s, *lengths, code, float(row.deadline_s))
+            jump.place_request(
+                engine, fleet, replica, first + at, now_s, *lengths, code, float(row.deadline_s)
+            )
         if until_s > -math.inf and not jump.advance(engine, fleet, until_s):
             return -1
         return len(requests)

@@ -1,9 +1,10 @@
 """The jump engine: a replica's next change, not its next token, is an event.
 
-The rules are those of docs/explanation/engine.md; ``steps`` is the plain oracle that a test holds equal to this. Between two
-changes of a replica's batch every step has the same decoders and reads a context that grows by the same number of tokens, so
-``k`` steps last ``k * time_s + k * (k - 1) / 2 * time_rise_s``; energy has the same form. One event a replica stands in a
-tournament tree; a request in a batch is known by the iteration that will emit its last token, which never changes.
+The rules are those of docs/explanation/engine.md; ``steps`` is the plain oracle that a test holds
+equal to this. Between two changes of a replica's batch every step has the same decoders and reads a
+context that grows by the same number of tokens, so ``k`` steps last ``k * time_s + k * (k - 1) / 2
+* time_rise_s``; energy has the same form. One event a replica stands in a tournament tree; a
+request in a batch is known by the iteration that will emit its last token, which never changes.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from numpy.typing import NDArray
 from baseload.base.kernels import kernel
 from baseload.fleet.step import Cost, free_step
 from baseload.routing.fleet_state import FleetState, enter, learn, leave
-from baseload.routing.pick import PolicyState, admits, pick, takes
+from baseload.routing.pick import PolicyState, admits, pick
 from baseload.simulator.records import (
     ACTIVE,
     BIN_RATIO,
@@ -41,13 +42,14 @@ from baseload.simulator.records import (
 )
 
 _WATERMARK_PARTS = 100  # an admission leaves one part in a hundred of the KV cache free
-_TURN_BITS = 24  # low bits of a heap key: order of admission, so that equal last iterations leave in that order
+# Low bits of a heap key: the order of admission, so that equal last iterations leave in that order.
+_TURN_BITS = 24
 _TURN_MASK = (1 << _TURN_BITS) - 1
 _INVERSE_LOG_RATIO = 1.0 / math.log(BIN_RATIO)
 _LOG_LOW = tuple(math.log(low) for low in HISTOGRAM_LOW)
 
 
-# --- segments -------------------------------------------------------------------------------------------------------
+# --- segments -----------------------------------------------------------------------------------
 
 
 @kernel
@@ -69,12 +71,14 @@ def steps_until(first: float, rise: float, count: int, elapsed: float) -> int:
     return steps
 
 
-# --- tournament of events -------------------------------------------------------------------------------------------
+# --- tournament of events -----------------------------------------------------------------------
 
 
 @kernel
 def schedule(engine: Engine, replica: int, at_s: float) -> None:
-    """Set when the replica's segment ends; of two at the same instant the lower number goes first."""
+    """Set when the replica's segment ends; of two at the same instant the lower number goes
+    first.
+    """
     event_s, tree = engine.event_s, engine.tree
     event_s[replica] = at_s
     node = (event_s.shape[0] + replica) >> 1
@@ -87,7 +91,7 @@ def schedule(engine: Engine, replica: int, at_s: float) -> None:
         node >>= 1
 
 
-# --- heap of decoders -----------------------------------------------------------------------------------------------
+# --- heap of decoders ---------------------------------------------------------------------------
 
 
 @kernel
@@ -104,7 +108,9 @@ def _sift_up(key: NDArray[np.int64], slot: NDArray[np.int32], base: int, place: 
 
 
 @kernel
-def _sift_down(key: NDArray[np.int64], slot: NDArray[np.int32], base: int, place: int, size: int) -> None:
+def _sift_down(
+    key: NDArray[np.int64], slot: NDArray[np.int32], base: int, place: int, size: int
+) -> None:
     """Move the entry at ``place`` of the heap at ``base`` down to where it belongs."""
     k, s = key[base + place], slot[base + place]
     while True:
@@ -134,12 +140,16 @@ def _drop(engine: Engine, replica: Row, place: int) -> None:
     _sift_up(engine.heap_key, engine.heap_slot, base, place)
 
 
-# --- accounts -------------------------------------------------------------------------------------------------------
+# --- accounts -----------------------------------------------------------------------------------
 
 
 @kernel
-def _charge(engine: Engine, replica: Row, account: int, energy_j: float, start_s: float, end_s: float) -> None:
-    """Book joules drawn evenly from ``start_s`` to ``end_s`` to an account of the replica and to the time bins."""
+def _charge(
+    engine: Engine, replica: Row, account: int, energy_j: float, start_s: float, end_s: float
+) -> None:
+    """Book joules drawn evenly from ``start_s`` to ``end_s`` to an account of the replica and to
+    the time bins.
+    """
     replica.account_j[account] += energy_j
     width, last = engine.bin_s[0], engine.power_j.shape[0] - 1
     at = min(last, int(start_s / width))
@@ -176,7 +186,9 @@ def _crowd(engine: Engine, now_s: float, change: int) -> None:
 
 @kernel
 def charge_idle(engine: Engine, cost: Cost, replica: Row, end_s: float) -> int:
-    """Book the idleness up to ``end_s`` as idle, parked and off; gives the account in force at the end."""
+    """Book the idleness up to ``end_s`` as idle, parked and off; gives the account in force at
+    the end.
+    """
     park = engine.park_after_s[replica.kind]
     off = engine.off_after_s[replica.kind]
     start = replica.idle_from_s
@@ -190,7 +202,9 @@ def charge_idle(engine: Engine, cost: Cost, replica: Row, end_s: float) -> int:
     if end_s <= parked_at:
         return IDLE
     parked_end = min(end_s, off_at)
-    _charge(engine, replica, PARKED, cost.power_w_parked * (parked_end - idle_end), idle_end, parked_end)
+    _charge(
+        engine, replica, PARKED, cost.power_w_parked * (parked_end - idle_end), idle_end, parked_end
+    )
     if end_s <= off_at:
         return PARKED
     _charge(engine, replica, OFF, cost.power_w_off * (end_s - parked_end), parked_end, end_s)
@@ -206,12 +220,14 @@ def _count(engine: Engine, measure: int, tier: int, value: float) -> None:
     engine.histogram[measure, tier, min(BINS - 1, max(0, place))] += 1
 
 
-# --- the end of a request -------------------------------------------------------------------------------------------
+# --- the end of a request -----------------------------------------------------------------------
 
 
 @kernel
 def _decode_energy_j(cost: Cost, slot: Row, tokens: int) -> float:
-    """A decoder's own part of ``tokens`` steps: its seat in the batch and the context it has read."""
+    """A decoder's own part of ``tokens`` steps: its seat in the batch and the context it has
+    read.
+    """
     context = series_sum(float(slot.prompt), 1.0, tokens)
     return tokens * cost.energy_j_per_sequence + context * cost.energy_j_per_context_token
 
@@ -241,7 +257,12 @@ def _finish(engine: Engine, fleet: FleetState, replica: Row, place: int, now_s: 
     tally.energy_j += slot.energy_j
     if engine.log.shape[0] > 0:
         row = engine.log[total.logged]
-        row.number, row.arrival_s, row.first_s, row.finish_s = slot.number, slot.arrival_s, slot.first_s, now_s
+        row.number, row.arrival_s, row.first_s, row.finish_s = (
+            slot.number,
+            slot.arrival_s,
+            slot.first_s,
+            now_s,
+        )
         row.energy_j, row.input_tokens, row.output_tokens = slot.energy_j, slot.input, slot.output
         row.replica, row.class_code, row.tier = slot.replica, slot.class_code, tier
         row.preemptions, row.missed = slot.preemptions, missed
@@ -254,12 +275,14 @@ def _finish(engine: Engine, fleet: FleetState, replica: Row, place: int, now_s: 
     total.free_slots += 1
 
 
-# --- a boundary: close, preempt, admit, plan ------------------------------------------------------------------------
+# --- a boundary: close, preempt, admit, plan ----------------------------------------------------
 
 
 @kernel
 def _close(engine: Engine, fleet: FleetState, replica: Row, now_s: float) -> None:
-    """The planned steps are done: book them, let the finished leave, and those whose prompt is processed decode."""
+    """The planned steps are done: book them, let the finished leave, and those whose prompt is
+    processed decode.
+    """
     cost = fleet.cost[replica.kind]
     steps, seats = replica.steps, replica.decoders + replica.prefills
     energy_j = series_sum(replica.energy_j, replica.energy_rise_j, steps)
@@ -291,8 +314,12 @@ def _close(engine: Engine, fleet: FleetState, replica: Row, now_s: float) -> Non
 
 
 @kernel
-def _process(engine: Engine, fleet: FleetState, replica: Row, cost: Cost, steps: int, now_s: float) -> None:
-    """Hand the prefill tokens of the closed steps to the prefill list; those with all of theirs begin to decode."""
+def _process(
+    engine: Engine, fleet: FleetState, replica: Row, cost: Cost, steps: int, now_s: float
+) -> None:
+    """Hand the prefill tokens of the closed steps to the prefill list; those with all of theirs
+    begin to decode.
+    """
     left = replica.prefill_tokens * steps
     while left > 0:
         place = replica.prefill_head
@@ -315,7 +342,9 @@ def _process(engine: Engine, fleet: FleetState, replica: Row, cost: Cost, steps:
 
 @kernel
 def _emit_first(engine: Engine, fleet: FleetState, replica: Row, place: int, now_s: float) -> None:
-    """A request's prompt is processed: it emits a token and joins the decoders, or leaves if that was all."""
+    """A request's prompt is processed: it emits a token and joins the decoders, or leaves if
+    that was all.
+    """
     slot = engine.slots[place]
     slot.emitted += 1
     if slot.emitted == 1:
@@ -362,7 +391,9 @@ def _after(engine: Engine, place: int, other: int) -> bool:
 
 @kernel
 def _preempt_one(engine: Engine, cost: Cost, replica: Row, number: int) -> None:
-    """Take the request with the largest (priority, admission number) out of the batch or the prefill list."""
+    """Take the request with the largest (priority, admission number) out of the batch or the
+    prefill list.
+    """
     victim, heap_place = NOBODY, -1
     for place in range(replica.decoders):
         slot = engine.heap_slot[replica.heap + place]
@@ -451,12 +482,14 @@ def _admit(engine: Engine, fleet: FleetState, replica: Row, number: int) -> None
 
 @kernel
 def _compose(engine: Engine, fleet: FleetState, replica: Row) -> int:
-    """Set what the next steps process and read; gives how many steps can be alike, before the power cap is looked at."""
+    """Set what the next steps process and read; gives how many steps can be alike, before the
+    power cap is looked at.
+    """
     decoders = replica.decoders
     chunk = engine.step_tokens[replica.kind] - decoders
     replica.read_tokens = replica.context
     replica.prefill_tokens = 0
-    most = np.int64(1) << 40
+    most = 1 << 40
     if replica.prefills > 0:
         slot = engine.slots[replica.prefill_head]
         replica.read_tokens += slot.processed
@@ -477,8 +510,12 @@ def _compose(engine: Engine, fleet: FleetState, replica: Row) -> int:
 
 
 @kernel
-def _plan(engine: Engine, fleet: FleetState, replica: Row, number: int, now_s: float, preempted: bool) -> None:
-    """Plan the next segment, or go idle. After a preemption it is one step, as admission pauses for one boundary only."""
+def _plan(
+    engine: Engine, fleet: FleetState, replica: Row, number: int, now_s: float, preempted: bool
+) -> None:
+    """Plan the next segment, or go idle. After a preemption it is one step, as admission pauses
+    for one boundary only.
+    """
     if replica.decoders + replica.prefills == 0:
         replica.idle = 1
         replica.idle_from_s = now_s
@@ -489,7 +526,9 @@ def _plan(engine: Engine, fleet: FleetState, replica: Row, number: int, now_s: f
         most = 1
     cost = fleet.cost[replica.kind]
     seats = float(replica.decoders + replica.prefills)
-    time_s, energy_j = free_step(cost, seats, float(replica.read_tokens), float(replica.prefill_tokens))
+    time_s, energy_j = free_step(
+        cost, seats, float(replica.read_tokens), float(replica.prefill_tokens)
+    )
     time_rise_s = replica.growth_tokens * cost.time_s_per_context_token
     energy_rise_j = replica.growth_tokens * cost.energy_j_per_context_token
     cap, static = cost.power_w_cap, cost.power_w_active_static
@@ -497,7 +536,7 @@ def _plan(engine: Engine, fleet: FleetState, replica: Row, number: int, now_s: f
     over_rise_j = energy_rise_j - cap * time_rise_s
     if over_j > 0.0:
         if over_rise_j < 0.0:  # the cap lets go within the segment: end it there
-            most = min(most, int(math.ceil(over_j / -over_rise_j)))
+            most = min(most, math.ceil(over_j / -over_rise_j))
         time_s = (energy_j - static * time_s) / (cap - static)
         time_rise_s = (energy_rise_j - static * time_rise_s) / (cap - static)
         energy_j, energy_rise_j = cap * time_s, cap * time_rise_s
@@ -512,7 +551,9 @@ def _plan(engine: Engine, fleet: FleetState, replica: Row, number: int, now_s: f
 
 @kernel
 def boundary(engine: Engine, fleet: FleetState, number: int, now_s: float) -> None:
-    """A step of replica ``number`` has ended, or its first request has come: go through the rules of a boundary."""
+    """A step of replica ``number`` has ended, or its first request has come: go through the
+    rules of a boundary.
+    """
     replica = engine.replicas[number]
     engine.total[0].events += 1
     if replica.steps > 0:
@@ -526,7 +567,7 @@ def boundary(engine: Engine, fleet: FleetState, number: int, now_s: float) -> No
     _plan(engine, fleet, replica, number, now_s, preempted)
 
 
-# --- arrivals -------------------------------------------------------------------------------------------------------
+# --- arrivals -----------------------------------------------------------------------------------
 
 
 @kernel
@@ -546,8 +587,12 @@ def _wake(engine: Engine, fleet: FleetState, replica: Row, number: int, now_s: f
 
 
 @kernel
-def _cut(engine: Engine, fleet: FleetState, replica: Row, number: int, place: int, now_s: float) -> None:
-    """End a running segment with its present step, if the request just queued would be admitted then."""
+def _cut(
+    engine: Engine, fleet: FleetState, replica: Row, number: int, place: int, now_s: float
+) -> None:
+    """End a running segment with its present step, if the request just queued would be admitted
+    then.
+    """
     slot = engine.slots[place]
     if _head(engine, number) != slot.priority or engine.queue_head[number, slot.priority] != place:
         return
@@ -558,7 +603,9 @@ def _cut(engine: Engine, fleet: FleetState, replica: Row, number: int, place: in
         return
     if steps < replica.steps:
         replica.steps = steps
-        schedule(engine, number, replica.start_s + series_sum(replica.time_s, replica.time_rise_s, steps))
+        schedule(
+            engine, number, replica.start_s + series_sum(replica.time_s, replica.time_rise_s, steps)
+        )
 
 
 @kernel
@@ -581,7 +628,9 @@ def arrive(engine: Engine, fleet: FleetState, number: int, place: int, now_s: fl
 
 @kernel
 def advance(engine: Engine, fleet: FleetState, until_s: float) -> bool:
-    """Run all events up to and at ``until_s``; False when the log is full and wants to be emptied first."""
+    """Run all events up to and at ``until_s``; False when the log is full and wants to be
+    emptied first.
+    """
     total = engine.total[0]
     room = engine.log.shape[0]
     while True:
@@ -598,7 +647,9 @@ def advance(engine: Engine, fleet: FleetState, until_s: float) -> bool:
 
 @kernel
 def settle(engine: Engine, fleet: FleetState, end_s: float) -> None:
-    """Book the idleness of all idle replicas up to the end of the trace. Once, after the last event."""
+    """Book the idleness of all idle replicas up to the end of the trace. Once, after the last
+    event.
+    """
     for number in range(engine.replicas.shape[0]):
         replica = engine.replicas[number]
         if replica.idle:
@@ -613,7 +664,9 @@ def refuse(engine: Engine, fleet: FleetState, request: Row, class_code: int, now
     for kind in range(fleet.limits.shape[0]):
         if admits(fleet, kind, request):
             reason = QUEUE_FULL
-        elif reason == NO_MODEL and (request.model < 0 or request.model == fleet.limits[kind].model):
+        elif reason == NO_MODEL and (
+            request.model < 0 or request.model == fleet.limits[kind].model
+        ):
             reason = TOO_LONG
     total.refused[reason] += 1
     engine.tally[engine.tier_of_class[class_code], 0].refused += 1
@@ -632,7 +685,9 @@ def place_request(
     class_code: int,
     deadline_s: float,
 ) -> None:
-    """Send request ``number`` to ``replica``. ``output_tokens`` is the truth: it goes into the engine, not to routing."""
+    """Send request ``number`` to ``replica``. ``output_tokens`` is the truth: it goes into the
+    engine, not to routing.
+    """
     total = engine.total[0]
     total.free_slots -= 1
     place = engine.free[total.free_slots]
@@ -654,7 +709,13 @@ def place_request(
 
 @kernel
 def describe(
-    engine: Engine, fleet: FleetState, request: Row, class_code: int, input_tokens: int, deadline_s: float, model: int
+    engine: Engine,
+    fleet: FleetState,
+    request: Row,
+    class_code: int,
+    input_tokens: int,
+    deadline_s: float,
+    model: int,
 ) -> None:
     """Fill in the visible request: what the pick may know."""
     promise = engine.tiers[engine.tier_of_class[class_code]]
@@ -677,8 +738,9 @@ def _drive(
 ) -> int:
     """Replay ``requests[begin:]`` (of ``truth.ARRIVAL``), then run on to ``until_s``.
 
-    ``scratch``: one row of ``price.REQUEST``, the visible part of the request at hand. Gives the number of requests done; fewer than all when slots or log want more room, and -1 when only the run to
-    ``until_s`` is left to do.
+    ``scratch``: one row of ``price.REQUEST``, the visible part of the request at hand. Gives the
+    number of requests done; fewer than all when slots or log want more room, and -1 when only the
+    run to ``until_s`` is left to do.
     """
     total = engine.total[0]
     request = scratch[0]
@@ -691,7 +753,9 @@ def _drive(
         if not advance(engine, fleet, now_s):
             return at
         engine.arrivals[min(engine.arrivals.shape[0] - 1, int(now_s / engine.bin_s[0]))] += 1
-        describe(engine, fleet, request, row.class_code, row.input_tokens, row.deadline_s, row.model)
+        describe(
+            engine, fleet, request, row.class_code, row.input_tokens, row.deadline_s, row.model
+        )
         _, replica = pick(fleet, policy, request)
         if replica < 0:
             refuse(engine, fleet, request, row.class_code, now_s)

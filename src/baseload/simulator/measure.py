@@ -1,4 +1,6 @@
-"""From the engine's tallies to the figures of ``results``: percentiles, shares, means over seeds, intervals."""
+"""From the engine's tallies to the figures of ``results``: percentiles, shares, means over
+seeds, intervals.
+"""
 
 from __future__ import annotations
 
@@ -31,10 +33,12 @@ _CURVE_POINTS = 200
 
 
 class Totals(msgspec.Struct, frozen=True, kw_only=True):
-    """The raw sums of one run of one policy: what is kept of an engine when it is done. Arrays as in ``records.Engine``.
+    """The raw sums of one run of one policy: what is kept of an engine when it is done. Arrays as
+    in ``records.Engine``.
 
-    ``account_j`` [types, accounts] joules; ``busy_s``, ``batch_s`` [types]; ``still_s`` [types] seconds not busy within the
-    trace. ``requests``: how many came; ``span_s``: when the last one came.
+    ``account_j`` [types, accounts] joules; ``busy_s``, ``batch_s`` [types]; ``still_s`` [types]
+    seconds not busy within the trace. ``requests``: how many came; ``span_s``: when the last one
+    came.
     """
 
     histogram: NDArray[np.int64]
@@ -64,18 +68,27 @@ def totals(engine: Engine, *, requests: int, span_s: float, cpu_s: float) -> Tot
         histogram=engine.histogram.copy(),
         tally=engine.tally.copy(),
         account_j=account_j,
-        busy_s=np.bincount(kind_of, weights=engine.replicas.busy_s, minlength=kinds),
-        batch_s=np.bincount(kind_of, weights=engine.replicas.batch_s, minlength=kinds),
-        still_s=np.bincount(kind_of, weights=engine.replicas.still_s, minlength=kinds),
+        busy_s=_by_kind(engine, "busy_s"),
+        batch_s=_by_kind(engine, "batch_s"),
+        still_s=_by_kind(engine, "still_s"),
         refused=np.array(total.refused),
         preempted=int(total.preempted),
         cut_short=int(total.cut_short),
         requests=requests,
         span_s=span_s,
-        residual_j=float(math.fsum(account_j[:, ACTIVE]) - math.fsum(engine.tally.energy_j.ravel())),
+        residual_j=float(
+            math.fsum(account_j[:, ACTIVE]) - math.fsum(engine.tally.energy_j.ravel())
+        ),
         cpu_s=cpu_s,
         series=_series(engine),
     )
+
+
+def _by_kind(engine: Engine, field: str) -> NDArray[np.float64]:
+    """A field of the replicas, summed by replica type."""
+    sums = np.zeros(engine.tally.shape[1])
+    np.add.at(sums, engine.replicas.kind, engine.replicas[field])
+    return sums
 
 
 def _series(engine: Engine) -> Series:
@@ -93,11 +106,13 @@ def _series(engine: Engine) -> Series:
 
 def bin_edges(measure: int) -> NDArray[np.float64]:
     """Edges of a measure's histogram bins, ``[BINS + 1]`` [s, or J for ENERGY]."""
-    return HISTOGRAM_LOW[measure] * BIN_RATIO ** np.arange(BINS + 1)
+    return HISTOGRAM_LOW[measure] * BIN_RATIO ** np.arange(BINS + 1, dtype=np.float64)
 
 
 def quantile(counts: NDArray[np.int64], edges: NDArray[np.float64], frac: float) -> float | None:
-    """The value below which ``frac`` of the counted lie, geometric inside its bin; ``None`` when nothing was counted."""
+    """The value below which ``frac`` of the counted lie, geometric inside its bin; ``None`` when
+    nothing was counted.
+    """
     cumulative = np.cumsum(counts)
     if cumulative[-1] == 0:
         return None
@@ -127,9 +142,14 @@ def _curve(counts: NDArray[np.int64], measure: int) -> Curve:
 
 
 def result(
-    scenario: Scenario, policy: str, parameters: dict[str, float | int | str | bool | None], runs: Sequence[Totals]
+    scenario: Scenario,
+    policy: str,
+    parameters: dict[str, float | int | str | bool | None],
+    runs: Sequence[Totals],
 ) -> PolicyResult:
-    """What a policy cost, over the runs of all seeds: means of figures, percentiles of all requests, intervals."""
+    """What a policy cost, over the runs of all seeds: means of figures, percentiles of all
+    requests, intervals.
+    """
     pooled = np.sum([run.histogram for run in runs], axis=0)
     every = pooled.sum(axis=1)
     names = [tier.name for tier in scenario.tiers]
@@ -164,10 +184,13 @@ def result(
         },
         utilization_by_device=_by_device(scenario, "utilization", mean),
         bulk_share_by_device=_by_device(scenario, "bulk_share", mean),
-        mean_batch_by_device={device: mean[f"mean_batch.{device}"] for device in _devices(scenario)},
+        mean_batch_by_device={
+            device: mean[f"mean_batch.{device}"] for device in _devices(scenario)
+        },
         carbon_kg=mean["carbon_kg"],
         ledger_residual_j=max((run.residual_j for run in runs), key=abs),
-        requests_per_cpu_s=sum(run.requests for run in runs) / max(1e-9, sum(run.cpu_s for run in runs)),
+        requests_per_cpu_s=sum(run.requests for run in runs)
+        / max(1e-9, sum(run.cpu_s for run in runs)),
         cpu_s=sum(run.cpu_s for run in runs),
         interval=_intervals(figures) | _percentile_intervals(runs),
         goodput_per_s=number("goodput_per_s"),
@@ -180,7 +203,8 @@ def result(
         e2e_s_by_tier={name: _quantiles(pooled[E2E, i], E2E) for i, name in enumerate(names)},
         energy_j_by_state=_accounts(scenario, runs, _fleet)["fleet"],
         energy_j_by_device={
-            device: sum(parts.values()) for device, parts in _accounts(scenario, runs, _device).items()
+            device: sum(parts.values())
+            for device, parts in _accounts(scenario, runs, _device).items()
         },
         energy_j_by_model={
             model: sum(parts.values()) for model, parts in _accounts(scenario, runs, _model).items()
@@ -247,7 +271,9 @@ def _figures(scenario: Scenario, run: Totals) -> dict[str, float | None]:
         grams = energy_j * g_per_j_from_g_per_kwh(scenario.carbon_g_per_kwh)
     found: dict[str, float | None] = {
         "energy_j": energy_j,
-        "energy_mj_per_hour": mj_from_j(energy_j) / (run.span_s / S_PER_HOUR) if run.span_s else 0.0,
+        "energy_mj_per_hour": mj_from_j(energy_j) / (run.span_s / S_PER_HOUR)
+        if run.span_s
+        else 0.0,
         "active_energy_j": float(run.account_j[:, ACTIVE].sum()),
         "idle_energy_j": float(run.account_j[:, IDLE:].sum()),
         "energy_j_per_request": _ratio(energy_j, completed),
@@ -266,7 +292,9 @@ def _figures(scenario: Scenario, run: Totals) -> dict[str, float | None]:
 
 
 def _device_figures(scenario: Scenario, run: Totals) -> dict[str, float | None]:
-    """Utilisation (busy share of the accounted time), mean batch while busy, and share of bulk requests, by device."""
+    """Utilisation (busy share of the accounted time), mean batch while busy, and share of bulk
+    requests, by device.
+    """
     found: dict[str, float | None] = {}
     bulk = np.array([is_bulk(scenario, index) for index in range(len(scenario.tiers))])
     bulk_requests = run.tally.completed[bulk].sum(axis=0)
@@ -275,12 +303,16 @@ def _device_figures(scenario: Scenario, run: Totals) -> dict[str, float | None]:
         busy_s, still_s = float(run.busy_s[mine].sum()), float(run.still_s[mine].sum())
         found[f"utilization.{device}"] = _ratio(busy_s, busy_s + still_s)
         found[f"mean_batch.{device}"] = _ratio(float(run.batch_s[mine].sum()), busy_s)
-        found[f"bulk_share.{device}"] = _ratio(float(bulk_requests[mine].sum()), float(bulk_requests.sum()))
+        found[f"bulk_share.{device}"] = _ratio(
+            float(bulk_requests[mine].sum()), float(bulk_requests.sum())
+        )
     return found
 
 
 def is_bulk(scenario: Scenario, tier: int) -> bool:
-    """Whether a tier waits behind others: it is called ``bulk``, or a tier with a lower priority number exists."""
+    """Whether a tier waits behind others: it is called ``bulk``, or a tier with a lower priority
+    number exists.
+    """
     mine = scenario.tiers[tier]
     return mine.name == "bulk" or mine.priority > min(other.priority for other in scenario.tiers)
 
@@ -292,7 +324,23 @@ def _mean(values: Iterable[float | None]) -> float | None:
 
 
 # 97.5 % points of Student's t for 1, 2, ... degrees of freedom (standard table), then the normal's.
-_T_975 = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131)
+_T_975 = (
+    12.706,
+    4.303,
+    3.182,
+    2.776,
+    2.571,
+    2.447,
+    2.365,
+    2.306,
+    2.262,
+    2.228,
+    2.201,
+    2.179,
+    2.160,
+    2.145,
+    2.131,
+)
 _T_975_FROM_16 = ((20, 2.086), (30, 2.042), (60, 2.0), (10**9, 1.96))
 
 
@@ -309,9 +357,13 @@ def t_975(degrees: int) -> float:
 
 
 def interval(values: Sequence[float]) -> list[float]:
-    """The 95 % confidence interval of the mean of independent values (Student's t), ``[low, high]``; two values or more."""
+    """The 95 % confidence interval of the mean of independent values (Student's t), ``[low,
+    high]``; two values or more.
+    """
     mean = math.fsum(values) / len(values)
-    spread = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1) / len(values))
+    spread = math.sqrt(
+        math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1) / len(values)
+    )
     reach = t_975(len(values) - 1) * spread
     return [mean - reach, mean + reach]
 

@@ -1,4 +1,5 @@
-"""What the jump engine keeps, as flat arrays of records: replicas, requests in flight, tallies, and logs.
+"""What the jump engine keeps, as flat arrays of records: replicas, requests in flight, tallies, and
+logs.
 
 Kernels read and write these records by field name; nothing here is seen by routing.
 """
@@ -36,7 +37,8 @@ REFUSALS = ("queue_full", "prompt_too_long", "model_not_served")
 
 REPLICA = np.dtype(
     [
-        # the segment that runs: ``steps`` steps from ``start_s``, each longer than the last by ``time_rise_s``
+        # the segment that runs: ``steps`` steps from ``start_s``, each longer than the last by
+        # ``time_rise_s``
         ("start_s", np.float64),
         ("time_s", np.float64),
         ("time_rise_s", np.float64),
@@ -61,7 +63,10 @@ REPLICA = np.dtype(
         ("idle", np.int64),
         ("idle_from_s", np.float64),
         # accounts
-        ("seat_j", np.float64),  # joules of one seat since the start: what each request of each step has shared
+        (
+            "seat_j",
+            np.float64,
+        ),  # joules of one seat since the start: what each request of each step has shared
         ("busy_s", np.float64),
         ("still_s", np.float64),  # idle, parked, off or waking, within the trace
         ("batch_s", np.float64),  # integral of running requests over time
@@ -99,7 +104,13 @@ SLOT = np.dtype(
 """One request in flight."""
 
 TIER = np.dtype(
-    [("ttft_s", np.float64), ("tpot_s", np.float64), ("e2e_s", np.float64), ("priority", np.int64), ("bulk", np.int64)]
+    [
+        ("ttft_s", np.float64),
+        ("tpot_s", np.float64),
+        ("e2e_s", np.float64),
+        ("priority", np.int64),
+        ("bulk", np.int64),
+    ]
 )
 """A tier's promises, ``inf`` where there is none."""
 
@@ -197,7 +208,9 @@ def engine(
     log_rows: int = 0,
     slots: int = 4096,
 ) -> Engine:
-    """An idle engine. ``span_s``: expected length of the trace, split in ``bins`` bins, with one more for what comes after."""
+    """An idle engine. ``span_s``: expected length of the trace, split in ``bins`` bins, with one
+    more for what comes after.
+    """
     count, kinds = len(type_of), len(max_batch)
     leaves = 1 << max(1, count - 1).bit_length()
     replicas = records(REPLICA, count)

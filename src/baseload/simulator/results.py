@@ -1,6 +1,8 @@
-"""What a simulation gives: the records behind ``baseload simulate --json`` and behind every table and plot.
+"""What a simulation gives: the records behind ``baseload simulate --json`` and behind every table
+and plot.
 
-The schema is versioned by ``SCHEMA``; fields are documented in docs/reference/simulate.md. Missing is ``None``, never 0.
+The schema is versioned by ``SCHEMA``; fields are documented in docs/reference/simulate.md. Missing
+is ``None``, never 0.
 """
 
 from __future__ import annotations
@@ -29,9 +31,11 @@ class Curve(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Series(msgspec.Struct, frozen=True, kw_only=True):
-    """Mean fleet power in equal time bins: ``t_s`` start of each bin [s], ``power_w`` by power state [W].
+    """Mean fleet power in equal time bins: ``t_s`` start of each bin [s], ``power_w`` by power
+    state [W].
 
-    ``in_flight`` is the mean number of requests in the fleet, queued or running; ``arrivals_per_s`` the offered rate.
+    ``in_flight`` is the mean number of requests in the fleet, queued or running; ``arrivals_per_s``
+    the offered rate.
     """
 
     bin_s: float
@@ -42,7 +46,9 @@ class Series(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class TraceInfo(msgspec.Struct, frozen=True, kw_only=True):
-    """Which requests were replayed. ``sha256`` is over their columns, so it names the content, not the file."""
+    """Which requests were replayed. ``sha256`` is over their columns, so it names the content,
+    not the file.
+    """
 
     name: str
     sha256: str
@@ -51,7 +57,9 @@ class TraceInfo(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FleetRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One replica type of the fleet: ``gpus`` = replicas x GPUs each. ``method``, ``error_frac``: of its eight numbers."""
+    """One replica type of the fleet: ``gpus`` = replicas x GPUs each. ``method``,
+    ``error_frac``: of its eight numbers.
+    """
 
     type: str
     device: str
@@ -63,12 +71,14 @@ class FleetRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PolicyResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What one policy cost, mean over seeds (percentiles and curves pool the requests of all seeds).
+    """What one policy cost, mean over seeds (percentiles and curves pool the requests of all
+    seeds).
 
-    ``interval`` maps a figure's name to its 95 % confidence interval over seeds, ``[low, high]``; empty with one seed.
-    ``miss_frac`` counts requests that broke a promised deadline of their tier, refused ones included.
-    ``goodput_per_s``: answers per second that kept every promise. ``ledger_residual_j``: fleet energy minus the sum of all
-    accounts (requests, idle, parked, off, waking).
+    ``interval`` maps a figure's name to its 95 % confidence interval over seeds, ``[low, high]``;
+    empty with one seed. ``miss_frac`` counts requests that broke a promised deadline of their tier,
+    refused ones included. ``goodput_per_s``: answers per second that kept every promise.
+    ``ledger_residual_j``: fleet energy minus the sum of all accounts (requests, idle, parked, off,
+    waking).
     """
 
     policy: str

@@ -1,7 +1,7 @@
 """Run a scenario under policies: the one function behind ``baseload simulate``.
 
-All policies of a run meet the same requests (common random numbers), and each policy draws from a stream of its own, so adding a
-policy changes nothing for the others.
+All policies of a run meet the same requests (common random numbers), and each policy draws from a
+stream of its own, so adding a policy changes nothing for the others.
 """
 
 from __future__ import annotations
@@ -19,13 +19,20 @@ from baseload.base.errors import BadInputError
 from baseload.base.kernels import is_compiled
 from baseload.base.units import g_per_j_from_g_per_kwh
 from baseload.routing.fleet_state import FleetState, fleet_state
-from baseload.routing.policy import AnyPolicy, Policy, name_of
+from baseload.routing.policy import AnyPolicy, name_of, parameters_of
 from baseload.routing.price import request_row
 from baseload.simulator import jump
 from baseload.simulator.checkers import check_run
 from baseload.simulator.drivers import Driver, driver_of
 from baseload.simulator.measure import Totals, is_bulk, result, totals
-from baseload.simulator.records import MAX_PRIORITIES, TIER, Engine, engine, records, with_more_slots
+from baseload.simulator.records import (
+    MAX_PRIORITIES,
+    TIER,
+    Engine,
+    engine,
+    records,
+    with_more_slots,
+)
 from baseload.simulator.results import SCHEMA, FleetRow, PolicyResult, Simulation, TraceInfo
 from baseload.simulator.scenario import Scenario, offered_load_frac
 from baseload.simulator.truth import arrivals
@@ -34,7 +41,9 @@ from baseload.workload.load import tokens_per_second
 from baseload.workload.requests import tier_of
 from baseload.workload.trace import Trace, TraceSource
 
-_KEEP_REQUESTS = 6_000_000  # a trace up to this length is made once and kept for all policies (about 250 MB)
+_KEEP_REQUESTS = (
+    6_000_000  # a trace up to this length is made once and kept for all policies (about 250 MB)
+)
 _LOG_ROWS = 262_144
 _FOREVER_S = 1e300
 
@@ -57,9 +66,10 @@ def simulate(
 ) -> Simulation:
     """What each of ``policies`` costs in ``scenario``, over seeds 0 .. ``seeds - 1``.
 
-    ``check`` holds every run against the laws (``checkers``; an ``AssertionError`` names the law). ``progress``, ``log`` and
-    ``done`` (called with each policy's result as soon as it is there) may be left out. Raises ``BadInputError`` for a seed count
-    below 1, for no or two equal policies, and for whatever is wrong with the trace.
+    ``check`` holds every run against the laws (``checkers``; an ``AssertionError`` names the law).
+    ``progress``, ``log`` and ``done`` (called with each policy's result as soon as it is there) may
+    be left out. Raises ``BadInputError`` for a seed count below 1, for no or two equal policies,
+    and for whatever is wrong with the trace.
     """
     names = _names(policies)
     if seeds < 1:
@@ -76,12 +86,19 @@ def simulate(
         for seed, source in enumerate(sources):
             watch = hasher if name == names[0] and seed == 0 else None
             run = run_once(
-                scenario, policy, source, seed=seed, check=check, progress=progress, log=log, hasher=watch
+                scenario,
+                policy,
+                source,
+                seed=seed,
+                check=check,
+                progress=progress,
+                log=log,
+                hasher=watch,
             )
             runs.append(run)
             if watch is not None:
                 count, span_s = run.requests, run.span_s
-        parameters = policy.parameters() if isinstance(policy, Policy) else {"rule": "python"}
+        parameters = parameters_of(policy)
         results.append(result(scenario, name, parameters, runs))
         if done is not None:
             done(results[-1])
@@ -145,15 +162,18 @@ def _load_notes(load_frac: float, results: Sequence[PolicyResult]) -> list[str]:
     notes = []
     if load_frac > 1:
         notes.append(
-            f"The fleet cannot carry the load: the busiest minutes offer {load_frac:.2f} times what it completes with all "
-            "seats taken; waiting requests pile up and are refused when a replica's queue is full."
+            f"The fleet cannot carry the load: the busiest minutes offer {load_frac:.2f} times "
+            "what it completes with all seats taken; requests wait, and are refused where a "
+            "replica's queue is full."
         )
     refused = [f"{one.policy} {one.refused:,}" for one in results if one.refused]
     if refused:
         notes.append("Refused requests (counted as missed): " + ", ".join(refused) + ".")
     cut = max((one.cut_short for one in results), default=0)
     if cut:
-        notes.append(f"Up to {cut:,} answers were cut at the longest context that their replica holds.")
+        notes.append(
+            f"Up to {cut:,} answers were cut at the longest context that their replica holds."
+        )
     return notes
 
 
@@ -168,12 +188,16 @@ def run_once(
     log: LogSink | None = None,
     hasher: TraceHasher | None = None,
 ) -> Totals:
-    """One policy over one trace: the sums of the run. CPU time includes making the requests when they are streamed."""
+    """One policy over one trace: the sums of the run. CPU time includes making the requests when
+    they are streamed.
+    """
     name = name_of(policy)
     fleet, state = new_engine(scenario, source, log_rows=_LOG_ROWS if log else 0)
     drive = driver_of(policy, fleet, scenario, source, seed=seed)
     scratch = request_row(input_tokens=1, output_tokens=1)
-    drive(state, fleet, arrivals(_nothing()), 0, 0, -math.inf, scratch)  # compiles, or loads what was compiled
+    drive(
+        state, fleet, arrivals(_nothing()), 0, 0, -math.inf, scratch
+    )  # compiles, or loads what was compiled
     started = time.process_time()
     if scenario.carbon_g_per_kwh is not None:
         scratch.grid_g_per_j = g_per_j_from_g_per_kwh(scenario.carbon_g_per_kwh)
@@ -193,7 +217,9 @@ def run_once(
     return run
 
 
-def new_engine(scenario: Scenario, source: TraceSource, *, log_rows: int = 0) -> tuple[FleetState, Engine]:
+def new_engine(
+    scenario: Scenario, source: TraceSource, *, log_rows: int = 0
+) -> tuple[FleetState, Engine]:
     """An idle fleet as routing sees it, and an idle engine under it."""
     groups = scenario.groups
     kinds = [group.kind for group in groups]
@@ -229,7 +255,9 @@ def _tier_rows(scenario: Scenario) -> np.recarray[Any, Any]:
     levels = sorted({tier.priority for tier in scenario.tiers})
     if len(levels) > MAX_PRIORITIES:
         raise BadInputError(
-            "tiers: too many priorities", found=str(len(levels)), allowed=f"at most {MAX_PRIORITIES} different ones"
+            "tiers: too many priorities",
+            found=str(len(levels)),
+            allowed=f"at most {MAX_PRIORITIES} different ones",
         )
     rows = records(TIER, len(scenario.tiers))
     for index, tier in enumerate(scenario.tiers):
@@ -286,7 +314,12 @@ def _nothing() -> Trace:
     """A trace without requests."""
     ints = np.zeros(0, dtype=np.int32)
     return Trace(
-        name="", t_us=ints.astype(np.int64), input_tokens=ints, output_tokens=ints, class_code=ints.astype(np.int16), classes=()
+        name="",
+        t_us=ints.astype(np.int64),
+        input_tokens=ints,
+        output_tokens=ints,
+        class_code=ints.astype(np.int16),
+        classes=(),
     )
 
 
@@ -296,7 +329,7 @@ def _log_emptier(name: str, seed: int, log: LogSink | None) -> Callable[[Engine]
     def empty(state: Engine) -> None:
         total = state.total[0]
         if log is not None and total.logged:
-            log(name, seed, state.log[: total.logged].copy())
+            log(name, seed, state.log[: total.logged].copy().view(np.recarray))
         total["logged"] = 0
 
     return empty

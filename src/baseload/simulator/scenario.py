@@ -19,7 +19,8 @@ from baseload.workload.trace import TraceSource
 class Group(msgspec.Struct, frozen=True, kw_only=True):
     """``replicas`` equal replicas of one type.
 
-    ``park_after_s``, ``off_after_s``: idle seconds after which a replica's engine sleeps, or its process ends; ``None``: never.
+    ``park_after_s``, ``off_after_s``: idle seconds after which a replica's engine sleeps, or its
+    process ends; ``None``: never.
     """
 
     kind: ReplicaType
@@ -31,23 +32,28 @@ class Group(msgspec.Struct, frozen=True, kw_only=True):
         """Refuse groups without replicas and timeouts that are no durations."""
         if self.replicas < 1:
             raise BadInputError(
-                f"fleet: {self.kind.name}: replicas", found=repr(self.replicas), allowed="an integer >= 1"
+                f"fleet: {self.kind.name}: replicas",
+                found=repr(self.replicas),
+                allowed="an integer >= 1",
             )
         for name in ("park_after_s", "off_after_s"):
             value = getattr(self, name)
             if value is not None and not value >= 0:
                 raise BadInputError(
-                    f"fleet: {self.kind.name}: {name}", found=repr(value), allowed="seconds >= 0, or null for never"
+                    f"fleet: {self.kind.name}: {name}",
+                    found=repr(value),
+                    allowed="seconds >= 0, or null for never",
                 )
 
 
 class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     """Everything of a simulation but the policy.
 
-    ``requests(seed)`` gives the trace of a seed: seed 0 is the trace itself where it was recorded, further seeds vary what
-    chance could have made otherwise. ``carbon_g_per_kwh``: the grid's average intensity, ``None`` when nobody said.
-    ``max_queue``: requests that may wait in one replica before it is no candidate. ``policies``: run when none is named.
-    ``notes``: what the reader of a result should know.
+    ``requests(seed)`` gives the trace of a seed: seed 0 is the trace itself where it was recorded,
+    further seeds vary what chance could have made otherwise. ``carbon_g_per_kwh``: the grid's
+    average intensity, ``None`` when nobody said. ``max_queue``: requests that may wait in one
+    replica before it is no candidate. ``policies``: run when none is named. ``notes``: what the
+    reader of a result should know.
     """
 
     name: str
@@ -62,11 +68,15 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         """Refuse a fleet of nobody."""
         if not self.groups:
-            raise BadInputError("fleet: no replicas", found="an empty list", allowed="at least one entry")
+            raise BadInputError(
+                "fleet: no replicas", found="an empty list", allowed="at least one entry"
+            )
 
 
 def fleet_capacity_per_s(groups: tuple[Group, ...], load: TokenLoad) -> float:
-    """Requests per second that the fleet completes with all seats taken, for requests of the mean lengths of ``load``."""
+    """Requests per second that the fleet completes with all seats taken, for requests of the
+    mean lengths of ``load``.
+    """
     kinds = [group.kind for group in groups]
     state = fleet_state(kinds, [1] * len(kinds))
     traffic = state.traffic[0]
@@ -80,7 +90,9 @@ def fleet_capacity_per_s(groups: tuple[Group, ...], load: TokenLoad) -> float:
 
 
 def offered_load_frac(groups: tuple[Group, ...], load: TokenLoad) -> float:
-    """Offered requests per second over the fleet's capacity for requests like them; above 1 the fleet cannot keep up."""
+    """Offered requests per second over the fleet's capacity for requests like them; above 1 the
+    fleet cannot keep up.
+    """
     if load.requests_per_s <= 0:
         return 0.0
     return load.requests_per_s / fleet_capacity_per_s(groups, load)

@@ -1,7 +1,7 @@
 """Truth: what only the end of a request reveals. It lives here, where no policy can import it.
 
-The simulator turns a trace into rows of ``ARRIVAL``; ``output_tokens`` of a row goes into the engine alone, and routing is
-shown ``routing.price.REQUEST``, which has no room for it.
+The simulator turns a trace into rows of ``ARRIVAL``; ``output_tokens`` of a row goes into the
+engine alone, and routing is shown ``routing.price.REQUEST``, which has no room for it.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ ARRIVAL = np.dtype(
     ],
     align=True,
 )
-"""One request as the engine takes it: when it comes [s], its own end-to-end deadline [s] or inf, lengths, class, model or -1."""
+"""One request as the engine takes it: when it comes [s], its own end-to-end deadline [s] or inf,
+lengths, class, model or -1.
+"""
 
 
 def arrivals(trace: Trace) -> np.recarray[Any, Any]:

@@ -1,1 +1,3 @@
-"""Floor 1: what arrives. Requests, tiers, trace records, transforms, generators, length forecasts."""
+"""Floor 1: what arrives. Requests, tiers, trace records, transforms, generators, length
+forecasts.
+"""

@@ -10,11 +10,12 @@ from baseload.base.errors import BadInputError
 
 
 class Tier(msgspec.Struct, frozen=True, kw_only=True):
-    """One promise: deadlines for the first token, for each further token and for the whole answer [s].
+    """One promise: deadlines for the first token, for each further token and for the whole answer
+    [s].
 
-    A deadline of ``None`` is not promised. A request misses when it breaks any promised deadline; ``target_miss_frac`` is
-    the share that may. ``priority`` orders the queue inside a replica, 0 first. ``classes`` lists the request classes that
-    belong to the tier.
+    A deadline of ``None`` is not promised. A request misses when it breaks any promised deadline;
+    ``target_miss_frac`` is the share that may. ``priority`` orders the queue inside a replica, 0
+    first. ``classes`` lists the request classes that belong to the tier.
     """
 
     name: str
@@ -31,20 +32,33 @@ class Tier(msgspec.Struct, frozen=True, kw_only=True):
             value = getattr(self, name)
             if value is not None and not (math.isfinite(value) and value > 0):
                 raise BadInputError(
-                    f"tier {self.name!r}: {name}", found=repr(value), allowed="a positive number of seconds, or null"
+                    f"tier {self.name!r}: {name}",
+                    found=repr(value),
+                    allowed="a positive number of seconds, or null",
                 )
         if not 0 <= self.target_miss_frac <= 1:
             raise BadInputError(
-                f"tier {self.name!r}: target_miss_frac", found=repr(self.target_miss_frac), allowed="0 to 1"
+                f"tier {self.name!r}: target_miss_frac",
+                found=repr(self.target_miss_frac),
+                allowed="0 to 1",
             )
         if self.priority < 0:
-            raise BadInputError(f"tier {self.name!r}: priority", found=repr(self.priority), allowed="an integer >= 0")
+            raise BadInputError(
+                f"tier {self.name!r}: priority",
+                found=repr(self.priority),
+                allowed="an integer >= 0",
+            )
 
 
-# Defaults: 100 ms a token is DynamoLLM's limit (arXiv 2408.00741) and faster than people read; 2 s to the first token is its
-# limit for long prompts. Ten minutes for a bulk answer is our own choice.
+# Defaults: 100 ms a token is DynamoLLM's limit (arXiv 2408.00741) and faster than people read; 2 s
+# to the first token is its limit for long prompts. Ten minutes for a bulk answer is our own choice.
 INTERACTIVE = Tier(
-    name="interactive", classes=("chat", "rag", "reasoning"), priority=0, ttft_s=2.0, tpot_s=0.1, target_miss_frac=0.01
+    name="interactive",
+    classes=("chat", "rag", "reasoning"),
+    priority=0,
+    ttft_s=2.0,
+    tpot_s=0.1,
+    target_miss_frac=0.01,
 )
 BULK = Tier(name="bulk", classes=("batch",), priority=1, e2e_s=600.0, target_miss_frac=0.01)
 DEFAULT_TIERS = (INTERACTIVE, BULK)

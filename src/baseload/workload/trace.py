@@ -1,7 +1,7 @@
 """A recorded or generated trace: when requests came and how long they turned out to be.
 
-``output_tokens`` is what only the end of a request reveals. Routing may not import this module (a contract of
-import-linter): the simulator hands policies the visible columns only.
+``output_tokens`` is what only the end of a request reveals. Routing may not import this module (a
+contract of import-linter): the simulator hands policies the visible columns only.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from baseload.base.errors import BadInputError
 class Trace(msgspec.Struct, frozen=True, kw_only=True):
     """Requests in order of arrival, as parallel arrays of length ``n``.
 
-    ``t_us`` int64, microseconds from 0, not decreasing; ``input_tokens`` int32 >= 1; ``output_tokens`` int32 >= 1;
-    ``class_code`` int16, index into ``classes``. Optional columns (``None`` when the source has none): ``session`` int32
-    (-1: no session), ``reason_tokens`` int32 (the part of the output that is reasoning), ``deadline_us`` int64 (end to end, from arrival),
+    ``t_us`` int64, microseconds from 0, not decreasing; ``input_tokens`` int32 >= 1;
+    ``output_tokens`` int32 >= 1; ``class_code`` int16, index into ``classes``. Optional columns
+    (``None`` when the source has none): ``session`` int32 (-1: no session), ``reason_tokens`` int32
+    (the part of the output that is reasoning), ``deadline_us`` int64 (end to end, from arrival),
     ``model_code`` int16, index into ``models`` (-1: any model will do).
     """
 
@@ -49,8 +50,9 @@ class Trace(msgspec.Struct, frozen=True, kw_only=True):
 class TraceSource(msgspec.Struct, frozen=True, kw_only=True):
     """A trace that comes in pieces, so that memory does not grow with its length.
 
-    ``chunks()`` starts the trace anew and gives ``Trace`` pieces in order of time (the same ``classes`` and ``models`` in
-    each; times run on across pieces). ``requests`` is exact where it is known, else an expectation (``requests_exact``).
+    ``chunks()`` starts the trace anew and gives ``Trace`` pieces in order of time (the same
+    ``classes`` and ``models`` in each; times run on across pieces). ``requests`` is exact where it
+    is known, else an expectation (``requests_exact``).
     """
 
     name: str
@@ -63,7 +65,9 @@ class TraceSource(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def check_trace(trace: Trace) -> None:
-    """Raise ``BadInputError`` naming the first bad row (counted from 1) of a trace that breaks its own rules."""
+    """Raise ``BadInputError`` naming the first bad row (counted from 1) of a trace that breaks
+    its own rules.
+    """
     count = len(trace.t_us)
     optional = ("session", "reason_tokens", "deadline_us", "model_code")
     present = [name for name in optional if getattr(trace, name) is not None]
@@ -75,27 +79,29 @@ def check_trace(trace: Trace) -> None:
                 allowed="equal lengths",
             )
     for name, low in (("t_us", 0), ("input_tokens", 1), ("output_tokens", 1)):
-        bad = np.flatnonzero(getattr(trace, name) < low)
+        values = getattr(trace, name)
+        bad = np.flatnonzero(values < low)
         if len(bad):
             raise BadInputError(
                 f"trace {trace.name!r}: {name} out of range",
-                found=f"{getattr(trace, name)[bad[0]]} in row {bad[0] + 1} ({len(bad)} rows in all)",
+                found=f"{values[bad[0]]} in row {bad[0] + 1} ({len(bad)} rows in all)",
                 allowed=f">= {low}",
                 todo="correct or drop these rows",
             )
-    beyond = np.flatnonzero((trace.class_code < 0) | (trace.class_code >= len(trace.classes)))
+    codes = trace.class_code
+    beyond = np.flatnonzero((codes < 0) | (codes >= len(trace.classes)))
     if len(beyond):
         raise BadInputError(
             f"trace {trace.name!r}: class_code out of range",
-            found=f"{trace.class_code[beyond[0]]} in row {beyond[0] + 1} ({len(beyond)} rows in all)",
+            found=f"{codes[beyond[0]]} in row {beyond[0] + 1} ({len(beyond)} rows in all)",
             allowed=f"0 to {len(trace.classes) - 1}, an index into {trace.classes}",
         )
     late = np.flatnonzero(np.diff(trace.t_us) < 0)
     if len(late):
-        row = int(late[0]) + 1
+        row, t_us = int(late[0]) + 1, trace.t_us
         raise BadInputError(
             f"trace {trace.name!r}: not sorted by time",
-            found=f"row {row + 1} at {trace.t_us[row]} us after row {row} at {trace.t_us[row - 1]} us",
+            found=f"row {row + 1} at {t_us[row]} us after row {row} at {t_us[row - 1]} us",
             allowed="times that do not decrease",
             todo="sort the file by time",
         )

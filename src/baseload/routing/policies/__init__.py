@@ -1,4 +1,6 @@
-"""Every built-in policy, one file each, in one table. A duplicate name is an error; an unknown one lists the nearest."""
+"""Every built-in policy, one file each, in one table. A duplicate name is an error; an unknown
+one lists the nearest.
+"""
 
 from __future__ import annotations
 
@@ -42,9 +44,11 @@ POLICIES = _table(
 
 
 def policy(spec: str) -> Policy:
-    """The built-in policy that ``spec`` names: ``name`` or ``name:parameter=value,parameter=value``.
+    """The built-in policy that ``spec`` names: ``name`` or
+    ``name:parameter=value,parameter=value``.
 
-    Raises ``UnknownNameError`` with the nearest names, ``BadInputError`` for a parameter that the policy does not have.
+    Raises ``UnknownNameError`` with the nearest names, ``BadInputError`` for a parameter that the
+    policy does not have.
     """
     name, _, text = spec.partition(":")
     if name not in POLICIES:

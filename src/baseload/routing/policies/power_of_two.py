@@ -10,7 +10,8 @@ POLICY = Policy(
     rates={"requests": 1.0},
     rising=True,
     explanation="""\
-Two replicas (`choices=2`) are drawn at random and the one with fewer requests in flight is taken, the first drawn on a tie. Two
-choices already give nearly the balance of `least_loaded` while looking at two replicas only, and stay good with stale counts,
-where all senders of `least_loaded` would rush to the same replica.""",
+Two replicas (`choices=2`) are drawn at random and the one with fewer requests in flight is taken,
+the first drawn on a tie. Two choices already give nearly the balance of `least_loaded` while
+looking at two replicas only, and stay good with stale counts, where all senders of `least_loaded`
+would rush to the same replica.""",
 )
