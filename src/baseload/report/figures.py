@@ -241,7 +241,7 @@ def headline(comparison: Comparison) -> str:
     sentences = [_best_sentence(lead, base, keeps=kept is not None)]
     if lead.change_frac is not None and abs(lead.change_frac) < DISTINGUISHABLE_FRAC:
         sentences.append(
-            "A difference below about 5 % lies within the error of the energy model: read it as a tie."
+            "A difference below about 5 % lies within the error of the model: read it as a tie."
         )
     if kept is not None:
         sentences.append(_cheaper_sentence(best, base))
