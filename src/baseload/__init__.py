@@ -1,3 +1,98 @@
-"""Baseload: the fewest joules that keep quality, deadline and energy supply."""
+"""Baseload: the fewest joules that keep the promised quality, deadline and energy supply.
+
+The public names of the rooms, gathered. They load what they need at first use, so ``import
+baseload`` is quick:
+
+>>> import baseload >>> result = baseload.simulate(baseload.load_scenario("azure-chat"),
+[baseload.policy("least_loaded")]) >>> round(result.trace.span_s / 60) 58
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "baseload.base.errors": ("BaseloadError",),
+    "baseload.base.kernels": ("kernel",),
+    "baseload.cli.scenario_file": ("builtin_scenarios", "load_scenario"),
+    "baseload.fleet.physics": ("replica_type",),
+    "baseload.fleet.predict": ("Prediction", "predict"),
+    "baseload.fleet.replica_type": ("PowerStates", "ReplicaType", "StepCosts"),
+    "baseload.routing.policies": ("POLICIES", "policy"),
+    "baseload.routing.policy": ("FleetView", "Policy"),
+    "baseload.simulator.results": ("PolicyResult", "Simulation"),
+    "baseload.simulator.run": ("simulate",),
+    "baseload.simulator.scenario": ("Group", "Scenario"),
+    "baseload.sources": ("builtin_trace", "read_trace", "write_trace"),
+    "baseload.workload.generator": ("generate",),
+    "baseload.workload.requests": ("Request",),
+    "baseload.workload.tiers": ("Tier",),
+    "baseload.workload.trace": ("Trace", "TraceSource"),
+}
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "POLICIES",
+    "BaseloadError",
+    "FleetView",
+    "Group",
+    "Policy",
+    "PolicyResult",
+    "PowerStates",
+    "Prediction",
+    "ReplicaType",
+    "Request",
+    "Scenario",
+    "Simulation",
+    "StepCosts",
+    "Tier",
+    "Trace",
+    "TraceSource",
+    "__version__",
+    "builtin_scenarios",
+    "builtin_trace",
+    "generate",
+    "kernel",
+    "load_scenario",
+    "policy",
+    "predict",
+    "read_trace",
+    "replica_type",
+    "simulate",
+    "write_trace",
+]
+
+if TYPE_CHECKING:
+    from baseload.base.errors import BaseloadError
+    from baseload.base.kernels import kernel
+    from baseload.cli.scenario_file import builtin_scenarios, load_scenario
+    from baseload.fleet.physics import replica_type
+    from baseload.fleet.predict import Prediction, predict
+    from baseload.fleet.replica_type import PowerStates, ReplicaType, StepCosts
+    from baseload.routing.policies import POLICIES, policy
+    from baseload.routing.policy import FleetView, Policy
+    from baseload.simulator.results import PolicyResult, Simulation
+    from baseload.simulator.run import simulate
+    from baseload.simulator.scenario import Group, Scenario
+    from baseload.sources import builtin_trace, read_trace, write_trace
+    from baseload.workload.generator import generate
+    from baseload.workload.requests import Request
+    from baseload.workload.tiers import Tier
+    from baseload.workload.trace import Trace, TraceSource
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name from its room at first use."""
+    if name not in _HOME_OF:
+        raise AttributeError(f"module 'baseload' has no attribute {name!r}")
+    value = getattr(import_module(_HOME_OF[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    """The public names."""
+    return sorted(__all__)
