@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import csv
-import os
-import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from baseload.base.errors import BadInputError, OutputError
+from baseload.base.errors import BadInputError
+from baseload.cli.output import write_json
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -258,42 +256,6 @@ def summary_of(answers: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         }
         for group, found in sorted(errors.items())
     ]
-
-
-def write_json(value: object, to: str) -> None:
-    """Write ``value`` as JSON to standard output (``-``) or, whole or not at all, to a file.
-
-    Raises ``OutputError`` where the file cannot be written.
-    """
-    import msgspec
-
-    data = msgspec.json.format(msgspec.json.encode(value), indent=2) + b"\n"
-    if to == "-":
-        sys.stdout.write(data.decode())
-        return
-    target = Path(to)
-    try:
-        handle, name = tempfile.mkstemp(dir=target.parent or Path(), prefix=f".{target.name}.")
-    except OSError as error:
-        raise _unwritable(to, error) from error
-    part = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        part.chmod(0o644)
-        part.replace(target)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise _unwritable(to, error) from error
-
-
-def _unwritable(to: str, error: OSError) -> OutputError:
-    return OutputError(
-        f"cannot write {to}",
-        found=error.strerror or str(error),
-        allowed="a file in a folder that exists and may be written",
-        todo="choose another place, or - for standard output",
-    )
 
 
 def _show(setting: Setting, answer: Prediction, *, method: str, power_cap_w: float | None) -> None:

@@ -671,7 +671,7 @@ def assumed_model(
                 found=repr(value),
                 allowed="a number of 1e9 parameters > 0",
             )
-    sparse = architecture == "moe" and params_active_b < params_total_b
+    sparse = params_active_b < (1.0 if architecture == "moe" else 0.7) * params_total_b
     size_b = (params_total_b * params_active_b) ** 0.5
     layers = max(8, round(32 * (size_b / 8) ** 0.42))
     hidden = max(512, round((size_b * 1e9 / (12 * layers)) ** 0.5 / 128) * 128)

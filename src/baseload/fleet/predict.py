@@ -204,7 +204,8 @@ def _interpolated(setting: Setting, curves: list[list[Measured]]) -> _Anchor:
     inside = found[1 if share > 0.5 else 0][2]
     ratio = at / _context_of(nearest)
     close = 1 / _SAME_CONTEXT <= ratio <= _SAME_CONTEXT
-    measured = inside and close
+    own = nearest[0].setting.model.name == setting.model.name
+    measured = inside and close and own
     if not low_c <= at <= high_c:
         kept = _kept_share(ratio)
         log_time, log_energy = kept * log_time, kept * log_energy
@@ -212,7 +213,7 @@ def _interpolated(setting: Setting, curves: list[list[Measured]]) -> _Anchor:
         log_time,
         log_energy,
         "measured" if measured else "modelled",
-        _basis_of(nearest, setting.sequences, inside, measured),
+        _basis_of(nearest, setting, inside, close),
     )
 
 
@@ -222,10 +223,13 @@ def _kept_share(ratio: float) -> float:
     return 1.0 - (1.0 - _SHRINK_CONTEXT) * min(max(beyond, 0.0), 1.0)
 
 
-def _basis_of(curve: Sequence[Measured], sequences: float, inside: bool, measured: bool) -> str:
+def _basis_of(curve: Sequence[Measured], setting: Setting, inside: bool, close: bool) -> str:
     """The measured rows behind an answer, in words."""
-    sizes = [row.setting.sequences for row in curve]
+    sizes, sequences = [row.setting.sequences for row in curve], setting.sequences
     what = f"{curve[0].setting.task}, context about {_context_of(curve):.0f} tokens"
+    measured = curve[0].setting.model.name
+    if measured != setting.model.name:
+        what = f"{measured}, a model of the same shape, {what}"
     if not inside:
         near = min(sizes, key=lambda size: abs(math.log(size / sequences)))
         return f"physics anchored to the measured row at batch {near:.0f} ({what})"
@@ -235,7 +239,7 @@ def _basis_of(curve: Sequence[Measured], sequences: float, inside: bool, measure
         rows = f"measured at batch {below:.0f} ({what})"
     else:
         rows = f"interpolated between measured batches {below:.0f} and {above:.0f} ({what})"
-    return rows if measured else f"physics anchored to rows of another context: {rows}"
+    return rows if close else f"physics anchored to rows of another context: {rows}"
 
 
 def _carried_over(setting: Setting, curves: list[list[Measured]]) -> _Anchor:

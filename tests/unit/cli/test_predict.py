@@ -8,7 +8,8 @@ import typer
 from typer.testing import CliRunner
 
 from baseload.base.errors import BadInputError, BaseloadError, OutputError, UnknownNameError
-from baseload.cli.predict import predict, read_rows, write_json
+from baseload.cli.output import write_json
+from baseload.cli.predict import predict, read_rows
 
 HEADER = "row_id,device,model,tensor_parallel,num_gpus,task,batch_size,output_len"
 LINE = "r1,H100,Qwen/Qwen3-32B,2,2,lm-arena-chat,32,630"
