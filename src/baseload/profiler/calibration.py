@@ -19,7 +19,16 @@ from baseload.fleet.physics import replica_type
 from baseload.fleet.replica_type import Method, PowerStates, ReplicaType, StepCosts
 from baseload.fleet.step import cost_table, free_step
 from baseload.profiler.energy import EnergyFit, fit_energy
-from baseload.profiler.fit import NUMBERS, TIMES, Fit, Structure, fit_times, predict, search_kv
+from baseload.profiler.fit import (
+    NUMBERS,
+    TIMES,
+    Fit,
+    Structure,
+    fit_times,
+    polish,
+    predict,
+    search_kv,
+)
 from baseload.profiler.limits import (
     DEFAULT_MAX_BATCH,
     DEFAULT_MAX_STEP_TOKENS,
@@ -47,7 +56,7 @@ USUAL_HIT_FRAC = 1 / 16
 """Share of experts that one token hits, tried when the model is unknown (8 of 128 is the
 commonest).
 """
-SPARSE_GAIN, STEP_TOKENS_GAIN, WATERMARK_GAIN = 0.90, 0.95, 0.95
+SPARSE_GAIN, STEP_TOKENS_GAIN, WATERMARK_GAIN, LIMIT_GAIN = 0.90, 0.95, 0.95, 0.90
 """A structure with more freedom must lower the cost to this share to be believed."""
 DEFAULT_MAX_CONTEXT_TOKENS = 32_768
 
@@ -90,6 +99,13 @@ class _Search:
         starts = None if start is None else [start.numbers]
         found = fit_times(self.run, structure, self.rows, starts=starts)
         self.tried.append((what, found))
+        return found
+
+    def polish(self, fit: Fit) -> Fit:
+        """Search on from ``fit``, which takes its place among the tried."""
+        self.progress("the last digits")
+        found = polish(self.run, fit, self.rows)
+        self.tried = [(what, found if each is fit else each) for what, each in self.tried]
         return found
 
 
@@ -171,7 +187,7 @@ def _settle(search: _Search, options: Options) -> Fit:
             f"max_batch: {best.structure.max_batch} is the engine's default; nobody waited for a "
             "place in the fitted part, so give --max-batch if it was set"
         )
-    return best
+    return search.polish(best)
 
 
 def _known(search: _Search, name: str, flag: int | None, meta: int | None, default: int) -> int:
@@ -215,16 +231,17 @@ def _settle_limits(search: _Search, base: Structure, shown: Saturation) -> Fit:
     open_batch = search.how["max_batch"] == "default" and shown.waiters > 0
     full = running >= FULL_FRAC * base.max_batch
     open_kv = search.how["kv_tokens"] == "not binding" and shown.waiters > 0
+    given = search.fit("limits as given", base)
     fits: list[tuple[Fit, dict[str, How]]] = []
-    if not open_batch or not (shown.flat or open_kv):
-        fits.append((search.fit("limits as given", base), {}))
     if open_batch:
         limited = replace(base, max_batch=running)
         fits.append((search.fit(f"max_batch {running}", limited), {"max_batch": "estimated"}))
     if open_kv and not full and not (open_batch and shown.flat):
         found = _search_kv(search, base, shown.held_tokens // base.ranks)
         fits.append((found, {"kv_tokens": "estimated"}))
-    best, how = min(fits, key=lambda each: each[0].cost)
+    best, how = min(fits, key=lambda each: each[0].cost, default=(given, {}))
+    if best.cost >= LIMIT_GAIN * given.cost:
+        return given
     search.how.update(how)
     return best
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from scipy.optimize import least_squares, minimize, nnls
 
 from baseload.fleet.step import COST
+from baseload.profiler.evolve import evolve
 from baseload.profiler.measured import MeasuredRun, time_per_token
 from baseload.profiler.replay import replay
 
@@ -47,6 +48,7 @@ factor of three. Batch and context grow together: without this, the log hardly t
 STEP_FRAC, STEP_FLOOR = 0.02, 0.05
 SIMPLEX_RESTARTS = 4
 POLISHED_STARTS = 2
+EVOLVED_SEEDS = 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,6 +130,18 @@ def fit_times(
     refined = [_simplex(residuals, *each) for each in reached[:POLISHED_STARTS]]
     best, cost = min(refined, key=lambda each: each[1])
     return Fit(structure=structure, numbers=best * scale, cost=cost)
+
+
+def polish(run: MeasuredRun, fit: Fit, rows: int) -> Fit:
+    """``fit``, sought on from its numbers by evolution and simplex: slower, and the last word."""
+    scale = scales(run, rows)[: len(fit.structure.numbers)]
+    residuals = _residuals(run, fit.structure, rows, scale)
+    found = [(fit.numbers / scale, fit.cost)]
+    for seed in range(EVOLVED_SEEDS):
+        evolved = evolve(lambda scaled: _robust(residuals(scaled)), found[0][0], seed=seed)
+        found.append(_simplex(residuals, *evolved))
+    best, cost = min(found, key=lambda each: each[1])
+    return replace(fit, numbers=best * scale, cost=cost)
 
 
 def search_kv(

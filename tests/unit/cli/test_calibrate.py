@@ -14,6 +14,11 @@ from baseload.fleet.step import cost_table
 from baseload.profiler.replay import replay
 
 
+@pytest.fixture(autouse=True)
+def _quick_polish(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("baseload.profiler.fit.EVOLVED_SEEDS", 1)
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of 80 requests on a replica of known numbers."""

@@ -15,7 +15,7 @@ from baseload.profiler.energy import fit_energy, step_logs
 from baseload.profiler.limits import saturation
 from baseload.profiler.measured import MeasuredRun, PowerSeries, RunMeta, read_run
 from baseload.profiler.validation import validate_run
-from baseload.sources.replicas import read_replica, read_replica_file, write_replica
+from baseload.sources.replicas import ReplicaFile, read_replica, read_replica_file, write_replica
 
 SHARED = Path(__file__).parents[4] / "shared" / "data" / "traces"
 SETTINGS = Options(max_batch=24, max_step_tokens=2048)
@@ -26,9 +26,13 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> MeasuredRun:
     return read_run(made_runs.write(tmp_path_factory.mktemp("runs"), made_runs.frame()))
 
 
-def test_a_run_of_known_numbers_is_predicted(run: MeasuredRun) -> None:
+@pytest.fixture(scope="module")
+def file(run: MeasuredRun) -> ReplicaFile:
+    return calibrate_run(run, SETTINGS)
+
+
+def test_a_run_of_known_numbers_is_predicted(run: MeasuredRun, file: ReplicaFile) -> None:
     """The oracle's own run, fitted on one half: the other half comes out within a few per cent."""
-    file = calibrate_run(run, SETTINGS)
     result = validate_run(run, file)
     assert result.ttft_error_frac < 0.05
     assert result.tpot_error_frac < 0.02
@@ -73,9 +77,11 @@ def test_an_unknown_cache_limit_is_found(tmp_path: Path) -> None:
     assert validate_run(tight, file).ttft_error_frac < 0.1
 
 
-def test_modelled_energy_keeps_the_cap_at_measured_times(run: MeasuredRun) -> None:
+def test_modelled_energy_keeps_the_cap_at_measured_times(
+    run: MeasuredRun, file: ReplicaFile
+) -> None:
     options = replace(SETTINGS, model="meta-llama/Llama-3.1-8B", device="H100-SXM-80GB")
-    bare, file = calibrate_run(run, SETTINGS), calibrate_run(run, options)
+    bare, file = file, calibrate_run(run, options)
     assert file.energy == "modelled"
     assert file.replica.method != "measured"
     assert file.replica.costs.energy_j_per_step > 0
@@ -129,9 +135,8 @@ def test_energy_per_request_gives_measured_energy(run: MeasuredRun) -> None:
 
 
 def test_the_replica_file_reads_back_and_refuses_what_it_is_not(
-    run: MeasuredRun, tmp_path: Path
+    file: ReplicaFile, tmp_path: Path
 ) -> None:
-    file = calibrate_run(run, SETTINGS)
     path = tmp_path / "replica.json"
     write_replica(file, path)
     assert read_replica_file(path) == file
@@ -151,11 +156,10 @@ def test_the_replica_file_reads_back_and_refuses_what_it_is_not(
     assert [entry.name for entry in tmp_path.iterdir()] == ["replica.json"]
 
 
-def test_options_that_make_no_sense_are_refused(run: MeasuredRun) -> None:
+def test_options_that_make_no_sense_are_refused(run: MeasuredRun, file: ReplicaFile) -> None:
     for options in (Options(fit_frac=0.0), Options(fit_frac=0.05), Options(max_batch=0)):
         with pytest.raises(BadInputError):
             calibrate_run(run, options)
-    file = calibrate_run(run, SETTINGS)
     with pytest.raises(BadInputError, match="validate from"):
         validate_run(run, file, from_frac=1.0)
     short = msgspec.structs.replace(file.replica, kv_tokens=100)
