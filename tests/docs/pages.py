@@ -34,7 +34,7 @@ def pages() -> list[Path]:
 
 
 def blocks(text: str) -> list[Block]:
-    """The fenced blocks of a page, in order. A comment counts if it stands right before the fence."""
+    """The fenced blocks of a page, in order. A comment counts right before the fence."""
     found: list[Block] = []
     body: list[str] = []
     opened: tuple[str, str, int] | None = None

@@ -85,7 +85,7 @@ def test_the_harness_sees_a_block_that_fails(tmp_path, monkeypatch):
     with pytest.raises(ZeroDivisionError):
         pages.run(Path("page.md"), "```python\n1 / 0\n```\n")
     with pytest.raises(AssertionError, match="left with 2"):
-        pages.run(Path("page.md"), "```console\n$ baseload no-such-command\n```\n")
+        pages.run(Path("page.md"), "```console\n$ baseload simulate azure-chat -p nobody\n```\n")
 
 
 def test_the_harness_writes_files_keeps_names_and_knows_its_comments(tmp_path, monkeypatch):
@@ -114,7 +114,7 @@ assert "a: 1" in x
 <!-- exit: 2 -->
 
 ```console
-$ baseload no-such-command
+$ baseload simulate azure-chat -p nobody
 an error
 ```
 """

@@ -27,11 +27,27 @@ WRITTEN = [
 ] + [path for path in sorted(ROOT.iterdir()) if path.is_file() and path.suffix in TEXT]
 
 NOT_IMPORTED = {
-    "cli/main": "tests/docs and tests/e2e run it for every command",
+    "__main__": "two lines that call cli.main",
+    **dict.fromkeys(
+        (
+            module.relative_to(SOURCE).with_suffix("").as_posix()
+            for module in MODULES
+            if "cli" in module.parts
+        ),
+        "tests run commands through cli.main",
+    ),
 }
 """Modules that no test imports, and why that is right."""
 
 MOST_LINES = 600
+LONG = {
+    "src/baseload/fleet/models.py": "a table of models, one entry after the other",
+    "src/baseload/simulator/jump.py": "one kernel whose parts numba compiles as a whole",
+}
+"""Files over the limit, and why."""
+
+NOT_SI = {"carbon_g_per_kwh": "the unit of every grid feed; converted at the door"}
+"""Names of fields that users write in another unit, and why."""
 
 
 def name(path):
@@ -50,7 +66,8 @@ def test_text_says_nothing_of_one_machine(path):
 
 @pytest.mark.parametrize("path", [p for p in WRITTEN if p.suffix == ".py"], ids=name)
 def test_files_stay_short(path):
-    assert len(path.read_text(encoding="utf-8").splitlines()) <= MOST_LINES
+    lines = len(path.read_text(encoding="utf-8").splitlines())
+    assert (lines > MOST_LINES) == (name(path) in LONG), f"{lines} lines"
 
 
 def imports(path):
@@ -101,7 +118,9 @@ def test_names_carry_si_units():
         r"(_percent|_pct|_ms|_kwh|_wh|_kj|_minutes|_hours|_watts?|_joules?|_seconds|_secs?)(_|$)"
     )
     found = [
-        f"{name(path)}: {owner}.{field}" for path, owner, field in structs() if bad.search(field)
+        f"{name(path)}: {owner}.{field}"
+        for path, owner, field in structs()
+        if bad.search(field) and field not in NOT_SI
     ]
     assert found == [], "SI units in names: _j _w _s _frac; convert in base/units.py"
 
