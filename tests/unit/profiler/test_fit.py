@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-
 import made_runs
 import numpy as np
 import pytest
