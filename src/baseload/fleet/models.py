@@ -116,6 +116,12 @@ def assumed_model(
                 found=repr(value),
                 allowed="a number of 1e9 parameters > 0",
             )
+    if params_active_b > params_total_b:
+        raise BadInputError(
+            f"model {name!r}: more active than total parameters",
+            found=f"{params_active_b:g} active of {params_total_b:g}",
+            allowed="params_active_b <= params_total_b",
+        )
     sparse = params_active_b < (1.0 if architecture == "moe" else 0.7) * params_total_b
     size_b = (params_total_b * params_active_b) ** 0.5
     layers = max(8, round(32 * (size_b / 8) ** 0.42))
@@ -128,7 +134,7 @@ def assumed_model(
         name=name,
         architecture=architecture,
         params_total=total,
-        params_active=min(active, total),
+        params_active=active,
         layers=layers,
         hidden_size=hidden,
         vocab_size=vocab,

@@ -17,7 +17,7 @@ from typing import get_args
 
 import msgspec
 
-from baseload.base.errors import BadInputError, unknown_name
+from baseload.base.errors import BadInputError, BaseloadError, unknown_name
 from baseload.base.units import s_from_ms
 from baseload.fleet.devices import Device, find_device
 from baseload.fleet.engines import find_engine
@@ -186,7 +186,21 @@ def setting_of(row: Mapping[str, str], *, number: int | None = None) -> Setting:
     ``batch_size`` counts, else ``max_batch``; empty lengths fall back to the assumed ones of the
     task. Raises ``BadInputError`` or ``UnknownNameError`` that name row ``number`` and column.
     """
-    where = "row" if number is None else f"row {number}"
+    try:
+        return _setting_of(row, "row" if number is None else f"row {number}")
+    except BaseloadError as error:
+        if number is None or error.asked.startswith("row "):
+            raise
+        raise type(error)(
+            f"row {number}: {error.asked}",
+            found=error.found,
+            allowed=error.allowed,
+            todo=error.todo,
+        ) from error
+
+
+def _setting_of(row: Mapping[str, str], where: str) -> Setting:
+    """The setting of a row; ``where`` names it in errors."""
     for column in IDENTIFYING_COLUMNS:
         if not (row.get(column) or "").strip():
             raise BadInputError(f"{where}: {column} is missing", found="nothing", allowed="a name")

@@ -7,7 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from baseload.base.errors import BadInputError, DoesNotFitError, UnknownNameError
+from baseload.base.errors import (
+    BadInputError,
+    BaseloadError,
+    DoesNotFitError,
+    UnknownNameError,
+)
 from baseload.fleet.predict import predict, predict_row, predict_setting
 from baseload.fleet.profiles import (
     read_shipped,
@@ -208,6 +213,24 @@ def test_bad_rows_name_row_and_column(changed: dict[str, str], says: str) -> Non
     with pytest.raises(BadInputError, match=says) as caught:
         predict_row({**ROWS[0], **changed}, number=17)
     assert "row 17" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"model": "no/Such"},
+        {"device": "H1000"},
+        {"engine_version": "9.9"},
+        {"precision": "fp3"},
+        {"model": "no/Such", "params_total_b": "3", "params_active_b": "9"},
+        {"model": "no/Such", "params_total_b": "-3"},
+        {"num_gpus": "3", "data_parallel": "2"},
+    ],
+)
+def test_every_error_of_a_row_names_the_row(changed: dict[str, str]) -> None:
+    row = {**ROWS[0], "params_total_b": "", "params_active_b": "", **changed}
+    with pytest.raises(BaseloadError, match=r"^row 9: "):
+        predict_row(row, number=9)
 
 
 def test_an_unknown_model_with_parameter_counts_is_assumed() -> None:
