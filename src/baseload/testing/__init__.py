@@ -1,7 +1,7 @@
 """Floor 3, public: what people who write policies test them with.
 
-``check_policy`` holds a policy against the laws; ``fleets`` are a few ready fleets, ``fakes`` stand-ins, ``strategies`` hypothesis
-strategies (hypothesis has to be installed for those only).
+``check_policy`` holds a policy against the laws; ``fleets`` are a few ready fleets, ``fakes``
+stand-ins, ``strategies`` hypothesis strategies (hypothesis has to be installed for those only).
 """
 
 from baseload.testing.check import check_policy

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -11,20 +10,25 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from baseload.base.kernels import plain
-from baseload.routing.fleet_state import FleetState
-from baseload.routing.pick import PolicyState, pick, pick_scan, takes
+from baseload.routing.pick import pick, pick_scan
 from baseload.routing.policy import AnyPolicy, Policy, name_of
-from baseload.routing.price import price_usd
 from baseload.testing.environment import environment
 from baseload.testing.fakes import FakeFleet
 from baseload.testing.fleets import Fleet
 from baseload.testing.instances import CLASSES, Instance, Step, instance
+from baseload.testing.price_laws import (
+    Priced,
+    check_prices,
+    copied,
+    fields_that_differ,
+    in_one_line,
+    row_of,
+)
 from baseload.testing.report import Findings, PolicyReport
 
-_clock_s = time.perf_counter  # taken now: ``environment`` replaces the clocks that a policy could look at
-_ROUND_OFF = 1e-12
-_LEVELS = 48
+_clock_s = (
+    time.perf_counter
+)  # taken now: ``environment`` replaces the clocks that a policy could look at
 
 Choose = Callable[[FakeFleet, Step], Any]
 """Asks the policy for one request: a replica number or ``None``, whatever it gives."""
@@ -37,12 +41,14 @@ def check_policy(
     instances: int | Sequence[int] = 40,
     slow_s: float = 1e-3,
 ) -> PolicyReport:
-    """Hold ``policy`` against every law of ``testing.report.LAWS`` on small random fleets; raises nothing.
+    """Hold ``policy`` against every law of ``testing.report.LAWS`` on small random fleets; raises
+    nothing.
 
-    ``policy``: a ``Policy`` record, an object with ``choose(request, fleet)``, or a class of such objects (made anew for each
-    run). ``instances``: how many instances of ``seed`` to try, or the numbers of those to replay. ``slow_s``: seconds a pick may
-    take before the report says so (as a note: speed is never judged). An object is copied for each run, so state that it keeps
-    in itself is its own business; what it keeps elsewhere is found.
+    ``policy``: a ``Policy`` record, an object with ``choose(request, fleet)``, or a class of such
+    objects (made anew for each run). ``instances``: how many instances of ``seed`` to try, or the
+    numbers of those to replay. ``slow_s``: seconds a pick may take before the report says so (as a
+    note: speed is never judged). An object is copied for each run, so state that it keeps in itself
+    is its own business; what it keeps elsewhere is found.
     """
     numbers = range(instances) if isinstance(instances, int) else list(instances)
     check = _Check(policy, seed)
@@ -70,11 +76,17 @@ class _Check:
             median, slowest = (float(np.quantile(self.pick_s, frac)) for frac in (0.5, 0.99))
             timing = (median, slowest)
             if median > slow_s:
-                notes.append(f"a pick takes {median * 1e3:.3g} ms (median); a day of traffic has millions of picks")
+                notes.append(
+                    f"a pick takes {median * 1e3:.3g} ms (median); a day has millions of picks"
+                )
         if not isinstance(self.policy, Policy) or self.policy.price is not None:
-            notes.append("exchange consistency was not checked: it is, for policies made of the price's parts")
+            notes.append(
+                "exchange consistency is checked only for policies made of the price's parts"
+            )
         return PolicyReport(
-            policy=name_of(self.policy) if not isinstance(self.policy, type) else self.policy.__name__,
+            policy=name_of(self.policy)
+            if not isinstance(self.policy, type)
+            else self.policy.__name__,
             seed=self.seed,
             instances=instances,
             picks=len(self.pick_s),
@@ -103,28 +115,43 @@ class _Check:
             self.record(self.policy, case, picks)
 
     def once_more(self, cases: Sequence[Instance]) -> None:
-        """The first instances again, after all the others: what a policy kept from those would show."""
+        """The first instances again, after all the others: what a policy kept from those would
+        show.
+        """
         for case in cases:
             with environment(1):
                 picks = self.run(case, judge=False)
             if picks != self.first_picks[case.number]:
-                self.differs("forgets", "a run after other runs", self.first_picks[case.number], picks, case)
+                self.differs(
+                    "forgets", "a run after other runs", self.first_picks[case.number], picks, case
+                )
 
     def differs(self, law: str, when: str, one: list[Any], two: list[Any], case: Instance) -> None:
         """Two runs that should be one are not."""
-        at = next((i for i, (a, b) in enumerate(zip(one, two, strict=False)) if a != b), min(len(one), len(two)))
+        at = next(
+            (i for i, (a, b) in enumerate(zip(one, two, strict=False)) if a != b),
+            min(len(one), len(two)),
+        )
         first, second = (picks[at] if at < len(picks) else "nothing" for picks in (one, two))
         self.found.add(
-            law, f"{when} picked {second} for request {at}, the first run {first}", instance=case.number
+            law,
+            f"{when} picked {second} for request {at}, the first run {first}",
+            instance=case.number,
         )
 
-    def run(self, case: Instance, *, judge: bool, fleet: Fleet | None = None, policy: Any = None) -> list[Any]:
-        """One run over an instance: what was picked. With ``judge`` each pick is held against the laws."""
+    def run(
+        self, case: Instance, *, judge: bool, fleet: Fleet | None = None, policy: Any = None
+    ) -> list[Any]:
+        """One run over an instance: what was picked. With ``judge`` each pick is held against the
+        laws.
+        """
         fake = FakeFleet(fleet or case.fleet, classes=len(CLASSES), max_queue=case.max_queue)
         try:
             choose = self.chooser(policy or self.policy, fake)
         except Exception as error:  # the policy's own code: whatever it raises is a finding
-            self.found.add("answers", f"could not be started: {_said(error)}", instance=case.number)
+            self.found.add(
+                "answers", f"could not be started: {in_one_line(error)}", instance=case.number
+            )
             return []
         picks: list[Any] = []
         running: list[tuple[int, int, int, Step]] = []  # (ends at, replica, tokens, step)
@@ -143,7 +170,11 @@ class _Check:
                 chosen = self.asked(choose, fake, step, case, judge=judge)
             except Exception as error:
                 if judge:
-                    self.found.add("answers", f"request {at} made it raise {_said(error)}", instance=case.number)
+                    self.found.add(
+                        "answers",
+                        f"request {at} made it raise {in_one_line(error)}",
+                        instance=case.number,
+                    )
                 return [*picks, f"{type(error).__name__}"]
             picks.append(chosen)
             if _is_replica(chosen, fake) and chosen in fake.free_for(step.request):
@@ -151,17 +182,21 @@ class _Check:
                 running.append((at + step.stays, int(chosen), tokens, step))
         return picks
 
-    def asked(self, choose: Choose, fake: FakeFleet, step: Step, case: Instance, *, judge: bool) -> Any:
+    def asked(
+        self, choose: Choose, fake: FakeFleet, step: Step, case: Instance, *, judge: bool
+    ) -> Any:
         """One pick; judged, the state and the request are compared with copies made before."""
         if not judge:
             return _plain_int(choose(fake, step))
-        before, request = _copied(fake.state), copy.deepcopy(step.request)
+        before, request = copied(fake.state), copy.deepcopy(step.request)
         began_s = _clock_s()
         chosen = choose(fake, step)
         self.pick_s.append(_clock_s() - began_s)
-        changed = _changed(before, fake.state)
+        changed = fields_that_differ(before, fake.state)
         if changed:
-            self.found.add("hands off", f"changed {', '.join(changed)} of the fleet", instance=case.number)
+            self.found.add(
+                "hands off", f"changed {', '.join(changed)} of the fleet", instance=case.number
+            )
             for name in changed:
                 getattr(fake.state, name)[...] = getattr(before, name)
         if step.request != request:
@@ -174,18 +209,27 @@ class _Check:
     def judge(self, chosen: Any, fake: FakeFleet, step: Step, case: Instance) -> None:
         """Whether a pick is one."""
         free = fake.free_for(step.request)
-        said = f"a request of {step.request.input_tokens} tokens for model {step.request.model or 'any'}"
+        asked = step.request.model or "any"
+        said = f"a request of {step.request.input_tokens} tokens for model {asked}"
         if chosen is None:
             if free:
-                self.found.add("serves", f"refused {said} that replica {free[0]} could take", instance=case.number)
+                self.found.add(
+                    "serves",
+                    f"refused {said} that replica {free[0]} could take",
+                    instance=case.number,
+                )
         elif not _is_replica(chosen, fake):
             most = len(fake.state.type_of) - 1
             self.found.add(
-                "answers", f"gave {chosen!r} for {said}; allowed: None or 0 to {most}", instance=case.number
+                "answers",
+                f"gave {chosen!r} for {said}; allowed: None or 0 to {most}",
+                instance=case.number,
             )
         elif free and chosen not in free:
             self.found.add(
-                "room", f"gave replica {chosen} for {said}, which it cannot take; {free[0]} could", instance=case.number
+                "room",
+                f"gave replica {chosen} for {said}, which it cannot take; {free[0]} could",
+                instance=case.number,
             )
 
     # --- how each kind of policy is asked ---------------------------------------------------------
@@ -195,8 +239,10 @@ class _Check:
         if isinstance(policy, Policy):
             state = policy.state(fake.state, seed=self.seed)
             if policy.price is None:
-                return lambda fake, step: _none_if_nobody(pick(fake.state, state, _row(fake, step))[1])
-            return _Priced(policy.price, state)
+                return lambda fake, step: _none_if_nobody(
+                    pick(fake.state, state, row_of(fake, step))[1]
+                )
+            return Priced(policy.price, state)
         made = policy() if isinstance(policy, type) else copy.deepcopy(policy)
         return lambda fake, step: made.choose(step.request, fake.view)
 
@@ -207,7 +253,7 @@ class _Check:
         if policy.price is None:
             self.index(policy, case)
             self.exchange(policy, case, picks)
-        self.prices(policy, case)
+        check_prices(policy, case, self.found, seed=self.seed)
 
     def index(self, policy: Policy, case: Instance) -> None:
         """The same run with the plain scan beside the index."""
@@ -216,153 +262,56 @@ class _Check:
         rng = np.random.default_rng([self.seed, case.number])
         sent: list[tuple[int, int]] = []
         for at, step in enumerate(case.steps):
-            twin = _copied(state)
-            row = _row(fake, step)
+            twin = copied(state)
+            row = row_of(fake, step)
             fast, slow = pick(fake.state, state, row), pick_scan(fake.state, twin, row)
             if fast != slow:
                 self.found.add(
-                    "index", f"request {at}: the index picks {_pair(fast)}, the scan {_pair(slow)}", instance=case.number
+                    "index",
+                    f"request {at}: the index picks {_pair(fast)}, the scan {_pair(slow)}",
+                    instance=case.number,
                 )
             if slow[1] >= 0:
                 sent.append((slow[1], fake.send(step.request, slow[1])))
             if sent and rng.random() < 0.4:
                 replica, tokens = sent.pop(int(rng.integers(len(sent))))
-                fake.finish(replica, tokens, input_tokens=step.request.input_tokens, output_tokens=step.output_tokens)
+                fake.finish(
+                    replica,
+                    tokens,
+                    input_tokens=step.request.input_tokens,
+                    output_tokens=step.output_tokens,
+                )
 
     def exchange(self, policy: Policy, case: Instance, picks: list[Any]) -> None:
         """Law 7: joules doubled, their prices halved."""
         if not any(policy.rates.get(part) for part in ("energy", "carbon")):
             return
-        halved = {part: rate / 2 if part in ("energy", "carbon") else rate for part, rate in policy.rates.items()}
-        doubled = Fleet(types=tuple(_with_double_joules(kind) for kind in case.fleet.types), replicas=case.fleet.replicas)
+        halved = {
+            part: rate / 2 if part in ("energy", "carbon") else rate
+            for part, rate in policy.rates.items()
+        }
+        doubled = Fleet(
+            types=tuple(_with_double_joules(kind) for kind in case.fleet.types),
+            replicas=case.fleet.replicas,
+        )
         other = self.run(
             case, judge=False, fleet=doubled, policy=msgspec.structs.replace(policy, rates=halved)
         )
         if other != picks:
-            self.differs("exchange", "with all joules doubled and their price halved it", picks, other, case)
-
-    def prices(self, policy: Policy, case: Instance) -> None:
-        """Finite everywhere; rising, and by tokens, where it says so; compiled as written."""
-        if policy.rule not in ("price", "sample") and policy.price is None:
-            return
-        fake = FakeFleet(case.fleet, classes=len(CLASSES), max_queue=min(case.max_queue, 64))
-        price = _price_of(policy, fake.state, self.seed)
-        for at, step in enumerate(case.steps[:12]):
-            kind = at % len(case.fleet.types)
-            row = _row(fake, step)
-            most = int(fake.state.limits[kind].max_in_flight)
-            levels = sorted({int(x) for x in np.linspace(0, most - 1, min(most, _LEVELS)).round()})
-            tokens = step.output_tokens * at
-            try:
-                values = [price(fake.state, kind, row, level, tokens) for level in levels]
-                if at == 0 and policy.price is not None:
-                    self.twin(policy, fake.state, kind, row, case)
-            except Exception as error:
-                self.found.add("answers", f"its price raised {_said(error)}", instance=case.number)
-                return
-            self.finite(values, levels, tokens, case)
-            self.declared(policy, price, values, levels, fake.state, kind, row, case)
-
-    def finite(self, values: list[float], levels: list[int], tokens: int, case: Instance) -> None:
-        """No price is infinite or no number."""
-        bad = [(level, value) for level, value in zip(levels, values, strict=True) if not math.isfinite(value)]
-        if bad:
-            level, value = bad[0]
-            self.found.add(
-                "finite price", f"the price is {value} at {level} requests in flight, {tokens} tokens", instance=case.number
+            self.differs(
+                "exchange", "with all joules doubled and their price halved it", picks, other, case
             )
-
-    def declared(
-        self,
-        policy: Policy,
-        price: Callable[..., float],
-        values: list[float],
-        levels: list[int],
-        state: FleetState,
-        kind: int,
-        row: Any,
-        case: Instance,
-    ) -> None:
-        """``rising`` and ``by_tokens`` are promises to the index: they must be true."""
-        if policy.rising:
-            for low, high, one, two in zip(levels, levels[1:], values, values[1:], strict=False):
-                if two < one - _ROUND_OFF * abs(one):
-                    self.found.add(
-                        "rising",
-                        f"the price falls from {one:.6g} at {low} requests in flight to {two:.6g} at {high}",
-                        instance=case.number,
-                    )
-                    break
-        if policy.by_tokens:
-            if max(values) - min(values) > _ROUND_OFF * abs(max(values)):
-                self.found.add(
-                    "by tokens", "the price changes with requests in flight at equal tokens", instance=case.number
-                )
-            by_tokens = [price(state, kind, row, 1, tokens) for tokens in (0, 1, 100, 10_000)]
-            if any(two < one for one, two in zip(by_tokens, by_tokens[1:], strict=False)):
-                self.found.add("by tokens", "the price falls as outstanding tokens rise", instance=case.number)
-
-    def twin(self, policy: Policy, state: FleetState, kind: int, row: Any, case: Instance) -> None:
-        """A compiled price gives what its Python source gives, and leaves its arguments alone."""
-        assert policy.price is not None
-        option = policy.state(state, seed=self.seed).options[0]
-        arguments = (state.cost[kind], state.limits[kind], state.traffic[0], option, row, 2, 500)
-        before = _copied(state)
-        compiled, written = policy.price(*arguments), plain(policy.price)(*arguments)
-        if not math.isclose(compiled, written, rel_tol=1e-9) and not (math.isnan(compiled) and math.isnan(written)):
-            self.found.add("twin", f"compiled it says {compiled!r}, as plain Python {written!r}", instance=case.number)
-        changed = _changed(before, state)
-        if changed:
-            self.found.add("hands off", f"its price changed {', '.join(changed)}", instance=case.number)
-
-
-class _Priced:
-    """A policy with its own price, asked by looking at every replica, as the simulator's loop does."""
-
-    def __init__(self, price: Callable[..., float], state: PolicyState) -> None:
-        self.price = price
-        self.option = state.options[0]
-
-    def __call__(self, fake: FakeFleet, step: Step) -> int | None:
-        """The lowest-numbered of the cheapest replicas that can take the request."""
-        state, row = fake.state, _row(fake, step)
-        best, found = math.inf, None
-        for replica, kind in enumerate(state.type_of):
-            if not takes(state, row, replica):
-                continue
-            value = self.price(
-                state.cost[kind],
-                state.limits[kind],
-                state.traffic[0],
-                self.option,
-                row,
-                state.in_flight[replica],
-                state.tokens[replica],
-            )
-            if value < best:
-                best, found = value, replica
-        return found
-
-
-def _row(fake: FakeFleet, step: Step) -> Any:
-    """The request of a step as compiled policies see it."""
-    return fake.row(step.request, grid_g_per_j=step.grid_g_per_j)[0]
-
-
-def _price_of(policy: Policy, fleet: FleetState, seed: int) -> Callable[..., float]:
-    """The policy's price as ``price(state, kind, request, in_flight, tokens)``."""
-    state = policy.state(fleet, seed=seed)
-
-    def price(fleet: FleetState, kind: int, row: Any, in_flight: int, tokens: int) -> float:
-        seen = (fleet.cost[kind], fleet.limits[kind], fleet.traffic[0], state.options[0], row, in_flight, tokens)
-        return float(price_usd(state.rates, *seen) if policy.price is None else policy.price(*seen))
-
-    return price
 
 
 def _with_double_joules(kind: Any) -> Any:
-    """The replica type in a world where everything takes twice the energy (a power of two: exact in floating point)."""
-    costs = {name: getattr(kind.costs, name) * 2 for name in kind.costs.__struct_fields__ if name.startswith("energy_j")}
+    """The replica type in a world where everything takes twice the energy (a power of two: exact in
+    floating point).
+    """
+    costs = {
+        name: getattr(kind.costs, name) * 2
+        for name in kind.costs.__struct_fields__
+        if name.startswith("energy_j")
+    }
     power = {
         name: getattr(kind.power, name) * 2
         for name in kind.power.__struct_fields__
@@ -373,20 +322,6 @@ def _with_double_joules(kind: Any) -> Any:
         costs=msgspec.structs.replace(kind.costs, **costs),
         power=msgspec.structs.replace(kind.power, **power),
     )
-
-
-def _copied(state: Any) -> Any:
-    """A copy of a state whose fields are all arrays."""
-    return type(state)(*(array.copy() for array in state))
-
-
-def _changed(before: FleetState, now: FleetState) -> list[str]:
-    """The fields of the state that differ."""
-    return [
-        name
-        for name in before._fields
-        if getattr(before, name).tobytes() != getattr(now, name).tobytes()
-    ]
 
 
 def _is_replica(chosen: Any, fake: FakeFleet) -> bool:
@@ -409,9 +344,3 @@ def _none_if_nobody(replica: int) -> int | None:
 def _pair(found: tuple[int, int]) -> str:
     """An (option, replica) in words."""
     return "nobody" if found[1] < 0 else f"replica {found[1]} (option {found[0]})"
-
-
-def _said(error: Exception) -> str:
-    """An exception in one line."""
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__

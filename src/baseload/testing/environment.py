@@ -1,4 +1,4 @@
-"""A world of known clocks and known global random numbers, to see whether a policy looks at them."""
+"""A world of known clocks and global random numbers, to see whether a policy looks at them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ _CLOCKS = ("time", "monotonic", "perf_counter")
 
 @contextmanager
 def environment(number: int) -> Iterator[None]:
-    """Global generators seeded and all clocks of ``time`` replaced by counters, both given by ``number``; restored after.
+    """Global generators seeded and all clocks of ``time`` replaced by counters, both given by
+    ``number``; restored after.
 
     A clock that was imported by name before (``from time import time``) stays real.
     """
@@ -37,7 +38,9 @@ def environment(number: int) -> Iterator[None]:
 
 
 def _ticking(number: int) -> Callable[[], int]:
-    """A clock that moves by an odd number of nanoseconds, milliseconds and seconds at every reading."""
+    """A clock that moves by an odd number of nanoseconds, milliseconds and seconds at every
+    reading.
+    """
     at = [1_700_000_000_000_000_000 + number * 86_399_987_654_321]
     step = 1_234_567_891 + 2 * (number % 1_000_003) * 1_000_003
 

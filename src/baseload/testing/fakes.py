@@ -26,7 +26,9 @@ def request(
     deadline_tpot_s: float | None = None,
     deadline_e2e_s: float | None = None,
 ) -> Request:
-    """A request as a policy sees it, with unremarkable defaults; fields and units as in ``workload.requests.Request``."""
+    """A request as a policy sees it, with unremarkable defaults; fields and units as in
+    ``workload.requests.Request``.
+    """
     return Request(
         arrival_s=arrival_s,
         input_tokens=input_tokens,
@@ -41,10 +43,11 @@ def request(
 
 
 class FakeFleet:
-    """A fleet that takes requests and ends them when told, and shows policies the same view as the real drivers.
+    """A fleet that takes requests and ends them when told, and shows policies the same view as the
+    real drivers.
 
-    ``state`` is what compiled policies see, ``view`` what policies in plain Python see. Nothing runs: there is no time, only
-    ``send`` and ``finish``.
+    ``state`` is what compiled policies see, ``view`` what policies in plain Python see. Nothing
+    runs: there is no time, only ``send`` and ``finish``.
     """
 
     def __init__(self, fleet: Fleet, *, classes: int = 1, max_queue: int = 1024) -> None:
@@ -55,7 +58,8 @@ class FakeFleet:
     def row(self, request: Request, *, grid_g_per_j: float = 0.0) -> np.recarray[Any, Any]:
         """The request as the compiled pick takes it: one row of ``routing.price.REQUEST``.
 
-        The deadline is the earlier of the whole answer's and of first token plus forecast tokens [s].
+        The deadline is the earlier of the whole answer's and of first token plus forecast tokens
+        [s].
         """
         ttft, tpot, e2e = (
             np.inf if value is None else value
@@ -83,7 +87,9 @@ class FakeFleet:
         return [r for r in range(len(self.state.type_of)) if takes(self.state, row, r)]
 
     def send(self, request: Request, replica: int) -> int:
-        """The request goes to ``replica``; gives the tokens to hand back to ``finish``. The caller knows it has room."""
+        """The request goes to ``replica``; gives the tokens to hand back to ``finish``. The caller
+        knows it has room.
+        """
         tokens = int(request.input_tokens) + int(request.output_tokens_forecast)
         enter(self.state, replica, tokens)
         return tokens
@@ -97,7 +103,7 @@ class FakeFleet:
         output_tokens: float,
         class_code: int = 0,
     ) -> None:
-        """A request ends at ``replica``: the fleet forgets its ``tokens`` and learns its lengths."""
+        """A request ends at ``replica``: its ``tokens`` are forgotten, its lengths learnt."""
         leave(self.state, replica, tokens)
         learn(self.state, class_code, float(input_tokens), float(output_tokens))
 

@@ -1,7 +1,8 @@
 """A few ready fleets for tests: made of round, assumed numbers, without files or measurements.
 
-They are small on purpose, so that a test can say which replica should win and why. Their numbers have the size of real ones
-(a step of milliseconds, hundreds of watts) but are not anybody's measurement: `method` says "assumed".
+They are small on purpose, so that a test can say which replica should win and why. Their numbers
+have the size of real ones (a step of milliseconds, hundreds of watts) but are not anybody's
+measurement: `method` says "assumed".
 """
 
 from __future__ import annotations
@@ -33,10 +34,11 @@ class Fleet(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def replica_type(name: str = "toy", **changes: Any) -> ReplicaType:
-    """A replica type with round numbers; ``changes`` replace fields of it, of its costs or power states.
+    """A replica type with round numbers; ``changes`` replace fields of it, of its costs or power
+    states.
 
-    By default: 10 ms a step and 1 W s (J) at batch 1, batch 8, 4,000 KV tokens, 50 W idle, 500 W cap. Raises ``TypeError`` for
-    a field that does not exist.
+    By default: 10 ms a step and 1 W s (J) at batch 1, batch 8, 4,000 KV tokens, 50 W idle, 500 W
+    cap. Raises ``TypeError`` for a field that does not exist.
     """
     costs: dict[str, Any] = {
         "time_s_per_step": 0.01,
@@ -109,7 +111,9 @@ def two_models() -> Fleet:
 
 
 def small_copy(kind: ReplicaType) -> ReplicaType:
-    """The same replica type under another name and with half the KV cache: two types serve one model."""
+    """The same replica type under another name and with half the KV cache: two types serve one
+    model.
+    """
     return msgspec.structs.replace(
         kind, name=f"{kind.name}-half", kv_tokens=max(1, kind.kv_tokens // 2)
     )

@@ -1,7 +1,9 @@
-"""Random small instances: replica types, fleets, and episodes of arrivals and ends, from a seed and a number.
+"""Random small instances: replica types, fleets, and episodes of arrivals and ends, from a seed and
+a number.
 
-The same seed and number give the same instance on every machine, so that a finding can be replayed by number. Every
-part of the model is drawn: power caps that bind, experts, tight memory, several models, equal types, ties.
+The same seed and number give the same instance on every machine, so that a finding can be replayed
+by number. Every part of the model is drawn: power caps that bind, experts, tight memory, several
+models, equal types, ties.
 """
 
 from __future__ import annotations
@@ -21,7 +23,8 @@ CLASSES = ("chat", "batch")
 class Step(msgspec.Struct, frozen=True, kw_only=True):
     """One arrival of an episode.
 
-    ``output_tokens`` and ``stays`` (the number of later arrivals after which it ends) are hidden from policies.
+    ``output_tokens`` and ``stays`` (the number of later arrivals after which it ends) are hidden
+    from policies.
     """
 
     request: Request
@@ -41,7 +44,9 @@ class Instance(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def random_type(rng: np.random.Generator, *, name: str, model: str = "model-a") -> ReplicaType:
-    """A replica type: any mix of zero and positive costs, a cap that binds in about half of them, experts in some."""
+    """A replica type: any mix of zero and positive costs, a cap that binds in about half of them,
+    experts in some.
+    """
     static_w = rng.uniform(50, 150)
     cap_w = static_w + rng.uniform(20, 400)
     times = {
@@ -57,9 +62,10 @@ def random_type(rng: np.random.Generator, *, name: str, model: str = "model-a") 
     }
     experts = {}
     if rng.random() < 0.3:
+        time_s = rng.uniform(0, 0.02)
         experts = {
-            "time_s_all_experts": rng.uniform(0, 0.02),
-            "energy_j_all_experts": rng.uniform(0, 6),
+            "time_s_all_experts": time_s,
+            "energy_j_all_experts": time_s * (static_w + dynamic_w * rng.uniform(0, 2)),
             "expert_hit_frac": rng.uniform(0.01, 0.5),
         }
     idle_w = rng.uniform(10, min(60.0, cap_w))
@@ -89,7 +95,9 @@ def random_type(rng: np.random.Generator, *, name: str, model: str = "model-a") 
 
 
 def random_fleet(rng: np.random.Generator) -> Fleet:
-    """One to four types, some of them equal in all but name, one or two models, one to eighty replicas of each."""
+    """One to four types, some of them equal in all but name, one or two models, one to eighty
+    replicas of each.
+    """
     types: list[ReplicaType] = []
     for index in range(int(rng.integers(1, 5))):
         model = str(rng.choice(["model-a", "model-b"], p=[0.7, 0.3]))

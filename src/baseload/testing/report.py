@@ -9,11 +9,11 @@ LAWS: dict[str, str] = {
     "hands off": "changes neither the fleet, nor the request, nor the numbers it is shown",
     "room": "picks no replica that cannot take the request while another one can",
     "serves": "refuses no request that a replica with room can take",
-    "repeatable": "the same run gives the same picks, whatever the clock and global random numbers say",
+    "repeatable": "the same run gives the same picks at any time, with any global random numbers",
     "forgets": "a run leaves nothing behind that changes the next one",
     "finite price": "every price is a finite number",
     "rising": "where it says rising=True, the price does not fall as requests in flight rise",
-    "by tokens": "where it says by_tokens=True, the price rises with tokens and ignores requests in flight",
+    "by tokens": "where it says by_tokens=True, the price follows tokens alone, rising with them",
     "index": "the fast pick by index is the pick of the plain scan over all replicas",
     "exchange": "doubling all joules and halving the prices of joules and grams changes no pick",
     "twin": "the compiled price is the price that the same Python code gives",
@@ -22,7 +22,9 @@ LAWS: dict[str, str] = {
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """One law that a policy breaks: the first case in words, how many cases, and the instance that shows it."""
+    """One law that a policy breaks: the first case in words, how many cases, and the instance that
+    shows it.
+    """
 
     law: str
     what: str
@@ -33,8 +35,9 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
 class PolicyReport(msgspec.Struct, frozen=True, kw_only=True):
     """What ``check_policy`` saw.
 
-    ``seconds_per_pick``: (median, 99th percentile) as called from Python [s], compiled policies included, whose picks take
-    microseconds inside the engine; ``None`` when nothing was picked. It is reported, never judged.
+    ``seconds_per_pick``: (median, 99th percentile) as called from Python [s], compiled policies
+    included, whose picks take microseconds inside the engine; ``None`` when nothing was picked. It
+    is reported, never judged.
     """
 
     policy: str
@@ -58,7 +61,7 @@ class PolicyReport(msgspec.Struct, frozen=True, kw_only=True):
             lines += [
                 f"- {finding.law}: {finding.what}{more}",
                 f"    law:    {LAWS[finding.law]}",
-                f"    replay: check_policy(policy, seed={self.seed}, instances=[{finding.instance}])",
+                f"    replay: check_policy(..., seed={self.seed}, instances=[{finding.instance}])",
             ]
         lines += [f"- note: {note}" for note in self.notes]
         return "\n".join(lines)

@@ -1,10 +1,10 @@
-"""Hypothesis strategies: replica types, fleets, requests, traces. Hypothesis is imported when a strategy is made.
+"""Hypothesis strategies: replica types, fleets, requests, traces. Hypothesis is imported when a
+strategy is made.
 
-    from hypothesis import given
-    from baseload.testing import strategies
+from hypothesis import given from baseload.testing import strategies
 
-    @given(fleet=strategies.fleets(), request=strategies.requests())
-    def test_my_policy(fleet, request): ...
+@given(fleet=strategies.fleets(), request=strategies.requests()) def test_my_policy(fleet, request):
+...
 """
 
 from __future__ import annotations
@@ -42,7 +42,9 @@ def _hypothesis() -> ModuleType:
 def replica_types(
     *, name: str = "toy", model: str = "model-a", most_batch: int = 12
 ) -> SearchStrategy[ReplicaType]:
-    """Replica types of any shape: zero costs, caps that bind, experts, tight memory. ``most_batch``: largest ``max_batch``."""
+    """Replica types of any shape: zero costs, caps that bind, experts, tight memory.
+    ``most_batch``: largest ``max_batch``.
+    """
     st = _hypothesis()
 
     def make(draw: DrawFn) -> ReplicaType:
@@ -58,7 +60,9 @@ def replica_types(
             "time_s_per_prefill_token": number(0, 2e-4),
         }
         power_w = number(0, 2 * cap_w)
-        energies = {key.replace("time_s", "energy_j"): value * power_w for key, value in times.items()}
+        energies = {
+            key.replace("time_s", "energy_j"): value * power_w for key, value in times.items()
+        }
         experts: dict[str, Any] = {}
         if draw(st.booleans()):
             experts = {
@@ -94,15 +98,20 @@ def replica_types(
 def fleets(
     *, most_types: int = 3, most_replicas: int = 6, models: tuple[str, ...] = ("model-a", "model-b")
 ) -> SearchStrategy[Fleet]:
-    """Fleets of one to ``most_types`` types with one to ``most_replicas`` replicas each; types may be equal."""
+    """Fleets of one to ``most_types`` types with one to ``most_replicas`` replicas each; types may
+    be equal.
+    """
     st = _hypothesis()
 
     def make(draw: DrawFn) -> Fleet:
         count = draw(st.integers(1, most_types))
         types = tuple(
-            draw(replica_types(name=f"t{index}", model=draw(st.sampled_from(models)))) for index in range(count)
+            draw(replica_types(name=f"t{index}", model=draw(st.sampled_from(models))))
+            for index in range(count)
         )
-        return Fleet(types=types, replicas=tuple(draw(st.integers(1, most_replicas)) for _ in range(count)))
+        return Fleet(
+            types=types, replicas=tuple(draw(st.integers(1, most_replicas)) for _ in range(count))
+        )
 
     made: SearchStrategy[Fleet] = st.composite(make)()
     return made
@@ -139,7 +148,9 @@ def traces(
     most_output_tokens: int = 200,
     classes: tuple[str, ...] = ("chat", "batch"),
 ) -> SearchStrategy[Trace]:
-    """Traces of 1 to ``most_requests`` requests; gaps of 0 to 2 s, so that some come at the same instant."""
+    """Traces of 1 to ``most_requests`` requests; gaps of 0 to 2 s, so that some come at the same
+    instant.
+    """
     st = _hypothesis()
 
     def make(draw: DrawFn) -> Trace:

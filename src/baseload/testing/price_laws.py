@@ -1,0 +1,167 @@
+"""Laws of a policy's price: finite, true to what the policy says of it, the same compiled as written."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from baseload.base.kernels import plain
+from baseload.routing.fleet_state import FleetState
+from baseload.routing.pick import PolicyState, takes
+from baseload.routing.policy import Policy
+from baseload.routing.price import price_usd
+from baseload.testing.fakes import FakeFleet
+from baseload.testing.instances import CLASSES, Instance, Step
+from baseload.testing.report import Findings
+
+_ROUND_OFF = 1e-12
+_LEVELS = 48
+_PRICED_STEPS = 12
+
+Price = Callable[[FleetState, int, Any, int, int], float]
+"""``price(state, type, request, in_flight, tokens)`` [$]."""
+
+
+def check_prices(policy: Policy, case: Instance, found: Findings, *, seed: int) -> None:
+    """Add to ``found`` what is wrong with the policy's price on the types of an instance."""
+    if policy.rule not in ("price", "sample") and policy.price is None:
+        return
+    if policy.price is not None and not hasattr(policy.price, "py_func"):
+        what = "its price is plain Python; put @numba.njit above it"
+        found.add("twin", what, instance=case.number)
+    fake = FakeFleet(case.fleet, classes=len(CLASSES), max_queue=min(case.max_queue, 64))
+    price = _price_of(policy, fake.state, seed)
+    for at, step in enumerate(case.steps[:_PRICED_STEPS]):
+        try:
+            _at_one_request(policy, price, fake, step, at, case, found)
+            if at == 0 and policy.price is not None:
+                _twin(policy, fake.state, row_of(fake, step), case, found)
+        except Exception as error:  # the policy's own code: whatever it raises is a finding
+            found.add("answers", f"its price raised {in_one_line(error)}", instance=case.number)
+            return
+
+
+def _at_one_request(
+    policy: Policy,
+    price: Price,
+    fake: FakeFleet,
+    step: Step,
+    at: int,
+    case: Instance,
+    found: Findings,
+) -> None:
+    """The price of one request over all levels of load of one type."""
+    kind, row = at % len(case.fleet.types), row_of(fake, step)
+    most = int(fake.state.limits[kind].max_in_flight)
+    levels = sorted({int(x) for x in np.linspace(0, most - 1, min(most, _LEVELS)).round()})
+    tokens = step.output_tokens * at
+    values = [price(fake.state, kind, row, level, tokens) for level in levels]
+    for level, value in zip(levels, values, strict=True):
+        if not math.isfinite(value):
+            what = f"the price is {value} at {level} requests in flight, {tokens} tokens"
+            found.add("finite price", what, instance=case.number)
+            return
+    if policy.rising:
+        _rising(levels, values, case, found)
+    if policy.by_tokens:
+        if max(values) - min(values) > _ROUND_OFF * abs(max(values)):
+            what = "the price changes with requests in flight at equal tokens"
+            found.add("by tokens", what, instance=case.number)
+        by_tokens = [price(fake.state, kind, row, 1, few) for few in (0, 1, 100, 10_000)]
+        if any(after < before for before, after in pairwise(by_tokens)):
+            what = "the price falls as outstanding tokens rise"
+            found.add("by tokens", what, instance=case.number)
+
+
+def _rising(levels: list[int], values: list[float], case: Instance, found: Findings) -> None:
+    """The price never falls from one level of load to the next."""
+    for (low, before), (high, after) in pairwise(zip(levels, values, strict=True)):
+        if after < before - _ROUND_OFF * abs(before):
+            what = (
+                f"the price falls from {before:.6g} at {low} requests in flight "
+                f"to {after:.6g} at {high}"
+            )
+            found.add("rising", what, instance=case.number)
+            return
+
+
+def _twin(policy: Policy, state: FleetState, row: Any, case: Instance, found: Findings) -> None:
+    """A compiled price gives what its Python source gives, and leaves its arguments alone."""
+    assert policy.price is not None
+    option = policy.state(state, seed=0).options[0]
+    arguments = (state.cost[0], state.limits[0], state.traffic[0], option, row, 2, 500)
+    before = copied(state)
+    compiled, written = policy.price(*arguments), plain(policy.price)(*arguments)
+    both_nan = math.isnan(compiled) and math.isnan(written)
+    if not both_nan and not math.isclose(compiled, written, rel_tol=1e-9):
+        what = f"compiled it says {compiled!r}, as plain Python {written!r}"
+        found.add("twin", what, instance=case.number)
+    changed = fields_that_differ(before, state)
+    if changed:
+        found.add("hands off", f"its price changed {', '.join(changed)}", instance=case.number)
+        for name in changed:
+            getattr(state, name)[...] = getattr(before, name)
+
+
+def _price_of(policy: Policy, fleet: FleetState, seed: int) -> Price:
+    """The policy's price as a function of what varies."""
+    state = policy.state(fleet, seed=seed)
+    option = state.options[0]
+
+    def price(fleet: FleetState, kind: int, row: Any, in_flight: int, tokens: int) -> float:
+        seen = (fleet.cost[kind], fleet.limits[kind], fleet.traffic[0], option, row)
+        if policy.price is None:
+            return float(price_usd(state.rates, *seen, in_flight, tokens))
+        return float(policy.price(*seen, in_flight, tokens))
+
+    return price
+
+
+class Priced:
+    """A policy with its own price, asked by a look at every replica, as in the engine's loop."""
+
+    def __init__(self, price: Callable[..., float], state: PolicyState) -> None:
+        self.price = price
+        self.option = state.options[0]
+
+    def __call__(self, fake: FakeFleet, step: Step) -> int | None:
+        """The lowest-numbered of the cheapest replicas that can take the request."""
+        state, row = fake.state, row_of(fake, step)
+        best, found = math.inf, None
+        for replica, kind in enumerate(state.type_of):
+            if not takes(state, row, replica):
+                continue
+            seen = (state.cost[kind], state.limits[kind], state.traffic[0], self.option, row)
+            value = self.price(*seen, state.in_flight[replica], state.tokens[replica])
+            if value < best:
+                best, found = value, replica
+        return found
+
+
+def row_of(fake: FakeFleet, step: Step) -> Any:
+    """The request of a step as compiled policies see it."""
+    return fake.row(step.request, grid_g_per_j=step.grid_g_per_j)[0]
+
+
+def copied(state: Any) -> Any:
+    """A copy of a state whose fields are all arrays."""
+    return type(state)(*(array.copy() for array in state))
+
+
+def fields_that_differ(before: FleetState, now: FleetState) -> list[str]:
+    """The fields of the state that differ."""
+    return [
+        name
+        for name in before._fields
+        if getattr(before, name).tobytes() != getattr(now, name).tobytes()
+    ]
+
+
+def in_one_line(error: Exception) -> str:
+    """An exception in one line."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text[:300]}" if text else type(error).__name__
