@@ -8,7 +8,9 @@ import polars as pl
 import pytest
 
 from baseload.base.streams import stream
+from baseload.cli.calibrate import calibrate
 from baseload.cli.main import main
+from baseload.cli.validate import validate
 from baseload.fleet.replica_type import PowerStates, ReplicaType, StepCosts
 from baseload.fleet.step import cost_table
 from baseload.profiler.replay import replay
@@ -61,6 +63,14 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         }
     ).write_parquet(path)
     return path
+
+
+def test_help_shows_examples() -> None:
+    for command, example in (
+        (calibrate, "baseload calibrate run.parquet"),
+        (validate, "baseload validate run.parquet"),
+    ):
+        assert example in (command.__doc__ or "")
 
 
 def test_calibrate_then_validate(
