@@ -4,6 +4,8 @@ import pytest
 
 from baseload.base.errors import BadInputError, UnknownNameError
 from baseload.fleet.devices import DEVICES, find_device
+from baseload.fleet.model_spec import BYTES_PER_PARAM, ModelSpec
+from baseload.fleet.model_table import MODELS
 from baseload.fleet.models import assumed_model, find_model, model_names
 from baseload.fleet.profiles import read_shipped
 
@@ -131,3 +133,18 @@ def test_every_device_says_where_its_numbers_come_from() -> None:
         assert device.datasheet.source
         assert device.idle.source
         assert device.idle.method in ("measured", "assumed")
+
+
+def test_every_model_of_the_table_is_found_by_its_own_name() -> None:
+    assert model_names() == sorted(model.name for model in MODELS)
+    for model in MODELS:
+        assert isinstance(model, ModelSpec)
+        assert find_model(model.name) == model
+
+
+@pytest.mark.parametrize("precision", BYTES_PER_PARAM)
+def test_fewer_bits_never_weigh_more(precision: str) -> None:
+    full = find_model("Qwen3-32B", "bf16")
+    assert find_model("Qwen3-32B", precision).weight_bytes_resident() <= (
+        full.weight_bytes_resident()
+    )
