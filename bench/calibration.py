@@ -24,13 +24,6 @@ SPLITS = (0.3, 0.4, 0.5, 0.6, 0.7)
 RESULT = Path(__file__).parent / "results" / "calibration.json"
 
 
-def head(run: MeasuredRun, rows: int) -> MeasuredRun:
-    """The first ``rows`` requests of ``run``, as if the others had never been logged."""
-    names = ("arrival_s", "queued_s", "scheduled_s", "first_token_s", "last_token_s")
-    cut = {name: getattr(run, name)[:rows] for name in (*names, "input_tokens", "output_tokens")}
-    return replace(run, **cut)
-
-
 def judge(run: MeasuredRun, seen: MeasuredRun, fit_frac: float, from_frac: float) -> dict[str, Any]:
     """Errors of one fit [fractions], and its CPU time [s]."""
     begin = process_time()
@@ -63,7 +56,7 @@ def main(folder: Path) -> None:
                 about = {"run": run.name, "settings_known": known, "fitted_frac": split}
                 rows.append(about | judge(given, given, split, split))
                 show(rows[-1])
-        blind = head(run, len(run) // 2)
+        blind = run.head(len(run) // 2)
         about = {
             "run": run.name,
             "settings_known": True,

@@ -59,6 +59,8 @@ commonest).
 SPARSE_GAIN, STEP_TOKENS_GAIN, WATERMARK_GAIN, LIMIT_GAIN = 0.90, 0.95, 0.95, 0.90
 """A structure with more freedom must lower the cost to this share to be believed."""
 DEFAULT_MAX_CONTEXT_TOKENS = 32_768
+MOST_FITTED = 1000
+"""Requests fitted at most: more cost time and tell nothing new."""
 
 Progress = Callable[[str], None]
 
@@ -117,6 +119,8 @@ def calibrate_run(
     Raises ``BaseloadError`` on bad options.
     """
     rows = _fitted_rows(run, options)
+    # Nobody who came after the last of these had finished can have slowed them.
+    run = run.head(int(np.sum(run.arrival_s <= run.last_token_s[:rows].max())))
     search = _Search(run=run, rows=rows, progress=progress)
     chosen = _settle(search, options)
     progress("energy numbers")
@@ -149,7 +153,7 @@ def _fitted_rows(run: MeasuredRun, options: Options) -> int:
             found="output_tokens = 1 throughout",
             allowed="some longer answers, or there is no time per token to fit",
         )
-    return rows
+    return min(rows, MOST_FITTED)
 
 
 def _settle(search: _Search, options: Options) -> Fit:

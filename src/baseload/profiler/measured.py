@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -80,6 +80,12 @@ class MeasuredRun:
     def __len__(self) -> int:
         """Number of requests."""
         return len(self.arrival_s)
+
+    def head(self, rows: int) -> MeasuredRun:
+        """The first ``rows`` requests, as if the others had never been sent; ``sha256`` stays."""
+        cut = {name: getattr(self, name)[:rows] for name in (*TIMES, *TOKENS)}
+        energy_j = None if self.energy_j is None else self.energy_j[:rows]
+        return replace(self, **cut, energy_j=energy_j)
 
     @property
     def ttft_s(self) -> Floats:

@@ -56,6 +56,17 @@ def test_only_the_first_half_of_the_measured_times_is_used(run: MeasuredRun) -> 
     assert msgspec.json.encode(one) == msgspec.json.encode(other)
 
 
+def test_of_a_long_run_only_so_much_is_fitted_and_replayed(
+    run: MeasuredRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("baseload.profiler.calibration.MOST_FITTED", 30)
+    file = calibrate_run(run, SETTINGS)
+    assert file.fit.rows_fitted == 30
+    assert 30 < file.fit.rows_load < len(run)
+    assert file.fit.sha256 == run.sha256
+    assert validate_run(run, file).tpot_error_frac < 0.05
+
+
 def test_an_unknown_batch_limit_is_found(tmp_path: Path) -> None:
     busy = read_run(made_runs.write(tmp_path, made_runs.frame(rate_per_s=20.0)))
     shown = saturation(busy, 60)
