@@ -88,11 +88,11 @@ def test_an_unknown_cache_limit_is_found(tmp_path: Path) -> None:
     assert validate_run(tight, file).ttft_error_frac < 0.1
 
 
-def test_modelled_energy_keeps_the_cap_at_measured_times(
-    run: MeasuredRun, file: ReplicaFile
-) -> None:
+def test_modelled_energy_keeps_the_cap_at_measured_times(run: MeasuredRun) -> None:
     options = replace(SETTINGS, model="meta-llama/Llama-3.1-8B", device="H100-SXM-80GB")
-    bare, file = file, calibrate_run(run, options)
+    bare = calibrate_run(run, replace(options, device=None))
+    file = calibrate_run(run, options)
+    assert bare.energy == "absent"
     assert file.energy == "modelled"
     assert file.replica.method != "measured"
     assert file.replica.costs.energy_j_per_step > 0
