@@ -3,8 +3,11 @@
 The public names of the rooms, gathered. They load what they need at first use, so ``import
 baseload`` is quick:
 
->>> import baseload >>> result = baseload.simulate(baseload.load_scenario("azure-chat"),
-[baseload.policy("least_loaded")]) >>> round(result.trace.span_s / 60) 58
+>>> import baseload
+>>> scenario = baseload.load_scenario("azure-chat")
+>>> result = baseload.simulate(scenario, [baseload.policy("least_loaded")])
+>>> round(result.trace.span_s / 60)
+58
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-__version__ = "0.1.0"
+from baseload.base.version import VERSION as __version__
 
 _HOMES = {
     "baseload.base.errors": ("BaseloadError",),

@@ -44,6 +44,9 @@ Limits: TypeAlias = Any
 Traffic: TypeAlias = Any
 """One row of ``TRAFFIC``."""
 
+LEVELS, TOKENS = 0, 1
+"""Entries of ``FleetState.indexed``."""
+
 _PRIOR_INPUT_TOKENS, _PRIOR_OUTPUT_TOKENS = 1000.0, 250.0
 _LEARNING_FRAC = 0.01
 
@@ -84,6 +87,7 @@ class FleetState(NamedTuple):
     level_range: NDArray[np.int64]  # [k, 2] lowest and highest level in use
     bit_start: NDArray[np.int64]  # [k] offset of a type's bitmaps in bits
     bits: NDArray[np.uint64]  # bitmaps, levels x words
+    indexed: NDArray[np.uint8]  # [2] whether the level index and the token index are kept
     tree_start: NDArray[np.int64]  # [k + 1] offset of a type's tournament tree
     tree: NDArray[np.int32]  # winners: replica with the fewest tokens, lowest number first
 
@@ -130,6 +134,7 @@ def fleet_state(
         level_range=np.zeros((kinds, 2), dtype=np.int64),
         bit_start=np.concatenate(([0], np.cumsum(levels * words)))[:-1],
         bits=np.zeros(int((levels * words).sum()), dtype=np.uint64),
+        indexed=np.ones(2, dtype=np.uint8),
         tree_start=np.concatenate(([0], np.cumsum(2 * leaves))),
         tree=np.full(int(2 * leaves.sum()), -1, dtype=np.int32),
     )
@@ -156,6 +161,14 @@ def _fill_index(state: FleetState) -> None:
         for node in range(leaves - 1, 0, -1):
             left, right = state.tree[base + 2 * node], state.tree[base + 2 * node + 1]
             state.tree[base + node] = _fewer_tokens(state.tokens, left, right)
+
+
+def keep_index(state: FleetState, *, levels: bool, tokens: bool) -> None:
+    """Keep only the indexes that the policy in charge asks for; an index switched on is built
+    anew.
+    """
+    state.indexed[LEVELS], state.indexed[TOKENS] = levels, tokens
+    _fill_index(state)
 
 
 @kernel
@@ -211,19 +224,23 @@ def _replay_tree(state: FleetState, replica: int) -> None:
 @kernel
 def enter(state: FleetState, replica: int, tokens: int) -> None:
     """A request of ``tokens`` (input + forecast output) is sent to ``replica``."""
-    _move_level(state, replica, 1)
+    if state.indexed[LEVELS]:
+        _move_level(state, replica, 1)
     state.in_flight[replica] += 1
     state.tokens[replica] += tokens
-    _replay_tree(state, replica)
+    if state.indexed[TOKENS]:
+        _replay_tree(state, replica)
 
 
 @kernel
 def leave(state: FleetState, replica: int, tokens: int) -> None:
     """A request ends at ``replica``; ``tokens`` as given to ``enter``."""
-    _move_level(state, replica, -1)
+    if state.indexed[LEVELS]:
+        _move_level(state, replica, -1)
     state.in_flight[replica] -= 1
     state.tokens[replica] -= tokens
-    _replay_tree(state, replica)
+    if state.indexed[TOKENS]:
+        _replay_tree(state, replica)
 
 
 @kernel

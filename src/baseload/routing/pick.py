@@ -117,7 +117,7 @@ def _cheapest_of_kind(
         if price < best or (price == best and replica < found):
             best, found = price, replica
         elif price > best and policy.settings[RISING]:
-            break  # not at once: a price may rise nowhere, and then a busier replica with a lower number wins the tie
+            break  # not at once: at an equal price a busier replica with a lower number wins
     return best, found
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from baseload.routing.fleet_state import FleetState, fleet_state
+from baseload.routing.fleet_state import LEVELS, TOKENS, FleetState, fleet_state
 from baseload.simulator.measure import Totals
 from baseload.simulator.records import ACTIVE, TTFT, Engine
 from baseload.simulator.scenario import Scenario
@@ -86,7 +86,10 @@ def index_is_true(scenario: Scenario, fleet: FleetState) -> None:
         [group.replicas for group in scenario.groups],
         max_queue=scenario.max_queue,
     )
-    for name in ("in_flight", "tokens", "level_count", "level_range", "bits", "tree"):
+    kept = ["in_flight", "tokens"]
+    kept += ["level_count", "level_range", "bits"] if fleet.indexed[LEVELS] else []
+    kept += ["tree"] if fleet.indexed[TOKENS] else []
+    for name in kept:
         assert (getattr(fleet, name) == getattr(fresh, name)).all(), (
             f"routing's {name} did not come back to idle"
         )

@@ -13,7 +13,7 @@ import numpy as np
 
 from baseload.base.errors import BadInputError
 from baseload.base.kernels import kernel_uncached
-from baseload.routing.fleet_state import FleetState
+from baseload.routing.fleet_state import FleetState, keep_index
 from baseload.routing.pick import PolicyState, admits, takes
 from baseload.routing.policy import AnyPolicy, ChoosesInPython, Policy, fleet_view, name_of
 from baseload.routing.price import Request as VisibleRequest
@@ -40,6 +40,10 @@ def driver_of(
     if not isinstance(policy, Policy):
         return _python_driver(policy, fleet, scenario, source)
     state = policy.state(fleet, seed=seed)
+    by_price = policy.rule == "price" and policy.price is None
+    keep_index(
+        fleet, levels=by_price and not policy.by_tokens, tokens=by_price and policy.by_tokens
+    )
     loop = jump.drive if policy.price is None else _compiled_with(policy.price)
 
     def drive(

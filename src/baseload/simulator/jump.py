@@ -13,7 +13,6 @@ import math
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from baseload.base.kernels import kernel
 from baseload.fleet.step import Cost, free_step
@@ -95,35 +94,35 @@ def schedule(engine: Engine, replica: int, at_s: float) -> None:
 
 
 @kernel
-def _sift_up(key: NDArray[np.int64], slot: NDArray[np.int32], base: int, place: int) -> None:
+def _sift_up(heap: Row, base: int, place: int) -> None:
     """Move the entry at ``place`` of the heap at ``base`` up to where it belongs."""
-    k, s = key[base + place], slot[base + place]
+    key, slot = heap[base + place].key, heap[base + place].slot
     while place > 0:
         parent = (place - 1) >> 1
-        if key[base + parent] <= k:
+        if heap[base + parent].key <= key:
             break
-        key[base + place], slot[base + place] = key[base + parent], slot[base + parent]
+        heap[base + place].key = heap[base + parent].key
+        heap[base + place].slot = heap[base + parent].slot
         place = parent
-    key[base + place], slot[base + place] = k, s
+    heap[base + place].key, heap[base + place].slot = key, slot
 
 
 @kernel
-def _sift_down(
-    key: NDArray[np.int64], slot: NDArray[np.int32], base: int, place: int, size: int
-) -> None:
+def _sift_down(heap: Row, base: int, place: int, size: int) -> None:
     """Move the entry at ``place`` of the heap at ``base`` down to where it belongs."""
-    k, s = key[base + place], slot[base + place]
+    key, slot = heap[base + place].key, heap[base + place].slot
     while True:
         child = 2 * place + 1
         if child >= size:
             break
-        if child + 1 < size and key[base + child + 1] < key[base + child]:
+        if child + 1 < size and heap[base + child + 1].key < heap[base + child].key:
             child += 1
-        if key[base + child] >= k:
+        if heap[base + child].key >= key:
             break
-        key[base + place], slot[base + place] = key[base + child], slot[base + child]
+        heap[base + place].key = heap[base + child].key
+        heap[base + place].slot = heap[base + child].slot
         place = child
-    key[base + place], slot[base + place] = k, s
+    heap[base + place].key, heap[base + place].slot = key, slot
 
 
 @kernel
@@ -134,10 +133,10 @@ def _drop(engine: Engine, replica: Row, place: int) -> None:
     last = replica.decoders
     if place == last:
         return
-    engine.heap_key[base + place] = engine.heap_key[base + last]
-    engine.heap_slot[base + place] = engine.heap_slot[base + last]
-    _sift_down(engine.heap_key, engine.heap_slot, base, place, last)
-    _sift_up(engine.heap_key, engine.heap_slot, base, place)
+    engine.heap[base + place].key = engine.heap[base + last].key
+    engine.heap[base + place].slot = engine.heap[base + last].slot
+    _sift_down(engine.heap, base, place, last)
+    _sift_up(engine.heap, base, place)
 
 
 # --- accounts -----------------------------------------------------------------------------------
@@ -300,8 +299,8 @@ def _close(engine: Engine, fleet: FleetState, replica: Row, now_s: float) -> Non
     replica.context += replica.decoders * steps
     replica.kv += replica.decoders * steps
     replica.steps = 0
-    while replica.decoders > 0 and engine.heap_key[replica.heap] >> _TURN_BITS == replica.iteration:
-        place = engine.heap_slot[replica.heap]
+    while replica.decoders > 0 and engine.heap[replica.heap].key >> _TURN_BITS == replica.iteration:
+        place = engine.heap[replica.heap].slot
         slot = engine.slots[place]
         tokens = replica.iteration - slot.joined
         slot.energy_j += _decode_energy_j(cost, slot, tokens)
@@ -355,11 +354,11 @@ def _emit_first(engine: Engine, fleet: FleetState, replica: Row, place: int, now
         return
     slot.joined = replica.iteration
     replica.context += slot.prompt
-    at = replica.heap + replica.decoders
+    entry = engine.heap[replica.heap + replica.decoders]
     last = replica.iteration + slot.output - slot.emitted
-    engine.heap_key[at] = (last << _TURN_BITS) | (slot.admission & _TURN_MASK)
-    engine.heap_slot[at] = place
-    _sift_up(engine.heap_key, engine.heap_slot, replica.heap, replica.decoders)
+    entry.key = (last << _TURN_BITS) | (slot.admission & _TURN_MASK)
+    entry.slot = place
+    _sift_up(engine.heap, replica.heap, replica.decoders)
     replica.decoders += 1
 
 
@@ -396,7 +395,7 @@ def _preempt_one(engine: Engine, cost: Cost, replica: Row, number: int) -> None:
     """
     victim, heap_place = NOBODY, -1
     for place in range(replica.decoders):
-        slot = engine.heap_slot[replica.heap + place]
+        slot = engine.heap[replica.heap + place].slot
         if _after(engine, slot, victim):
             victim, heap_place = slot, place
     before, before_victim, in_list = NOBODY, NOBODY, False
@@ -504,7 +503,7 @@ def _compose(engine: Engine, fleet: FleetState, replica: Row) -> int:
         most = (left - 1) // chunk
     replica.growth_tokens = decoders + replica.prefill_tokens
     if decoders > 0:
-        most = min(most, (engine.heap_key[replica.heap] >> _TURN_BITS) - replica.iteration)
+        most = min(most, (engine.heap[replica.heap].key >> _TURN_BITS) - replica.iteration)
         most = min(most, (fleet.limits[replica.kind].kv_tokens - replica.kv) // decoders)
     return most
 

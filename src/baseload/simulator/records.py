@@ -103,6 +103,11 @@ SLOT = np.dtype(
 )
 """One request in flight."""
 
+DECODER = np.dtype([("key", np.int64), ("slot", np.int64)])
+"""One decoder in its replica's heap: when it ends (``jump`` packs iteration and turn), and its
+slot.
+"""
+
 TIER = np.dtype(
     [
         ("ttft_s", np.float64),
@@ -168,8 +173,9 @@ class Engine(NamedTuple):
     replicas: np.recarray[Any, Any]  # [n] of REPLICA
     slots: np.recarray[Any, Any]  # [room] of SLOT
     free: NDArray[np.int32]  # stack of free slots
-    heap_key: NDArray[np.int64]  # heaps of decoders, by the iteration that emits their last token
-    heap_slot: NDArray[np.int32]
+    heap: np.recarray[
+        Any, Any
+    ]  # of DECODER: each replica's heap, by the iteration of the last token
     queue_head: NDArray[np.int32]  # [n, MAX_PRIORITIES]
     queue_tail: NDArray[np.int32]
     event_s: NDArray[np.float64]  # [leaves] when each replica's segment ends; inf when it idles
@@ -230,8 +236,7 @@ def engine(
         replicas=replicas,
         slots=records(SLOT, slots),
         free=np.arange(slots - 1, -1, -1, dtype=np.int32),
-        heap_key=np.zeros(int(batches.sum()), dtype=np.int64),
-        heap_slot=np.zeros(int(batches.sum()), dtype=np.int32),
+        heap=records(DECODER, int(batches.sum())),
         queue_head=np.full((count, MAX_PRIORITIES), NOBODY, dtype=np.int32),
         queue_tail=np.full((count, MAX_PRIORITIES), NOBODY, dtype=np.int32),
         event_s=np.full(leaves, np.inf),

@@ -14,10 +14,10 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from baseload import __version__
 from baseload.base.errors import BadInputError
 from baseload.base.kernels import is_compiled
 from baseload.base.units import g_per_j_from_g_per_kwh
+from baseload.base.version import VERSION
 from baseload.routing.fleet_state import FleetState, fleet_state
 from baseload.routing.policy import AnyPolicy, name_of, parameters_of
 from baseload.routing.price import request_row
@@ -104,7 +104,7 @@ def simulate(
             done(results[-1])
     return Simulation(
         schema=SCHEMA,
-        version=__version__,
+        version=VERSION,
         scenario=scenario.name,
         seeds=list(range(seeds)),
         trace=TraceInfo(name=first.name, sha256=hasher.hexdigest(), requests=count, span_s=span_s),

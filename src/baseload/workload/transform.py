@@ -367,7 +367,7 @@ def _merged_optional(traces: Sequence[Trace], key: str, models: tuple[str, ...])
 
 
 def vary(trace: Trace, *, seed: int, jitter_s: float) -> Trace:
-    """The trace as chance could have made it otherwise: every arrival moved by up to ``jitter_s`` [s].
+    """The trace as chance could have made it: every arrival moved by up to ``jitter_s`` [s].
 
     Moves are uniform and reflected at the trace's ends, so its span and the slow modulation of its
     rate stay; requests keep their lengths. Raises ``BadInputError`` for a negative ``jitter_s``.
