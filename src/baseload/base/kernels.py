@@ -9,6 +9,7 @@ of a kernel ``f`` is ``plain(f)``.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -23,9 +24,35 @@ Function = TypeVar("Function", bound=Callable[..., object])
 _OPTIONS: dict[str, Any] = {"error_model": "numpy", "_nrt": False}
 
 
+KERNEL_SOURCES = (
+    "base/draws.py",
+    "base/kernels.py",
+    "fleet/step.py",
+    "profiler/replay.py",
+    "routing/estimate.py",
+    "routing/fleet_state.py",
+    "routing/pick.py",
+    "routing/price.py",
+    "simulator/jump.py",
+)
+"""Every module with kernels. Kernels contain those they call, so each is stale when any is."""
+
+
 def kernel(function: Function) -> Function:
     """Compile ``function`` as a kernel: cached on disk, no reference counts, IEEE division."""
-    return cast(Function, njit(cache=True, **_OPTIONS)(function))
+    compiled = njit(cache=True, **_OPTIONS)(function)
+    file = getattr(getattr(compiled, "_cache", None), "_cache_file", None)
+    if hasattr(file, "_source_stamp"):  # numba alone looks at the function's own file only
+        file._source_stamp = (file._source_stamp, _stamp())
+    return cast(Function, compiled)
+
+
+@functools.cache
+def _stamp() -> tuple[tuple[float, int], ...]:
+    """When the kernels' sources were last changed, and their sizes."""
+    package = Path(__file__).parent.parent
+    states = [(package / name).stat() for name in KERNEL_SOURCES if (package / name).exists()]
+    return tuple((state.st_mtime, state.st_size) for state in states)
 
 
 def kernel_uncached(function: Function) -> Function:
