@@ -1,17 +1,18 @@
-"""The ``baseload`` command: registers the commands, turns errors into one clear message and exit
-code 2.
+"""The ``baseload`` command: registers the commands, turns errors into one clear message and an
+exit code.
 
 Command modules import nothing heavy before they run, so that ``baseload --help`` stays quick.
 """
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import sys
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
-import click
 import typer
 
 from baseload import __version__
@@ -22,16 +23,23 @@ from baseload.cli.predict import predict
 from baseload.cli.simulate import simulate
 from baseload.cli.validate import validate
 
+OK, FAILED, MISUSE, INTERRUPTED = 0, 1, 2, 130
+
+# Newer typers bring their own click: take its base error from where typer keeps it.
+_CommandLineError: Any = next(
+    base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException"
+)
+
 app = typer.Typer(
     name="baseload",
-    no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
     help=(
         "Route every request of a fleet of large reasoning models for the fewest joules that keep "
         "quality, deadline and energy supply: simulate a fleet under routing policies, predict and "
-        "calibrate what a replica costs."
+        "calibrate what a replica costs.\n\n\b\nExamples:\n  baseload simulate azure-chat\n"
+        "  baseload predict Qwen/Qwen3-14B H100-SXM-80GB\n  baseload policies"
     ),
 )
 
@@ -58,25 +66,56 @@ for _command in (simulate, predict, calibrate, validate, policies):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line with ``arguments`` (default: the process's own). Gives the exit code:
-    0, 1 or 2.
+    0 done, 1 failed, 2 misuse, 130 interrupted.
     """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    _show_what_the_terminal_can()
     try:
-        code = app(args=None if arguments is None else list(arguments), standalone_mode=False)
-        return int(code or 0)
+        code = app(args=given or ["--help"], prog_name="baseload", standalone_mode=False)
+        if sys.stdout is not None:
+            sys.stdout.flush()
+        return int(code or OK)
     except BaseloadError as error:
-        print(f"baseload: {error}", file=sys.stderr)  # noqa: T201
-        return 2
-    except click.exceptions.Abort:
-        return 130
-    except click.ClickException as error:
-        error.show()
-        return 2
-    except KeyboardInterrupt:
-        print("baseload: interrupted", file=sys.stderr)  # noqa: T201
-        return 130
+        return _complain(str(error), MISUSE)
+    except _CommandLineError as error:
+        return _complain(_usage(error), MISUSE)
+    except (KeyboardInterrupt, typer.Abort):
+        return _complain("interrupted", INTERRUPTED)
     except BrokenPipeError:
+        _forget_standard_output()
+        return OK
+    except MemoryError as error:
+        todo = "fewer replicas, fewer seeds, a shorter trace or a shorter queue"
+        return _complain(f"out of memory\n  found:   {error}\n  to do:   {todo}", FAILED)
+    except OSError as error:
+        _forget_standard_output()
+        return _complain(f"the system refused: {error}", FAILED)
+
+
+def _usage(error: Any) -> str:
+    """What is wrong with the command line, and where its help is."""
+    command = error.ctx.command_path if getattr(error, "ctx", None) else "baseload"
+    return f"{error.format_message()}\n  to do:   see `{command} --help`"
+
+
+def _complain(message: str, code: int) -> int:
+    """Say what went wrong on standard error; gives the exit code."""
+    with contextlib.suppress(OSError):
+        print(f"baseload: {message}", file=sys.stderr)  # noqa: T201
+    return code
+
+
+def _show_what_the_terminal_can() -> None:
+    """Print a question mark for a character that the terminal does not have, rather than fail."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="replace")
+
+
+def _forget_standard_output() -> None:
+    """Nobody reads it any more: let what is left in the buffer go nowhere."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
 
 
 def run() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import tempfile
@@ -21,46 +22,73 @@ def encode_json(value: Any) -> bytes:
 def write_json(value: Any, file: str) -> None:
     """Write ``value`` as JSON to ``file``, or to standard output when it is ``-``."""
     data = encode_json(value)
-    if file == "-":
-        sys.stdout.write(data.decode())
-        sys.stdout.flush()
+    if file != "-":
+        write_whole(Path(file), data)
         return
-    write_whole(Path(file), data)
+    sys.stdout.flush()
+    raw = getattr(sys.stdout, "buffer", None)
+    if raw is None:
+        sys.stdout.write(data.decode())
+    else:
+        raw.write(data)  # JSON is UTF-8, whatever the terminal speaks
+    sys.stdout.flush()
 
 
 def write_whole(path: Path, data: bytes) -> None:
-    """Write a file whole or not at all: to a temporary neighbour, then renamed. Raises
-    ``OutputError``.
+    """Write a file whole or not at all: to a temporary neighbour, then renamed.
+
+    A pipe or device is written as it is, a link keeps pointing. Raises ``OutputError``.
     """
     check_writable(path)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        if _is_stream(path):
+            path.write_bytes(data)
+        else:
+            _replace(path.resolve(), data)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputError(
+            f"cannot write {path}", found=error.strerror or str(error), todo="choose another place"
+        ) from error
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Put ``data`` in the place of a file in one step."""
+    handle, name = tempfile.mkstemp(prefix=f".{path.name[:100]}.", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
         os.chmod(name, 0o666 & ~_umask())
         os.replace(name, path)
-    except OSError as error:
-        os.unlink(name)
-        raise OutputError(
-            f"cannot write {path}", found=str(error), todo="choose another place"
-        ) from error
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(name)
+        raise
+
+
+def _is_stream(path: Path) -> bool:
+    """Whether there is something at ``path`` that is neither file nor folder (a pipe, a device)."""
+    return path.exists() and not (path.is_file() or path.is_dir())
 
 
 def check_writable(path: Path) -> None:
     """Raise ``OutputError`` now if a file at ``path`` could not be written later."""
     folder = path.parent
-    if path.is_dir():
-        raise OutputError(
-            f"cannot write {path}", found="a folder of that name", allowed="a file name"
-        )
-    if not folder.is_dir():
-        raise OutputError(
-            f"cannot write {path}", found=f"no folder {folder}", todo=f"mkdir -p {folder}"
-        )
-    if not os.access(folder, os.W_OK):
-        raise OutputError(
-            f"cannot write {path}", found=f"no permission in {folder}", todo="choose another folder"
-        )
+    try:
+        if path.is_dir():
+            found, todo = "a folder of that name", "give a file name"
+        elif not folder.is_dir():
+            found, todo = f"no folder {folder}", f"mkdir -p {folder}"
+        elif path.exists() and not os.access(path, os.W_OK):
+            found, todo = "no permission to change this file", "choose another file name"
+        elif not _is_stream(path) and not os.access(folder, os.W_OK):
+            found, todo = f"no permission in {folder}", "choose another folder"
+        else:
+            return
+    except OSError as error:
+        found, todo = error.strerror or str(error), "choose another place"
+    raise OutputError(f"cannot write {path}", found=found, todo=todo)
 
 
 def check_folder(folder: Path) -> None:
@@ -68,18 +96,34 @@ def check_folder(folder: Path) -> None:
     later.
     """
     there = folder
-    while not there.exists() and there != there.parent:
-        there = there.parent
-    if not there.is_dir():
-        raise OutputError(
-            f"cannot write into {folder}", found=f"{there} is a file", allowed="a folder"
-        )
-    if not os.access(there, os.W_OK):
-        raise OutputError(
-            f"cannot write into {folder}",
-            found=f"no permission in {there}",
-            todo="choose another folder",
-        )
+    try:
+        while not there.exists() and there != there.parent:
+            there = there.parent
+        if not there.is_dir():
+            found, todo = f"{there} is a file", "give a folder"
+        elif not os.access(there, os.W_OK):
+            found, todo = f"no permission in {there}", "choose another folder"
+        else:
+            return
+    except OSError as error:
+        found, todo = error.strerror or str(error), "choose another folder"
+    raise OutputError(f"cannot write into {folder}", found=found, todo=todo)
+
+
+def check_distinct(**outputs: Path | None) -> None:
+    """Raise ``OutputError`` when two outputs would go to the same file; keywords name the flags."""
+    seen: dict[Path, str] = {}
+    for flag, path in outputs.items():
+        if path is None or _is_stream(path):
+            continue
+        place = path.resolve()
+        if place in seen:
+            raise OutputError(
+                f"cannot write {path} twice",
+                found=f"--{seen[place]} and --{flag} name the same file",
+                todo="give each its own file",
+            )
+        seen[place] = flag
 
 
 def _umask() -> int:

@@ -8,7 +8,9 @@ import typer
 
 
 def policies(
-    name: Annotated[str | None, typer.Argument(help="A policy to explain.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="A policy to explain.", metavar="NAME", show_default=False)
+    ] = None,
     json: Annotated[
         str | None,
         typer.Option("--json", metavar="FILE", help="Write JSON here ('-': standard output)."),
@@ -16,13 +18,14 @@ def policies(
 ) -> None:
     """List every routing policy with its source, or explain one.
 
+    \b
     Examples:
-
       baseload policies
-
       baseload policies least_loaded
+      baseload policies power_of_two --json -
     """
     from baseload.cli.output import write_json
+    from baseload.cli.policy_specs import settable
     from baseload.routing.policies import POLICIES, policy
 
     chosen = list(POLICIES.values()) if name is None else [policy(name)]
@@ -52,3 +55,6 @@ def policies(
     )
     for key, value in one.parameters().items():
         typer.echo(f"  {key} = {value}")
+    names = settable(one)
+    if names:
+        typer.echo(f"\nto set: --policy {one.name}:NAME=VALUE,... with {', '.join(names)}")

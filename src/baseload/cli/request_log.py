@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from baseload.cli.output import write_whole
+from baseload.simulator.records import LOG, records
 from baseload.simulator.scenario import Scenario
 
 _COLUMNS = (
@@ -39,23 +40,21 @@ class RequestLog:
     def add(self, policy: str, seed: int, rows: np.recarray[Any, Any]) -> None:
         """Take in ended requests (``records.LOG``) of one run."""
         frame = pl.DataFrame({name: np.ascontiguousarray(rows[name]) for name in _COLUMNS})
-        tiers = pl.Series("tier", [self._tiers[tier] for tier in rows.tier], dtype=pl.Categorical)
+        names = np.array(self._tiers, dtype=object)[rows.tier].tolist()
         self._frames.append(
             frame.with_columns(
-                pl.lit(policy).cast(pl.Categorical).alias("policy"),
-                pl.lit(seed).alias("seed"),
-                tiers,
+                pl.lit(policy).alias("policy"),
+                pl.lit(seed, dtype=pl.Int32).alias("seed"),
+                pl.Series("tier", names, dtype=pl.Enum(self._tiers)),
                 pl.Series("missed", rows.missed != 0),
             )
         )
 
     def write(self) -> None:
-        """Write the file, whole or not at all."""
-        table = (
-            pl.concat(self._frames).sort("policy", "seed", "number")
-            if self._frames
-            else pl.DataFrame()
-        )
+        """Write the file, whole or not at all; its columns are there even when no request ended."""
+        if not self._frames:
+            self.add("", 0, records(LOG, 0))
+        table = pl.concat(self._frames).sort("policy", "seed", "number")
         buffer = io.BytesIO()
-        table.write_parquet(buffer, compression="zstd")
+        table.cast({"policy": pl.Categorical}).write_parquet(buffer, compression="zstd")
         write_whole(self._path, buffer.getvalue())

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from baseload.base.errors import BadInputError, BaseloadError
+
 if TYPE_CHECKING:
     from baseload.routing.policy import AnyPolicy
-    from baseload.simulator.results import Simulation
+    from baseload.simulator.results import PolicyResult, Simulation
+
+MAX_SEEDS = 1000
 
 
 def simulate(
     scenario: Annotated[
         str | None,
         typer.Argument(
-            help="A built-in scenario (see --list) or a scenario file (YAML).", show_default=False
+            help="A built-in scenario (see --list) or a scenario file (YAML).",
+            metavar="SCENARIO",
+            show_default=False,
         ),
     ] = None,
     policy: Annotated[
@@ -34,14 +42,18 @@ def simulate(
     seeds: Annotated[
         int,
         typer.Option(
-            metavar="N", help="Runs with seeds 0 to N-1; two or more give 95 % intervals."
+            metavar="N",
+            help="Run with seeds 0 to N-1 (at most 1000); two or more give 95 % intervals.",
         ),
     ] = 1,
     load: Annotated[
         float | None,
         typer.Option(
             metavar="FRAC",
-            help="Multiply the trace so that its busiest minutes take this share of the fleet.",
+            help=(
+                "Multiply the trace so that its busiest minutes take this share of what the fleet "
+                "can complete: 0.5 is half, above 1 it is overloaded."
+            ),
         ),
     ] = None,
     json: Annotated[
@@ -53,19 +65,24 @@ def simulate(
     out: Annotated[
         Path | None,
         typer.Option(
-            "--out", metavar="DIR", help="Write a report: index.html, plots, result.json."
+            "--out",
+            metavar="DIR",
+            help="Write a report into this folder: index.html, plots (PNG), result.json.",
         ),
     ] = None,
     requests: Annotated[
         Path | None,
         typer.Option(
-            "--requests", metavar="FILE", help="Write one row per request and policy as Parquet."
+            "--requests",
+            metavar="FILE",
+            help="Write one row for each answered request, policy and seed as Parquet.",
         ),
     ] = None,
     check: Annotated[
         bool,
         typer.Option(
-            "--check", help="Hold every run against the laws (energy balance, bounds, ...)."
+            "--check",
+            help="Hold every run against the laws (energy balance, bounds, ...): slower.",
         ),
     ] = False,
     quiet: Annotated[
@@ -75,35 +92,61 @@ def simulate(
         bool, typer.Option("--list", help="List the built-in scenarios and stop.")
     ] = False,
     show: Annotated[
-        bool, typer.Option("--show", help="Print the scenario file (to copy and change) and stop.")
+        bool,
+        typer.Option("--show", help="Print the built-in scenario, to copy and change, and stop."),
     ] = False,
 ) -> None:
-    """Replay a trace over a fleet under one or several routing policies; energy, latency and misses
-    of each.
+    """Replay a trace over a fleet under one or several routing policies.
 
+    Says what each policy costs in energy and what it does to latency, deadlines and load.
+
+    \b
     Examples:
-
       baseload simulate azure-chat
-
       baseload simulate azure-320 -p least_loaded -p energy_greedy --out report
-
-      baseload simulate my.yaml --policy least_loaded --policy power_of_two --seeds 5 --json -
-
+      baseload simulate azure-chat -p power_of_two:choices=3 -p mine.py:MyPolicy
+      baseload simulate my.yaml --seeds 5 --json - | jq .policies[0].energy_j
       baseload simulate azure-chat --show > my.yaml
     """
     if list_scenarios:
         _list()
         return
     if scenario is None:
-        raise typer.BadParameter(
-            "give a scenario, or --list to see the built-in ones", param_hint="SCENARIO"
+        raise BadInputError(
+            "simulate needs a scenario",
+            found="none",
+            allowed="a built-in name or a YAML file",
+            todo="`baseload simulate --list` lists the built-in ones",
         )
     if show:
         _show(scenario)
         return
-    with _Report(quiet=quiet) as report:
-        result = _run(scenario, policy or [], seeds, load, json, out, requests, check, report)
+    if not 1 <= seeds <= MAX_SEEDS:
+        raise BadInputError("--seeds", found=str(seeds), allowed=f"1 to {MAX_SEEDS}")
+    _check_outputs(scenario, json, out, requests)
+    with _Report(quiet=quiet) as report, redirect_stdout(sys.stderr):
+        result = _run(scenario, policy or [], seeds, load, requests, check, report)
     _write(result, json, out)
+
+
+def _check_outputs(
+    scenario: str, json: str | None, out: Path | None, requests: Path | None
+) -> None:
+    """Refuse now what could not be written at the end."""
+    from baseload.cli.output import check_distinct, check_folder, check_writable
+
+    json_path = None if json in (None, "-") else Path(json or "")
+    if requests == Path("-"):
+        raise BadInputError(
+            "--requests -", found="standard output", allowed="a file: Parquet is not text"
+        )
+    for path in (requests, json_path):
+        if path is not None:
+            check_writable(path)
+    if out is not None:
+        check_folder(out)
+    file = Path(scenario)
+    check_distinct(SCENARIO=file if file.is_file() else None, json=json_path, requests=requests)
 
 
 def _run(
@@ -111,46 +154,47 @@ def _run(
     specs: list[str],
     seeds: int,
     load: float | None,
-    json: str | None,
-    out: Path | None,
     requests: Path | None,
     check: bool,
     report: _Report,
 ) -> Simulation:
     """Everything up to the result. What can be refused is refused before the work starts."""
-    from baseload.cli.output import check_folder, check_writable
-    from baseload.cli.policy_specs import policy_of
+    from baseload.cli.policy_specs import failure_in, policy_of
     from baseload.routing.policies import POLICIES
 
     chosen: list[AnyPolicy] = [policy_of(spec) for spec in specs]
-    for path in (requests, Path(json) if json not in (None, "-") else None):
-        if path is not None:
-            check_writable(path)
-    if out is not None:
-        check_folder(out)
     report.say(f"reading {scenario}")
     from baseload.cli.scenario_file import load_scenario
 
     made = load_scenario(scenario, load_frac=load)
     if not chosen:
-        chosen = [policy_of(spec) for spec in made.policies] or list(POLICIES.values())
+        specs = list(made.policies)
+        chosen = [policy_of(spec) for spec in specs] or list(POLICIES.values())
     from baseload.cli.request_log import RequestLog
     from baseload.simulator.run import needs_compiling, simulate
 
     if needs_compiling():
-        report.say("compiling the engine (once on this machine, about 20 s)")
+        report.say("compiling the engine (once on this machine, about 20 s)", keep=True)
+    else:
+        report.say(f"starting {len(chosen)} policies")
     log = RequestLog(requests, made) if requests is not None else None
-    result = simulate(
-        made,
-        chosen,
-        seeds=seeds,
-        check=check,
-        progress=report.progress,
-        log=log.add if log is not None else None,
-        done=lambda one: report.say(
-            f"{one.policy}: {one.requests_per_cpu_s:,.0f} requests per CPU-second", keep=True
-        ),
-    )
+    try:
+        result = simulate(
+            made,
+            chosen,
+            seeds=seeds,
+            check=check,
+            progress=report.progress,
+            log=log.add if log is not None else None,
+            done=report.done,
+        )
+    except BaseloadError:
+        raise
+    except (Exception, SystemExit) as error:
+        failure = failure_in(error, specs)
+        if failure is None:
+            raise
+        raise failure from error
     if log is not None:
         log.write()
     return result
@@ -192,7 +236,8 @@ def _show(name: str) -> None:
 
     texts = builtin_scenarios()
     if name not in texts:
-        raise unknown_name("built-in scenario", name, texts)
+        todo = "`baseload simulate --list` lists them; --show prints built-in scenarios only"
+        raise unknown_name("built-in scenario", name, texts, todo=todo)
     typer.echo(texts[name], nl=False)
 
 
@@ -221,17 +266,27 @@ class _Report:
             self._status.stop()
 
     def say(self, text: str, *, keep: bool = False) -> None:
-        """Tell what is being done now; ``keep`` leaves the line standing."""
+        """Tell what is being done now; ``keep`` leaves the line standing, also in a log file."""
         if self.quiet:
             return
         if self._status is not None:
-            self._status.update(text)
-            if keep:
-                self._console.print(text, highlight=False)
-        else:
-            self._console.print(text, highlight=False)
+            self._update(text)
+        if keep:
+            self._console.print(text, highlight=False, markup=False)
+
+    def done(self, result: PolicyResult) -> None:
+        """A policy has been run."""
+        requests = result.completed + result.refused
+        rate = f"{result.requests_per_cpu_s:,.0f} requests per CPU-second"
+        self.say(f"{result.policy}: {requests:,} requests done, {rate}", keep=True)
 
     def progress(self, policy: str, seed: int, done: int, expected: int) -> None:
         """How far a run is."""
         if self._status is not None:
-            self._status.update(f"{policy}, seed {seed}: {done:,} of about {expected:,} requests")
+            self._update(f"{policy}, seed {seed}: {done:,} of about {expected:,} requests")
+
+    def _update(self, text: str) -> None:
+        """Change the live line; brackets in names are no markup."""
+        from rich.markup import escape
+
+        self._status.update(escape(text))
