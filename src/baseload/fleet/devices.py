@@ -166,9 +166,12 @@ _ALIASES: dict[str, str] = {
 
 
 def _folded(name: str) -> str:
-    """The name without case, maker, form factor and separators, so that spellings meet."""
+    """The name without case, maker, form factor, memory kind and separators: spellings meet,
+
+    those of ``nvidia-smi`` included.
+    """
     short = re.sub(r"nvidia|geforce|tensor ?core|blackwell", "", name.strip().casefold())
-    return re.sub(r"sxm\d?|pcie|[\s_\-]+", "", short)
+    return re.sub(r"sxm\d?|pcie|hbm\d?e?|(server|workstation)? edition|[\s_\-]+", "", short)
 
 
 def _table() -> dict[str, Device]:
