@@ -191,20 +191,20 @@ def charge_idle(engine: Engine, cost: Cost, replica: Row, end_s: float) -> int:
     park = engine.park_after_s[replica.kind]
     off = engine.off_after_s[replica.kind]
     start = replica.idle_from_s
-    if end_s <= start:
+    if end_s < start:
         return IDLE
     replica.still_s += end_s - start
     off_at = start + off
     parked_at = min(start + park, off_at)
     idle_end = min(end_s, parked_at)
-    _charge(engine, replica, IDLE, cost.power_w_idle * (idle_end - start), start, idle_end)
-    if end_s <= parked_at:
-        return IDLE
     parked_end = min(end_s, off_at)
+    _charge(engine, replica, IDLE, cost.power_w_idle * (idle_end - start), start, idle_end)
+    if end_s < parked_at:
+        return IDLE
     _charge(
         engine, replica, PARKED, cost.power_w_parked * (parked_end - idle_end), idle_end, parked_end
     )
-    if end_s <= off_at:
+    if end_s < off_at:
         return PARKED
     _charge(engine, replica, OFF, cost.power_w_off * (end_s - parked_end), parked_end, end_s)
     return OFF

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from baseload.routing.fleet_state import enter, learn, leave
-from baseload.routing.pick import takes
+from baseload.routing.pick import admits
 from baseload.routing.policy import FleetView, fleet_view
 from baseload.routing.price import request_row
 from baseload.testing.fleets import Fleet
@@ -83,8 +83,10 @@ class FakeFleet:
 
     def free_for(self, request: Request) -> list[int]:
         """The replicas that can take the request now."""
-        row = self.row(request)[0]
-        return [r for r in range(len(self.state.type_of)) if takes(self.state, row, r)]
+        state, row = self.state, self.row(request)[0]
+        served = np.array([admits(state, kind, row) for kind in range(len(self.fleet.types))])
+        room = state.in_flight < state.limits.max_in_flight[state.type_of]
+        return [int(replica) for replica in np.flatnonzero(served[state.type_of] & room)]
 
     def send(self, request: Request, replica: int) -> int:
         """The request goes to ``replica``; gives the tokens to hand back to ``finish``. The caller

@@ -1,4 +1,4 @@
-"""Laws of a policy's price: finite, true to what the policy says of it, the same compiled as written."""
+"""Laws of a policy's price: finite, as the policy says of it, the same compiled as written."""
 
 from __future__ import annotations
 

@@ -1,0 +1,74 @@
+"""The jump engine equals the step engine. BASELOAD_TEST_SCALE=100 tries a hundred times as many
+instances.
+"""
+
+from __future__ import annotations
+
+import os
+
+import engine_instances as instances
+import numpy as np
+import pytest
+
+from baseload.routing.policies import POLICIES
+from baseload.simulator.scenario import Group
+from baseload.testing.fleets import replica_type
+
+SCALE = float(os.environ.get("BASELOAD_TEST_SCALE", "1"))
+PARTS = 8
+EACH = max(1, round(40 * SCALE))
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+def test_jump_equals_steps_on_random_small_instances(part):
+    seen = instances.compare_many(part * EACH, EACH)
+    assert seen["requests"] > 10 * EACH
+
+
+def test_the_instances_cover_what_they_should():
+    """Every policy, timeouts, experts, preemptions, refusals, cut answers, equal instants."""
+    made = [instances.case(seed) for seed in range(PARTS * 40)]
+    assert {one.policy.name for one in made} >= set(POLICIES) | {"mix"}
+    groups = [group for one in made for group in one.scenario.groups]
+    assert any(group.park_after_s is not None for group in groups)
+    assert any(group.off_after_s is not None and group.park_after_s is None for group in groups)
+    assert any(group.kind.costs.expert_hit_frac > 0 for group in groups)
+    assert any(len({tier.priority for tier in one.scenario.tiers}) == 3 for one in made)
+    assert sum((np.diff(one.trace.t_us) == 0).any() for one in made) > 30
+    seen = instances.compare_many(0, 40)
+    for name in ("preempted", "refused", "cut_short"):
+        assert seen[name] > 0, name
+
+
+@pytest.mark.parametrize("seed", [377, 554, 785, 945, 1312])
+def test_a_timeout_at_the_instant_of_an_arrival_comes_first(seed):
+    """The jump engine let an arrival at the very instant of parking find the replica awake, where
+    the step engine made it wait for the wake time.
+    """
+    instances.compare_many(seed, 1)
+
+
+def test_a_fleet_that_parks_at_once_wakes_for_the_first_request():
+    """``park_after_s=0``: a request at time 0 finds a parked replica."""
+    made = instances.case(0)
+    kind = replica_type(wake_s_from_parked=2.0, wake_j_from_parked=100.0)
+    scenario = _with_groups(made, (Group(kind=kind, replicas=1, park_after_s=0.0),))
+    run, log = instances.by_jumps(scenario)
+    assert run.account_j[0].tolist()[4] == 100.0
+    assert log.first_s[0] > 2.0
+
+
+def _with_groups(made, groups):
+    import msgspec
+
+    trace = msgspec.structs.replace(
+        made.trace,
+        t_us=np.zeros(1, np.int64),
+        input_tokens=np.array([10], np.int32),
+        output_tokens=np.array([5], np.int32),
+        class_code=np.zeros(1, np.int16),
+        deadline_us=None,
+        model_code=None,
+    )
+    scenario = msgspec.structs.replace(made.scenario, groups=groups)
+    return made._replace(scenario=scenario, trace=trace)
