@@ -13,13 +13,12 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from common import QUICK_RESULTS, RESULTS, ROOT, machine, versions, write_json, write_text
-
 from baseload.cli.scenario_file import load_scenario
 from baseload.report.plots import draw_plots
 from baseload.routing.policies import POLICIES
 from baseload.simulator.results import PolicyResult, Simulation
 from baseload.simulator.run import simulate
+from common import QUICK_RESULTS, RESULTS, ROOT, machine, versions, write_json, write_text
 
 SEEDS = 3
 BASELINE = "round_robin"
@@ -98,11 +97,11 @@ def readme_table(content: dict[str, Any]) -> str:
     """The table of the README, from the result file's content."""
     scenario = content["scenarios"]["azure-320"]
     lines = [
-        f"{scenario['trace']['requests']:,} requests in 58 minutes over {', '.join(scenario['fleet'])}; mean of "
-        f"{scenario['seeds']} seeds:",
+        f"{scenario['trace']['requests']:,} requests in 58 minutes over "
+        f"{', '.join(scenario['fleet'])}; mean of {scenario['seeds']} seeds:",
         "",
-        "| policy | J per request (95 % interval) | energy against round robin | TTFT p99 | TPOT p99 "
-        "| answer p99 | missed |",
+        "| policy | J per request (95 % interval) | energy against round robin | TTFT p99 "
+        "| TPOT p99 | answer p99 | missed |",
         "|---|---|---|---|---|---|---|",
     ]
     for row in scenario["policies"]:
