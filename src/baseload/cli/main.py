@@ -74,14 +74,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = app(args=given or ["--help"], prog_name="baseload", standalone_mode=False)
         if sys.stdout is not None:
             sys.stdout.flush()
-        return int(code or OK)
+        return _complain("interrupted", INTERRUPTED) if code == INTERRUPTED else int(code or OK)
     except BaseloadError as error:
         return _complain(str(error), MISUSE)
     except _CommandLineError as error:
         return _complain(_usage(error), MISUSE)
     except (KeyboardInterrupt, typer.Abort):
         return _complain("interrupted", INTERRUPTED)
-    except BrokenPipeError:
+    except (BrokenPipeError, SystemExit):  # typer leaves so when a pipe is closed
         _forget_standard_output()
         return OK
     except MemoryError as error:
@@ -100,8 +100,9 @@ def _usage(error: Any) -> str:
 
 def _complain(message: str, code: int) -> int:
     """Say what went wrong on standard error; gives the exit code."""
-    with contextlib.suppress(OSError):
-        print(f"baseload: {message}", file=sys.stderr)  # noqa: T201
+    if sys.stderr is not None:
+        with contextlib.suppress(OSError):
+            print(f"baseload: {message}", file=sys.stderr)  # noqa: T201
     return code
 
 

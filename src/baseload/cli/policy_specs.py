@@ -225,7 +225,7 @@ def _module(path: Path) -> types.ModuleType:
         line = _line_in(error, [path])
         raise BadInputError(
             f"policy file {path} does not run",
-            found=f"{_kind(error)}: {error}{line or ''}",
+            found=f"{_kind(error)}: {str(error).partition(chr(10))[0]}{line or ''}",
             todo="correct the file",
         ) from error
     return module

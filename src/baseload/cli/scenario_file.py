@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 
 from baseload.base.errors import BadInputError, BaseloadError, unknown_name
+from baseload.base.units import g_per_j_from_g_per_kwh
 from baseload.cli.strict_yaml import decode_yaml
 from baseload.fleet.physics import replica_type
 from baseload.fleet.replica_type import ReplicaType
@@ -194,18 +195,21 @@ def _build(file: ScenarioFile, folder: Path, name: str, load_frac: float | None)
     groups = tuple(_group(entry, folder, at, notes) for at, entry in enumerate(file.fleet))
     _check_size(groups, file.max_queue)
     entry = file.trace
-    _check_trace_entry(entry)
     if load_frac is not None:
-        sizes = {"requests": None, "mean_rate_per_s": None}
-        made = entry.generate and msgspec.structs.replace(entry.generate, **sizes)
+        made = entry.generate
+        if made is not None:
+            made = msgspec.structs.replace(made, requests=None, mean_rate_per_s=None)
         entry = msgspec.structs.replace(entry, load_frac=load_frac, multiply=None, generate=made)
+    _check_trace_entry(entry)
     requests, noticed = _requests(entry, folder, groups)
     return Scenario(
         name=file.name or name,
         groups=groups,
         requests=requests,
         tiers=tiers,
-        carbon_g_per_kwh=file.carbon_g_per_kwh,
+        grid_g_per_j=None
+        if file.carbon_g_per_kwh is None
+        else g_per_j_from_g_per_kwh(file.carbon_g_per_kwh),
         max_queue=file.max_queue,
         policies=tuple(_policy_spec(spec, folder) for spec in file.policies),
         notes=(*notes, *noticed),
@@ -232,7 +236,8 @@ def _number(
     if value is None:
         return
     holds = (low < value if above else low <= value) and value <= high
-    allowed = f"above {low:,g} and at most {high:,.12g}" if above else f"{low:,g} to {high:,.12g}"
+    allowed = f"a number above {low:,g}" if above else f"a number from {low:,g}"
+    allowed += f" to {high:,.12g}" if high < math.inf else " up"
     _require(holds, field, value, allowed)
 
 
@@ -407,20 +412,22 @@ def _check_trace_entry(entry: TraceEntry) -> None:
     if made is not None:
         _number(made.span_s, "trace.generate.span_s", low=0, high=MAX_SPAN_S, above=True)
         _number(made.start_hour, "trace.generate.start_hour", low=0, high=24)
-    sizes = [
-        *(name for name in ("requests", "mean_rate_per_s") if made and getattr(made, name)),
-        *(["load_frac"] if entry.load_frac is not None else []),
-    ]
-    if made is not None and len(sizes) > 1:
+    sizes = [name for name in ("requests", "mean_rate_per_s") if made and _given(made, name)]
+    sizes += ["load_frac"] if entry.load_frac is not None else []
+    if made is not None and len(sizes) != 1:
         raise BadInputError(
-            "scenario field trace",
-            found=", ".join(sizes),
+            "scenario field trace: how many requests to generate",
+            found=" and ".join(sizes) or "nothing that says it",
             allowed="one of generate.requests, generate.mean_rate_per_s, load_frac",
         )
     if entry.multiply is not None and entry.load_frac is not None:
         raise BadInputError(
             "scenario field trace", found="multiply and load_frac", allowed="one of them"
         )
+
+
+def _given(entry: GenerateEntry, name: str) -> bool:
+    return getattr(entry, name) is not None
 
 
 def _check_load(load_frac: float | None, asked: str) -> None:
@@ -477,7 +484,7 @@ def _recorded(entry: TraceEntry, folder: Path) -> tuple[Trace, list[str]]:
             loaded = load_trace(
                 folder / entry.file,
                 format=entry.format,
-                class_name=entry.class_name or "chat",
+                class_name="chat" if entry.class_name is None else entry.class_name,
                 sort=entry.sort,
                 zero_tokens=entry.zero_tokens,
                 keep_models=entry.keep_models,

@@ -138,7 +138,8 @@ def _explained(
             allowed=" or ".join(_WORDS.get(kind, kind) for kind in kinds),
             todo="put it in quotes" if quotes else _SEE,
         )
-    return BadInputError(f"{where}: field {field}", found=message, todo=_SEE)
+    place = f"field {field}" if field else "names of fields"
+    return BadInputError(f"{where}: {place}", found=message, todo=_SEE)
 
 
 _WORDS = {
