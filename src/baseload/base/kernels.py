@@ -33,6 +33,10 @@ KERNEL_SOURCES = (
     "routing/fleet_state.py",
     "routing/pick.py",
     "routing/price.py",
+    "simulator/accounts.py",
+    "simulator/boundary.py",
+    "simulator/closed_forms.py",
+    "simulator/events.py",
     "simulator/jump.py",
 )
 """Every module with kernels. Kernels contain those they call, so each is stale when any is."""
@@ -42,7 +46,8 @@ def kernel(function: Function) -> Function:
     """Compile ``function`` as a kernel: cached on disk, no reference counts, IEEE division."""
     compiled = njit(cache=True, **_OPTIONS)(function)
     file = getattr(getattr(compiled, "_cache", None), "_cache_file", None)
-    if hasattr(file, "_source_stamp"):  # numba alone looks at the function's own file only
+    if file is not None and hasattr(file, "_source_stamp"):
+        # numba alone looks at the function's own file only
         file._source_stamp = (file._source_stamp, _stamp())
     return cast(Function, compiled)
 
@@ -76,5 +81,5 @@ def is_compiled(function: Callable[..., object]) -> bool:
     cache = getattr(function, "_cache", None)
     try:
         return any(Path(cache.cache_path).glob(f"*.{plain(function).__name__}-*.nbi"))  # type: ignore[union-attr]
-    except (AttributeError, OSError):
+    except (AttributeError, OSError, TypeError):  # TypeError: a kernel without a cache has no path
         return False

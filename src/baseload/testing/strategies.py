@@ -59,15 +59,15 @@ def replica_types(
             "time_s_per_context_token": number(0, 2e-5),
             "time_s_per_prefill_token": number(0, 2e-4),
         }
-        power_w = number(0, 2 * cap_w)
+        power_w = number(static_w, 2 * cap_w)  # less than static would be time without power
         energies = {
             key.replace("time_s", "energy_j"): value * power_w for key, value in times.items()
         }
         experts: dict[str, Any] = {}
         if draw(st.booleans()):
             experts = {
-                "time_s_all_experts": number(0, 0.05),
-                "energy_j_all_experts": number(0, 20),
+                "time_s_all_experts": (all_s := number(0, 0.05)),
+                "energy_j_all_experts": all_s * power_w,
                 "expert_hit_frac": number(0, 1),
             }
         idle_w = number(0, cap_w)

@@ -1,0 +1,63 @@
+"""Random fleets in random states, for the tests of this folder."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from baseload.routing.fleet_state import enter
+from baseload.routing.price import OPTION, request_row
+from baseload.testing.instances import random_fleet
+
+
+class Drawn:
+    """A fleet in a random state: some replicas empty, some full, traffic learnt, few different
+    token counts.
+    """
+
+    def __init__(self, seed):
+        self.rng = np.random.default_rng(seed)
+        self.fleet = random_fleet(self.rng)
+        self.state = self.fleet.state(max_queue=int(self.rng.choice([0, 2, 30])))
+        traffic = self.state.traffic[0]
+        traffic["input_tokens"] = self.rng.uniform(1, 3000)
+        traffic["output_tokens"] = self.rng.uniform(1, 2000)
+        self._load()
+
+    def _load(self):
+        """Requests on replicas: none, a few, or up to the limit."""
+        busy = self.rng.choice([0.0, 0.3, 1.0])
+        for replica, kind in enumerate(self.state.type_of):
+            most = int(self.state.limits[kind].max_in_flight)
+            high = most if busy == 1.0 else min(most, 4)
+            count = int(self.rng.integers(0, high + 1)) if self.rng.random() < busy + 0.2 else 0
+            for _ in range(count):
+                enter(self.state, replica, int(self.rng.choice([1, 10, 500])))
+
+    def request(self):
+        """A visible request: any model or one, lengths and deadlines of every size."""
+        rng = self.rng
+        return request_row(
+            input_tokens=float(rng.integers(1, int(rng.choice([10, 500, 4000])))),
+            output_tokens=float(rng.uniform(1, 2000)),
+            deadline_s=float(rng.choice([np.inf, rng.uniform(0, 60)])),
+            grid_g_per_j=float(rng.choice([0.0, rng.uniform(0, 2e-4)])),
+            model=int(rng.choice([-1, -1, 0, 1])),
+        )[0]
+
+    def options(self, count=None):
+        """One to four options, some equal, some on one model only."""
+        rng = self.rng
+        count = int(rng.integers(1, 5)) if count is None else count
+        table = np.zeros(count, dtype=OPTION).view(np.recarray)
+        for row in table:
+            row.model = int(rng.choice([-1, -1, 0, 1]))
+            row.output_factor = float(rng.choice([1.0, 0.5, 3.0]))
+            row.wrong_frac = float(rng.choice([0.0, 0.1, rng.random()]))
+            row.fee_usd = float(rng.choice([0.0, rng.random()]))
+        return table
+
+
+@pytest.fixture
+def drawn():
+    return Drawn

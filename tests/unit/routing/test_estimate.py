@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from baseload.base.kernels import plain
+from baseload.fleet.step import cost_table, step
+from baseload.routing import estimate
+from baseload.routing.estimate import (
+    capacity_per_s,
+    expected_s,
+    marginal_energy_j,
+    seats,
+    step_s,
+)
+from baseload.testing import strategies
+from baseload.testing.fleets import Fleet, replica_type
+
+
+def seen(kind, *, input_tokens=1000.0, output_tokens=250.0):
+    """Cost, limits and traffic of a type after so much has been learnt."""
+    state = Fleet(types=(kind,), replicas=(1,)).state()
+    traffic = state.traffic[0]
+    traffic["input_tokens"], traffic["output_tokens"] = input_tokens, output_tokens
+    return state.cost[0], state.limits[0], traffic
+
+
+LENGTHS = st.floats(1, 4000)
+
+
+def test_seats_are_what_the_memory_holds_of_mean_requests():
+    kind = replica_type(kv_tokens=4000, max_batch=8)
+    _, limits, traffic = seen(kind, input_tokens=900, output_tokens=200)
+    assert seats(limits, traffic) == 4.0
+    _, limits, traffic = seen(kind, input_tokens=10, output_tokens=20)
+    assert seats(limits, traffic) == 8.0
+    _, limits, traffic = seen(kind, input_tokens=9e9, output_tokens=1)
+    assert seats(limits, traffic) == 1.0
+
+
+@given(kind=strategies.replica_types(), input_tokens=LENGTHS, output_tokens=LENGTHS)
+@settings(max_examples=80, deadline=None)
+def test_seats_are_whole_and_within_the_batch_limit(kind, input_tokens, output_tokens):
+    _, limits, traffic = seen(kind, input_tokens=input_tokens, output_tokens=output_tokens)
+    found = seats(limits, traffic)
+    assert found == int(found)
+    assert 1 <= found <= kind.max_batch
+
+
+def test_one_more_sequence_costs_less_than_the_average_when_dense_and_loaded():
+    """The fact that consolidation lives on: the weights are read anyway."""
+    kind = replica_type(max_batch=64, kv_tokens=1_000_000, power_w_cap=5000.0)
+    cost, limits, traffic = seen(kind)
+    for in_flight in (1, 4, 16, 63):
+        one_more = marginal_energy_j(cost, limits, traffic, in_flight, 1000.0, 250.0)
+        context = in_flight * (traffic.input_tokens + 0.5 * traffic.output_tokens)
+        token_j = step(cost, float(in_flight), context, 0.0)[1] / in_flight
+        prefill_j = step(cost, float(in_flight), context, 1000.0)[1]
+        prefill_j -= step(cost, float(in_flight), context, 0.0)[1]
+        assert one_more < 250.0 * token_j + prefill_j
+    alone = marginal_energy_j(cost, limits, traffic, 0, 1000.0, 250.0)
+    assert alone > 2 * marginal_energy_j(cost, limits, traffic, 1, 1000.0, 250.0)
+
+
+def test_below_the_cap_a_dense_replica_asks_the_same_at_every_batch():
+    """Equal prices must compare equal, so that ties go to the lowest number."""
+    cost, limits, traffic = seen(replica_type(max_batch=64, kv_tokens=10**6, power_w_cap=5000.0))
+    prices = {marginal_energy_j(cost, limits, traffic, n, 0.0, 250.0) for n in range(1, 60)}
+    assert len(prices) == 1
+
+
+@given(
+    kind=strategies.replica_types(),
+    traffic=st.tuples(LENGTHS, LENGTHS),
+    request=st.tuples(LENGTHS, LENGTHS),
+    in_flight=st.integers(0, 30),
+)
+@settings(max_examples=150, deadline=None)
+def test_estimates_are_numbers_and_the_plain_twins_agree(kind, traffic, request, in_flight):
+    cost, limits, means = seen(kind, input_tokens=traffic[0], output_tokens=traffic[1])
+    arguments = (cost, limits, means, in_flight, *request)
+    for estimate_of in (expected_s, marginal_energy_j):
+        value = estimate_of(*arguments)
+        assert math.isfinite(value)
+        assert math.isclose(value, plain(estimate_of)(*arguments), rel_tol=1e-9, abs_tol=1e-9)
+    running = float(in_flight + 1)
+    assert step_s(cost, running, means) == pytest.approx(plain(step_s)(cost, running, means))
+    assert capacity_per_s(cost, limits, means) > 0
+    assert expected_s(*arguments) > 0
+
+
+@given(kind=strategies.replica_types(), request=st.tuples(LENGTHS, LENGTHS))
+@settings(max_examples=80, deadline=None)
+def test_longer_outputs_cost_more_seconds(kind, request):
+    cost, limits, traffic = seen(kind)
+    prompt, output = request
+    for in_flight in (0, 3):
+        short = expected_s(cost, limits, traffic, in_flight, prompt, output)
+        assert expected_s(cost, limits, traffic, in_flight, prompt, output + 50) > short
+        assert expected_s(cost, limits, traffic, in_flight, prompt + 500, output) >= short * (
+            1 - 1e-12
+        )
+
+
+def test_load_never_shortens_the_wait():
+    """What ``rising`` of ``least_latency`` promises, on a type whose prompts draw more power than
+    its decodes.
+    """
+    kind = replica_type(max_batch=8)
+    cost, limits, traffic = seen(kind)
+    waits = [expected_s(cost, limits, traffic, n, 500.0, 250.0) for n in range(100)]
+    assert (np.diff(waits) >= 0).all()
+    assert waits[-1] > 5 * waits[0], "beyond the seats a request waits for others to end"
+
+
+def test_capacity_counts_all_seats():
+    cost, limits, traffic = seen(replica_type(max_batch=4), input_tokens=10, output_tokens=100)
+    expected = 4.0 / (100.0 * step_s(cost, 4.0, traffic))
+    assert capacity_per_s(cost, limits, traffic) == pytest.approx(expected)
+
+
+def test_the_added_step_is_the_difference_of_two_steps():
+    """Experts or a cap: the joules of one more sequence are a difference, not two coefficients."""
+    for kind in (
+        replica_type(expert_hit_frac=0.1, energy_j_all_experts=5.0, time_s_all_experts=0.01),
+        replica_type(power_w_cap=150.0),
+    ):
+        cost = cost_table([kind])[0]
+        added = estimate._added_step_j(cost, 4.0, 4000.0, 1000.0)
+        difference = step(cost, 5.0, 5000.0, 0.0)[1] - step(cost, 4.0, 4000.0, 0.0)[1]
+        assert added == pytest.approx(difference, rel=1e-12)
+    dense = cost_table([replica_type(power_w_cap=5000.0)])[0]
+    difference = step(dense, 5.0, 5000.0, 0.0)[1] - step(dense, 4.0, 4000.0, 0.0)[1]
+    assert estimate._added_step_j(dense, 4.0, 4000.0, 1000.0) == pytest.approx(difference, rel=1e-9)
