@@ -88,7 +88,7 @@ def case(seed: int) -> Case:
         requests=lambda _seed: source_of(trace),
         tiers=_tiers(rng),
         max_queue=int(rng.choice([0, 1, 8, 1024])),
-        carbon_g_per_kwh=float(rng.choice([0.0, 400.0])),
+        grid_g_per_j=float(rng.choice([0.0, 400.0])) / 3.6e6,
     )
     return Case(seed, scenario, trace, _policy(rng))
 
@@ -200,7 +200,7 @@ class Router:
             input_tokens=float(trace.input_tokens[index]),
             output_tokens=forecast,
             deadline_s=min(own, e2e, ttft + tpot * forecast),
-            grid_g_per_j=(self.made.scenario.carbon_g_per_kwh or 0.0) / 3.6e6,
+            grid_g_per_j=self.made.scenario.grid_g_per_j or 0.0,
             model=int(trace.model_code[index]),
         )
         _, replica = pick_scan(self.fleet, self.state, row[0])

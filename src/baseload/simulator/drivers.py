@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from baseload.base.errors import BadInputError
-from baseload.base.kernels import kernel_uncached
+from baseload.base.kernels import kernel_uncached, plain
 from baseload.routing.fleet_state import FleetState, keep_index
 from baseload.routing.pick import PolicyState, admits, takes
 from baseload.routing.policy import AnyPolicy, ChoosesInPython, Policy, fleet_view, name_of
@@ -87,7 +87,7 @@ def _compiled_with(price: Callable[..., float]) -> Callable[..., int]:
                     best, found = value, replica
         return 0, found
 
-    code = jump._drive.__code__
+    code = plain(jump.drive).__code__
     return kernel_uncached(
         types.FunctionType(code, {**vars(jump), "pick": pick}, "drive_with_price")
     )

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from baseload.base.units import S_PER_HOUR, g_per_j_from_g_per_kwh, kg_from_g, mj_from_j
+from baseload.base.units import S_PER_HOUR, kg_from_g, mj_from_j
 from baseload.simulator.records import (
     ACTIVE,
     BIN_RATIO,
@@ -146,9 +146,13 @@ def result(
     policy: str,
     parameters: dict[str, float | int | str | bool | None],
     runs: Sequence[Totals],
+    *,
+    baseline: Sequence[Totals],
 ) -> PolicyResult:
-    """What a policy cost, over the runs of all seeds: means of figures, percentiles of all
-    requests, intervals.
+    """What a policy cost, over the runs of all seeds: means, percentiles of all requests, intervals.
+
+    ``baseline``: the runs of the first policy over the same seeds; the interval of the change in
+    energy is that of the paired differences.
     """
     pooled = np.sum([run.histogram for run in runs], axis=0)
     every = pooled.sum(axis=1)
@@ -192,7 +196,7 @@ def result(
         requests_per_cpu_s=sum(run.requests for run in runs)
         / max(1e-9, sum(run.cpu_s for run in runs)),
         cpu_s=sum(run.cpu_s for run in runs),
-        interval=_intervals(figures) | _percentile_intervals(runs),
+        interval=_intervals(figures) | _percentile_intervals(runs) | _paired(runs, baseline),
         goodput_per_s=number("goodput_per_s"),
         output_tokens=round(sum(int(t.output_tokens.sum()) for t in tally) / count),
         input_tokens=round(sum(int(t.input_tokens.sum()) for t in tally) / count),
@@ -267,8 +271,8 @@ def _figures(scenario: Scenario, run: Totals) -> dict[str, float | None]:
     completed, refused = int(tally.completed.sum()), int(run.refused.sum())
     missed = int(tally.missed.sum()) + refused
     grams = None
-    if scenario.carbon_g_per_kwh is not None:
-        grams = energy_j * g_per_j_from_g_per_kwh(scenario.carbon_g_per_kwh)
+    if scenario.grid_g_per_j is not None:
+        grams = energy_j * scenario.grid_g_per_j
     found: dict[str, float | None] = {
         "energy_j": energy_j,
         "energy_mj_per_hour": mj_from_j(energy_j) / (run.span_s / S_PER_HOUR)
@@ -393,3 +397,12 @@ def _percentile_intervals(runs: Sequence[Totals]) -> dict[str, list[float]]:
             if None not in values:
                 found[f"{name}.{part}"] = interval(values)
     return found
+
+
+def _paired(runs: Sequence[Totals], baseline: Sequence[Totals]) -> dict[str, list[float]]:
+    """The interval of the relative change in energy from ``baseline``, seed against seed."""
+    if len(runs) < 2:
+        return {}
+    pairs = zip(runs, baseline, strict=True)
+    changes = [float(one.account_j.sum() / other.account_j.sum()) - 1 for one, other in pairs]
+    return {"energy_change_frac": interval(changes)}

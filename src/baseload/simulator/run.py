@@ -16,7 +16,6 @@ import numpy as np
 
 from baseload.base.errors import BadInputError
 from baseload.base.kernels import is_compiled
-from baseload.base.units import g_per_j_from_g_per_kwh
 from baseload.base.version import VERSION
 from baseload.routing.fleet_state import FleetState, fleet_state
 from baseload.routing.policy import AnyPolicy, name_of, parameters_of
@@ -79,7 +78,8 @@ def simulate(
     load = tokens_per_second(first, min(60.0, max(first.span_s, 1e-3))).busiest(0.95)
     load_frac = offered_load_frac(scenario.groups, load)
     hasher = TraceHasher()
-    results = []
+    results: list[PolicyResult] = []
+    first_runs: list[Totals] = []
     count, span_s = 0, 0.0
     for name, policy in zip(names, policies, strict=True):
         runs = []
@@ -98,8 +98,9 @@ def simulate(
             runs.append(run)
             if watch is not None:
                 count, span_s = run.requests, run.span_s
+        first_runs = first_runs or runs
         parameters = parameters_of(policy)
-        results.append(result(scenario, name, parameters, runs))
+        results.append(result(scenario, name, parameters, runs, baseline=first_runs))
         if done is not None:
             done(results[-1])
     return Simulation(
@@ -199,8 +200,8 @@ def run_once(
         state, fleet, arrivals(_nothing()), 0, 0, -math.inf, scratch
     )  # compiles, or loads what was compiled
     started = time.process_time()
-    if scenario.carbon_g_per_kwh is not None:
-        scratch.grid_g_per_j = g_per_j_from_g_per_kwh(scenario.carbon_g_per_kwh)
+    if scenario.grid_g_per_j is not None:
+        scratch.grid_g_per_j = scenario.grid_g_per_j
     empty_log = _log_emptier(name, seed, log)
     count, span_s = 0, 0.0
     for piece in _pieces(source, hasher):

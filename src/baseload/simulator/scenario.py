@@ -50,7 +50,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     """Everything of a simulation but the policy.
 
     ``requests(seed)`` gives the trace of a seed: seed 0 is the trace itself where it was recorded,
-    further seeds vary what chance could have made otherwise. ``carbon_g_per_kwh``: the grid's
+    further seeds vary what chance could have made otherwise. ``grid_g_per_j``: the grid's
     average intensity, ``None`` when nobody said. ``max_queue``: requests that may wait in one
     replica before it is no candidate. ``policies``: run when none is named. ``notes``: what the
     reader of a result should know.
@@ -60,7 +60,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     groups: tuple[Group, ...]
     requests: Callable[[int], TraceSource]
     tiers: tuple[Tier, ...] = DEFAULT_TIERS
-    carbon_g_per_kwh: float | None = None
+    grid_g_per_j: float | None = None
     max_queue: int = 1024
     policies: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
