@@ -149,7 +149,7 @@ def result(
     *,
     baseline: Sequence[Totals],
 ) -> PolicyResult:
-    """What a policy cost, over the runs of all seeds: means, percentiles of all requests, intervals.
+    """What a policy cost over the runs of all seeds: means, percentiles of all requests, intervals.
 
     ``baseline``: the runs of the first policy over the same seeds; the interval of the change in
     energy is that of the paired differences.
