@@ -90,11 +90,15 @@ def fleets(bench: Bench) -> None:
             "trace": traced(scenarios[size].requests(0)),
             "load_frac": 0.5,
         }
+    once: dict[str, Any] = {}
     for policy in POLICIES:
         for size in sizes:
             if size == 320 or policy in SOME:
-                subjects[f"{policy}, {size:,} replicas"] = partial(speed, scenarios[size], policy)
+                name = f"{policy}, {size:,} replicas"
+                many = size <= 320 or policy == "least_loaded"
+                (subjects if many else once)[name] = partial(speed, scenarios[size], policy)
     found = rounds(subjects, bench.repeats(), say=bench.say)
+    found |= rounds(once, 1, say=bench.say)  # a minute or more each: one round
     for size in sizes:
         for policy in POLICIES:
             name = f"{policy}, {size:,} replicas"
