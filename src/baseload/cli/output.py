@@ -111,19 +111,19 @@ def check_folder(folder: Path) -> None:
 
 
 def check_distinct(**outputs: Path | None) -> None:
-    """Raise ``OutputError`` when two outputs would go to the same file; keywords name the flags."""
+    """Raise ``OutputError`` when two of the files are the same; keywords name what they are."""
     seen: dict[Path, str] = {}
-    for flag, path in outputs.items():
-        if path is None or _is_stream(path):
+    for what, path in outputs.items():
+        if path is None or str(path).startswith("/dev/"):
             continue
-        place = path.resolve()
+        place = Path(os.path.realpath(path))
         if place in seen:
             raise OutputError(
-                f"cannot write {path} twice",
-                found=f"--{seen[place]} and --{flag} name the same file",
+                f"cannot write {path}",
+                found=f"{seen[place]} and {what} are the same file",
                 todo="give each its own file",
             )
-        seen[place] = flag
+        seen[place] = what
 
 
 def _umask() -> int:

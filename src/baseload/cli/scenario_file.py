@@ -140,7 +140,8 @@ def load_scenario(name_or_path: str, *, load_frac: float | None = None) -> Scena
     path = Path(name_or_path)
     where = f"scenario file {path}"
     try:
-        if not path.exists() and path.suffix not in (".yaml", ".yml", ".json"):
+        named_like_a_file = path.suffix in (".yaml", ".yml", ".json") or path.exists()
+        if not (name_or_path and named_like_a_file):
             todo = "give a built-in name or a YAML file; `baseload simulate --list` lists the names"
             raise unknown_name("scenario", name_or_path, builtin, todo=todo)
         text = path.read_text(encoding="utf-8-sig")

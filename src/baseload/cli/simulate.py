@@ -145,8 +145,7 @@ def _check_outputs(
             check_writable(path)
     if out is not None:
         check_folder(out)
-    file = Path(scenario)
-    check_distinct(SCENARIO=file if file.is_file() else None, json=json_path, requests=requests)
+    check_distinct(SCENARIO=Path(scenario), json=json_path, requests=requests)
 
 
 def _run(

@@ -112,7 +112,7 @@ def _explained(
     message, _, path = str(error).partition(" - at `$")
     steps = re.findall(r"\.([^.\[\]]+)|\[(\d+)\]", path.rstrip("`"))
     keys: list[str | int] = [name or int(index) for name, index in steps]
-    field = _path(keys)
+    field = _path(keys) + (", one of its values" if "[...]" in path else "")
     if unknown := re.match(r"Object contains unknown field `(.*)`", message):
         known = _fields(root, keys)
         near = nearest_names(unknown[1], known)
