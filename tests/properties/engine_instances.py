@@ -226,7 +226,7 @@ class Router:
 
 
 def by_jumps(made: Case) -> tuple[Totals, np.recarray[Any, Any]]:
-    """The run of the jump engine, held against all laws: its sums, and its log in order of arrival."""
+    """The run of the jump engine, held against all laws: its sums, and its log by arrival."""
     rows: list[np.recarray[Any, Any]] = []
     run = run_once(
         made.scenario,
@@ -320,7 +320,8 @@ def compare_many(first: int, count: int) -> dict[str, float]:
     worst: dict[str, float] = {}
     for seed in range(first, first + count):
         made = case(seed)
-        replay = f"seed {seed}, policy {made.policy.name}; replay: python tests/properties/engine_instances.py {seed}"
+        command = f"python tests/properties/engine_instances.py {seed}"
+        replay = f"seed {seed}, policy {made.policy.name}; replay: {command}"
         try:
             seen = compare(made)
         except AssertionError as error:

@@ -4,6 +4,7 @@ data, one plain loop for the rest.
 
 from __future__ import annotations
 
+import copy
 import math
 import types
 from collections.abc import Callable
@@ -96,7 +97,10 @@ def _compiled_with(price: Callable[..., float]) -> Callable[..., int]:
 def _python_driver(
     policy: ChoosesInPython, fleet: FleetState, scenario: Scenario, source: TraceSource
 ) -> Driver:
-    """A plain loop that asks ``policy.choose`` for each request."""
+    """A plain loop that asks ``policy.choose`` for each request. The policy is copied first, so that
+    what it remembers of a run does not reach the next one.
+    """
+    policy = copy.deepcopy(policy)
     view = fleet_view(fleet, [group.kind for group in scenario.groups])
     tiers = [tier_of(name, scenario.tiers) for name in source.classes]
 

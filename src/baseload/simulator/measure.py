@@ -110,17 +110,15 @@ def bin_edges(measure: int) -> NDArray[np.float64]:
 
 
 def quantile(counts: NDArray[np.int64], edges: NDArray[np.float64], frac: float) -> float | None:
-    """The value below which ``frac`` of the counted lie, geometric inside its bin; ``None`` when
-    nothing was counted.
+    """The value below which ``frac`` of the counted lie: the geometric middle of its bin, so that it
+    is off by half a bin's ratio at most, even where all values are equal; ``None`` when nothing
+    was counted.
     """
     cumulative = np.cumsum(counts)
     if cumulative[-1] == 0:
         return None
-    rank = frac * cumulative[-1]
-    place = int(np.searchsorted(cumulative, rank))
-    before = float(cumulative[place - 1]) if place else 0.0
-    within = (rank - before) / max(1.0, float(counts[place]))
-    return float(edges[place] * (edges[place + 1] / edges[place]) ** within)
+    place = int(np.searchsorted(cumulative, frac * cumulative[-1]))
+    return float(math.sqrt(edges[place] * edges[place + 1]))
 
 
 def _quantiles(counts: NDArray[np.int64], measure: int) -> Quantiles:

@@ -37,7 +37,7 @@ def fewest_by_looking(state, kind):
 
 
 def assert_index_is_true(state):
-    """The index is the one that would be built now, and answers as a look at every replica would."""
+    """The index is the one that would be built now, and answers as a look at everyone would."""
     fresh = copy.deepcopy(state)
     room._fill_index(fresh)
     for name in ("level_count", "level_range", "bits", "tree"):
