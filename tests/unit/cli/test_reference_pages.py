@@ -1,0 +1,76 @@
+"""The pages of reference know every field and flag, and no others."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import msgspec
+import pytest
+import typer
+
+from baseload.cli.main import app
+from baseload.cli.scenario_file import (
+    FleetEntry,
+    GenerateEntry,
+    ScenarioFile,
+    TierEntry,
+    TraceEntry,
+)
+from baseload.routing.price import PARTS
+
+PAGES = Path(__file__).parents[3] / "docs" / "reference"
+STRUCTS = {
+    "Scenario": ScenarioFile,
+    "Fleet entry": FleetEntry,
+    "Trace": TraceEntry,
+    "Generate": GenerateEntry,
+    "Tier": TierEntry,
+}
+
+
+def section(page: str, heading: str) -> str:
+    """The text under a heading, down to the next of the same level."""
+    text = (PAGES / page).read_text(encoding="utf-8")
+    return text.split(f"\n## {heading}\n", 1)[1].split("\n## ", 1)[0]
+
+
+def first_cells(text: str) -> list[str]:
+    """What the first column of the section's tables names, in order."""
+    cells = [row.split("|")[1] for row in text.splitlines() if row.startswith("| `")]
+    return [name for cell in cells for name in re.findall(r"`([^`]+)`", cell)]
+
+
+@pytest.mark.parametrize("heading", STRUCTS)
+def test_the_scenario_page_names_every_field_and_its_default(heading):
+    fields = msgspec.structs.fields(STRUCTS[heading])
+    text = section("scenario.md", heading).split("\n### ", 1)[0]
+    rows = {first_cells(row)[0]: row for row in text.splitlines() if row.startswith("| `")}
+    assert set(rows) == {field.name for field in fields}
+    for field in fields:
+        if field.required:
+            assert "needed" in rows[field.name], field.name
+        elif isinstance(field.default, int | float) and not isinstance(field.default, bool):
+            assert f"`{field.default:g}`" in rows[field.name], field.name
+
+
+COMMANDS = {command.name: command for command in typer.main.get_command(app).commands.values()}
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_command_page_names_every_flag(name):
+    text = section("command-line.md", f"baseload {name}").split("\n### ", 1)[0]
+    written = {flag for cell in first_cells(text) for flag in re.findall(r"--?[a-z][a-z-]*", cell)}
+    known = {
+        flag
+        for parameter in COMMANDS[name].params
+        for flag in parameter.opts
+        if flag.startswith("-") and flag not in ("--help", "-h")
+    }
+    assert written == known
+
+
+def test_the_command_page_names_every_parameter_of_policies():
+    text = section("command-line.md", "baseload simulate")
+    for part in PARTS:
+        assert f"`rate_{part}`" in text
