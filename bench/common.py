@@ -212,7 +212,14 @@ def run_command(command: Sequence[str], **environment: str) -> dict[str, Any]:
 class Bench:
     """One run of a bench script: its options, its progress lines, its result file."""
 
-    def __init__(self, name: str, description: str, *, packages: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        name: str,
+        description: str,
+        *,
+        packages: Sequence[str] = (),
+        one_core: bool = True,
+    ) -> None:
         parser = argparse.ArgumentParser(
             prog=f"python bench/{name}.py",
             description=description,
@@ -233,7 +240,7 @@ class Bench:
         place = QUICK_RESULTS if self.quick else RESULTS
         self.out: Path = options.out or place / f"{name}.json"
         self.machine, self.versions = machine(), versions(*packages)
-        self.pinned = pin()
+        self.pinned = one_core and pin()
         self.inputs: dict[str, Any] = {}
         self.measures: list[dict[str, Any]] = []
         self.notes: list[str] = []

@@ -197,9 +197,9 @@ def day(bench: Bench) -> None:
 def main() -> None:
     """Measure and write the result."""
     bench = Bench("simulator_speed", __doc__ or "")
-    fleets(bench)
-    growth(bench)
     day(bench)
+    growth(bench)
+    fleets(bench)
     bench.notes.append(
         "All metrics, percentiles, energy by request and account, and time series are on. A run of "
         "10,000 replicas is ten simulated minutes. Memory is the process's, imports included."

@@ -7,7 +7,6 @@ the machine; CPU time stands beside it. Writes bench/results/startup.json.
 from __future__ import annotations
 
 import json
-import os
 import sys
 import tempfile
 from pathlib import Path
@@ -50,9 +49,7 @@ def both(bench: Bench, name: str, rows: list[dict[str, Any]], goal: float) -> No
 
 def main() -> None:
     """Measure and write the result."""
-    bench = Bench("startup", __doc__ or "")
-    os.sched_setaffinity(0, range(os.cpu_count() or 1)) if bench.pinned else None
-    bench.pinned = False
+    bench = Bench("startup", __doc__ or "", one_core=False)
     few, many = bench.repeats(3), bench.repeats(5)
     bench.inputs = {"first result": "baseload " + " ".join(FIRST)}
     loaded = json.loads(run_command([sys.executable, "-c", _LOADED])["stdout"])
