@@ -33,6 +33,7 @@ _CommandLineError: Any = next(
 app = typer.Typer(
     name="baseload",
     add_completion=False,
+    pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
     help=(
