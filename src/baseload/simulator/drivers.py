@@ -5,6 +5,7 @@ data, one plain loop for the rest.
 from __future__ import annotations
 
 import copy
+import functools
 import math
 import types
 from collections.abc import Callable
@@ -61,6 +62,7 @@ def driver_of(
     return drive
 
 
+@functools.cache  # compiled once a process, not once a run
 def _compiled_with(price: Callable[..., float]) -> Callable[..., int]:
     """The engine's loop compiled around a user's price: the same code with another ``pick``,
     which looks at every replica.
@@ -97,8 +99,8 @@ def _compiled_with(price: Callable[..., float]) -> Callable[..., int]:
 def _python_driver(
     policy: ChoosesInPython, fleet: FleetState, scenario: Scenario, source: TraceSource
 ) -> Driver:
-    """A plain loop that asks ``policy.choose`` for each request. The policy is copied first, so that
-    what it remembers of a run does not reach the next one.
+    """A plain loop that asks ``policy.choose`` for each request. The policy is copied first, so
+    that what it remembers of a run does not reach the next one.
     """
     policy = copy.deepcopy(policy)
     view = fleet_view(fleet, [group.kind for group in scenario.groups])

@@ -110,8 +110,8 @@ def bin_edges(measure: int) -> NDArray[np.float64]:
 
 
 def quantile(counts: NDArray[np.int64], edges: NDArray[np.float64], frac: float) -> float | None:
-    """The value below which ``frac`` of the counted lie: the geometric middle of its bin, so that it
-    is off by half a bin's ratio at most, even where all values are equal; ``None`` when nothing
+    """The value below which ``frac`` of the counted lie: the geometric middle of its bin, so that
+    it is off by half a bin's ratio at most, even where all values are equal; ``None`` when nothing
     was counted.
     """
     cumulative = np.cumsum(counts)

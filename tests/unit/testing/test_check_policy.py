@@ -1,0 +1,352 @@
+"""Every built-in policy keeps the laws; for each law there is a policy that breaks it and is
+caught.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from typing import ClassVar
+
+import msgspec
+import numba
+import numpy as np
+import pytest
+
+from baseload.routing import pick as room
+from baseload.routing.policies import POLICIES
+from baseload.routing.policy import Policy
+from baseload.routing.price import OPTION
+from baseload.testing import LAWS, FirstFree, check_policy
+from baseload.testing import instances as drawn
+from baseload.testing.environment import environment
+
+FEW = 10
+
+
+def broken(policy, **how):
+    """The laws that a policy breaks."""
+    report = check_policy(policy, **({"instances": FEW} | how))
+    assert report.ok == (not report.findings)
+    return {finding.law for finding in report.findings}
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_every_built_in_policy_keeps_every_law(name):
+    report = check_policy(POLICIES[name], instances=16)
+    report.raise_if_broken()
+    assert report.picks == 16 * 60
+    assert str(report) == f"policy '{name}': no law broken in 16 instances, 960 picks"
+
+
+class Base(FirstFree):
+    """A correct policy to spoil."""
+
+
+def first_free(request, fleet):
+    return FirstFree().choose(request, fleet)
+
+
+class Raises(Base):
+    def choose(self, request, fleet):
+        raise KeyError("no such thing")
+
+
+class AnswersWithText(Base):
+    def choose(self, request, fleet):
+        return "replica 0"
+
+
+class AnswersWithTruth(Base):
+    def choose(self, request, fleet):
+        return True
+
+
+class PicksAfterTheLast(Base):
+    def choose(self, request, fleet):
+        return len(fleet.type_of)
+
+
+class CannotBeMade(Base):
+    def __init__(self):
+        raise RuntimeError("needs a licence")
+
+
+class WritesToTheFleet(Base):
+    def choose(self, request, fleet):
+        fleet.in_flight.base[0] += 1
+        return 0
+
+
+class WritesToTheRequest(Base):
+    def choose(self, request, fleet):
+        msgspec.structs.force_setattr(request, "input_tokens", 1)
+        return first_free(request, fleet)
+
+
+class InsistsOnTheFirst(Base):
+    def choose(self, request, fleet):
+        return 0
+
+
+class RefusesLongOnes(Base):
+    def choose(self, request, fleet):
+        return None if request.input_tokens > 50 else first_free(request, fleet)
+
+
+class LooksAtTheClock(Base):
+    def choose(self, request, fleet):
+        return spread(request, fleet, time.time_ns() // 1000)
+
+
+class DrawsGlobally(Base):
+    def choose(self, request, fleet):
+        return spread(request, fleet, random.randrange(1000))
+
+
+class DrawsGloballyFromNumpy(Base):
+    def choose(self, request, fleet):
+        return spread(request, fleet, np.random.randint(1000))  # noqa: NPY002
+
+
+class GoesByIdentity(Base):
+    def choose(self, request, fleet):
+        return spread(request, fleet, id(request) // 16)
+
+
+class DrawsUnseeded(Base):
+    def __init__(self):
+        self.rng = np.random.default_rng()
+
+    def choose(self, request, fleet):
+        return spread(request, fleet, int(self.rng.integers(1000)))
+
+
+class RemembersInTheClass(Base):
+    turn: ClassVar = [0]
+
+    def choose(self, request, fleet):
+        self.turn[0] += 1
+        return spread(request, fleet, self.turn[0])
+
+
+class RemembersInItself(Base):
+    def __init__(self):
+        self.turn = 0
+
+    def choose(self, request, fleet):
+        self.turn += 1
+        return spread(request, fleet, self.turn)
+
+
+def spread(request, fleet, number):
+    """The ``number``-th of the replicas that can take the request, cyclically."""
+    free = []
+    for replica, kind in enumerate(fleet.type_of):
+        served = request.model is None or fleet.types[kind].model == request.model
+        fits = request.input_tokens <= fleet.limits["max_input_tokens"][kind]
+        if served and fits and fleet.in_flight[replica] < fleet.max_in_flight[kind]:
+            free.append(replica)
+    return free[number % len(free)] if free else None
+
+
+@pytest.mark.parametrize(
+    ("policy", "law"),
+    [
+        (Raises, "answers"),
+        (AnswersWithText, "answers"),
+        (AnswersWithTruth, "answers"),
+        (PicksAfterTheLast, "answers"),
+        (CannotBeMade, "answers"),
+        (WritesToTheFleet, "hands off"),
+        (WritesToTheRequest, "hands off"),
+        (InsistsOnTheFirst, "room"),
+        (RefusesLongOnes, "serves"),
+        (LooksAtTheClock, "repeatable"),
+        (DrawsGlobally, "repeatable"),
+        (DrawsGloballyFromNumpy, "repeatable"),
+        (DrawsUnseeded, "forgets"),
+        (RemembersInTheClass, "forgets"),
+        (GoesByIdentity, "forgets"),
+    ],
+)
+def test_what_a_policy_in_python_breaks_is_found(policy, law):
+    assert law in broken(policy)
+
+
+@pytest.mark.parametrize("policy", [FirstFree, FirstFree(), RemembersInItself, RemembersInItself()])
+def test_honest_policies_in_python_pass(policy):
+    check_policy(policy, instances=FEW).raise_if_broken()
+
+
+def record(**fields):
+    return Policy(**({"name": "mine", "summary": "", "source": ""} | fields))
+
+
+@numba.njit
+def not_a_number(cost, limits, traffic, option, request, in_flight, tokens):
+    return np.nan
+
+
+@numba.njit
+def infinite_when_long(cost, limits, traffic, option, request, in_flight, tokens):
+    return np.inf if request.input_tokens > 30 else float(in_flight)
+
+
+@numba.njit
+def falling(cost, limits, traffic, option, request, in_flight, tokens):
+    return -float(in_flight)
+
+
+@numba.njit
+def random_price(cost, limits, traffic, option, request, in_flight, tokens):
+    return np.random.random()  # noqa: NPY002
+
+
+@numba.njit
+def writes(cost, limits, traffic, option, request, in_flight, tokens):
+    traffic.output_tokens = 1.0
+    return float(in_flight)
+
+
+@numba.njit
+def needs_a_key(cost, limits, traffic, option, request, in_flight, tokens):
+    if in_flight > 1:
+        raise ValueError("too many")
+    return float(in_flight)
+
+
+def uncompiled(cost, limits, traffic, option, request, in_flight, tokens):
+    return float(in_flight)
+
+
+@numba.njit
+def wraps_around(cost, limits, traffic, option, request, in_flight, tokens):
+    """64-bit integers overflow silently when compiled, never in Python."""
+    big = 1 << 62
+    return float(big * (int(tokens) + 2))
+
+
+@pytest.mark.parametrize(
+    ("policy", "law"),
+    [
+        (record(price=not_a_number), "finite price"),
+        (record(price=not_a_number), "serves"),
+        (record(price=infinite_when_long), "finite price"),
+        (record(price=infinite_when_long), "serves"),
+        (record(price=falling, rising=True), "rising"),
+        (record(price=random_price), "forgets"),
+        (record(price=writes), "hands off"),
+        (record(price=needs_a_key), "answers"),
+        (record(price=uncompiled), "twin"),
+        (record(price=wraps_around), "twin"),
+        (record(rates={"requests": -1.0}, rising=True), "rising"),
+        (record(rates={"requests": 1.0}, by_tokens=True), "by tokens"),
+        (record(rates={"requests": 1.0}, by_tokens=True), "index"),
+        (record(rates={"tokens": -1.0}, by_tokens=True), "by tokens"),
+        (record(rates={"tokens": 1.0}), "index"),
+    ],
+)
+def test_what_a_record_breaks_is_found(policy, law):
+    assert law in broken(policy)
+
+
+def test_honest_records_pass():
+    @numba.njit
+    def price(cost, limits, traffic, option, request, in_flight, tokens):
+        return float(in_flight) + 1e-6 * tokens
+
+    for policy in (
+        record(price=price),
+        record(rates={"energy": 1.0, "seconds": 0.2, "carbon": 0.1}, free_seats=True),
+        record(rates={"tokens": 1.0}, by_tokens=True),
+    ):
+        check_policy(policy, instances=FEW).raise_if_broken()
+
+
+def test_an_index_that_errs_is_found(monkeypatch):
+    """The checker does not trust the pick it is given."""
+    from baseload.testing import check
+
+    def err(state, policy, request):
+        option, replica = room.pick(state, policy, request)
+        return (option, replica) if replica < 1 else (option, replica - 1)
+
+    monkeypatch.setattr(check, "pick", err)
+    assert "index" in broken(POLICIES["least_loaded"])
+
+
+def test_a_price_that_is_not_a_sum_of_rates_breaks_exchange(monkeypatch):
+    """A pick that knows joules by a threshold of its own."""
+    from baseload.testing import check
+
+    def err(state, policy, request):
+        option, replica = room.pick(state, policy, request)
+        heavy = state.cost[0].energy_j_per_step > 2.5
+        return (option, 0) if heavy and replica > 0 else (option, replica)
+
+    monkeypatch.setattr(check, "pick", err)
+    assert "exchange" in broken(POLICIES["energy_greedy"])
+
+
+def test_every_law_has_a_breaker():
+    """The parametrisations above name each law at least once."""
+    named = {
+        mark.args[1][at][1]
+        for test in (
+            test_what_a_policy_in_python_breaks_is_found,
+            test_what_a_record_breaks_is_found,
+        )
+        for mark in test.pytestmark
+        for at in range(len(mark.args[1]))
+    }
+    assert named | {"exchange"} == set(LAWS)
+
+
+def test_the_report_says_what_where_and_how_to_see_it_again():
+    report = check_policy(RefusesLongOnes, seed=3, instances=FEW)
+    text = str(report)
+    assert text.startswith("policy 'RefusesLongOnes': breaks 1 law in 10 instances, 600 picks")
+    finding = report.findings[0]
+    assert finding.times > 1
+    assert f"check_policy(..., seed=3, instances=[{finding.instance}])" in text
+    assert LAWS["serves"] in text
+    again = check_policy(RefusesLongOnes, seed=3, instances=[finding.instance])
+    assert again.findings[0].what == finding.what
+    with pytest.raises(AssertionError, match="breaks 1 law"):
+        report.raise_if_broken()
+
+
+def test_slowness_is_said_and_not_judged():
+    report = check_policy(FirstFree(), instances=2, slow_s=0.0)
+    assert report.ok
+    assert any("a pick takes" in note for note in report.notes)
+    median, slowest = report.seconds_per_pick
+    assert 0 < median <= slowest
+
+
+def test_the_environment_is_put_back():
+    clock, state, numpy_state = time.time, random.getstate(), np.random.get_state()  # noqa: NPY002
+    with environment(1):
+        assert time.time is not clock
+        one = (time.time_ns(), random.random(), np.random.random())  # noqa: NPY002
+        assert time.monotonic() < time.monotonic()
+    with environment(1):
+        assert (time.time_ns(), random.random(), np.random.random()) == one  # noqa: NPY002
+    with environment(2):
+        assert time.time_ns() != one[0]
+    assert time.time is clock
+    assert random.getstate() == state
+    assert (np.random.get_state()[1] == numpy_state[1]).all()  # noqa: NPY002
+
+
+def test_instances_are_the_same_everywhere():
+    one, two = drawn.instance(5, 9), drawn.instance(5, 9)
+    assert one == two
+    assert drawn.instance(5, 10) != one
+    assert drawn.instance(6, 9) != one
+    made = [drawn.instance(0, number) for number in range(60)]
+    assert any(len(case.fleet.models) == 2 for case in made)
+    assert any(sum(case.fleet.replicas) > 64 for case in made)
+    assert {case.max_queue for case in made} == {0, 1, 4, 1024}
+    assert OPTION.names is not None
