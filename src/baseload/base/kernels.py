@@ -43,8 +43,22 @@ KERNEL_SOURCES = (
 
 
 def kernel(function: Function) -> Function:
-    """Compile ``function`` as a kernel: cached on disk, no reference counts, IEEE division."""
-    compiled = njit(cache=True, **_OPTIONS)(function)
+    """Compile ``function`` as a kernel: cached on disk, no reference counts, IEEE division.
+
+    A kernel becomes part of each kernel that calls it: a call would copy the structs of arrays that
+    it hands on, two kilobytes a time, which took half of a simulation.
+    """
+    return _cached(function, forceinline=True)
+
+
+def outline_kernel(function: Function) -> Function:
+    """A kernel that stays a call of its own: large and rarely called."""
+    return _cached(function, forceinline=False)
+
+
+def _cached(function: Function, *, forceinline: bool) -> Function:
+    """The kernel of ``function`` with a disk cache that knows all kernels' sources."""
+    compiled = njit(cache=True, forceinline=forceinline, **_OPTIONS)(function)
     file = getattr(getattr(compiled, "_cache", None), "_cache_file", None)
     if file is not None and hasattr(file, "_source_stamp"):
         # numba alone looks at the function's own file only

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 
-from baseload.base.kernels import kernel
+from baseload.base.kernels import kernel, outline_kernel
 from baseload.fleet.step import Cost
 from baseload.routing.fleet_state import FleetState, learn, leave
 from baseload.simulator.closed_forms import series_sum
@@ -70,7 +70,7 @@ def crowd(engine: Engine, now_s: float, change: int) -> None:
     total.in_flight += change
 
 
-@kernel
+@outline_kernel
 def charge_idle(engine: Engine, cost: Cost, replica: Row, end_s: float) -> int:
     """Book the idleness up to ``end_s`` as idle, parked and off; gives the account in force at
     the end.

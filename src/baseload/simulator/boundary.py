@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 
-from baseload.base.kernels import kernel
+from baseload.base.kernels import kernel, outline_kernel
 from baseload.fleet.step import Cost, free_step
 from baseload.routing.fleet_state import FleetState
 from baseload.simulator.accounts import charge, decode_energy_j, finish
@@ -125,7 +125,7 @@ def _after(engine: Engine, place: int, other: int) -> bool:
     return one.admission > two.admission
 
 
-@kernel
+@outline_kernel
 def _preempt_one(engine: Engine, cost: Cost, replica: Row, number: int) -> None:
     """Take the request with the largest (priority, admission number) out of the batch or the
     prefill list.

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from baseload.base.kernels import kernel
+from baseload.base.kernels import kernel, outline_kernel
 from baseload.routing.fleet_state import FleetState, enter
 from baseload.routing.pick import PolicyState, admits, pick
 from baseload.simulator.accounts import charge, charge_idle, crowd
@@ -36,12 +36,15 @@ from baseload.simulator.records import (
 
 @kernel
 def _wake(engine: Engine, fleet: FleetState, replica: Row, number: int, now_s: float) -> None:
-    """The first request has come to an idle replica: start at once, or after it has woken."""
+    """The first request has come to an idle replica: a boundary at once, or when it has woken.
+
+    At once is an event of this instant: it comes before the next arrival, were that simultaneous.
+    """
     cost = fleet.cost[replica.kind]
     account = charge_idle(engine, cost, replica, now_s)
     replica.idle = 0
     if account == IDLE:
-        boundary(engine, fleet, number, now_s)
+        schedule(engine, number, now_s)
         return
     wake_s = cost.wake_s_from_parked if account == PARKED else cost.wake_s_from_off
     wake_j = cost.wake_j_from_parked if account == PARKED else cost.wake_j_from_off
@@ -112,7 +115,7 @@ def advance(engine: Engine, fleet: FleetState, until_s: float) -> bool:
         boundary(engine, fleet, number, now_s)
 
 
-@kernel
+@outline_kernel
 def settle(engine: Engine, fleet: FleetState, end_s: float) -> None:
     """Book the idleness of all idle replicas up to the end of the trace. Once, after the last
     event.
@@ -123,7 +126,7 @@ def settle(engine: Engine, fleet: FleetState, end_s: float) -> None:
             charge_idle(engine, fleet.cost[replica.kind], replica, end_s)
 
 
-@kernel
+@outline_kernel
 def refuse(engine: Engine, fleet: FleetState, request: Row, class_code: int, now_s: float) -> None:
     """Count a request that no replica can take, by reason."""
     total = engine.total[0]
