@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import random
 import time
+from pathlib import Path
 from typing import ClassVar
 
 import msgspec
@@ -315,6 +316,15 @@ def test_the_report_says_what_where_and_how_to_see_it_again():
     assert again.findings[0].what == finding.what
     with pytest.raises(AssertionError, match="breaks 1 law"):
         report.raise_if_broken()
+
+
+def test_the_report_in_the_docs_is_the_report():
+    class Careless:
+        def choose(self, request, fleet):
+            return int(fleet.in_flight.argmin())
+
+    page = Path(__file__).parents[3] / "docs" / "how-to" / "write-a-policy.md"
+    assert str(check_policy(Careless)) in page.read_text(encoding="utf-8")
 
 
 def test_slowness_is_said_and_not_judged():

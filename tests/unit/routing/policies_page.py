@@ -1,0 +1,107 @@
+"""Writes docs/reference/policies.md from the table of policies:
+
+python tests/unit/routing/policies_page.py
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from baseload.routing.policies import POLICIES
+from baseload.routing.policy import Policy
+from baseload.routing.price import PARTS, UNITS
+
+PAGE = Path(__file__).parents[3] / "docs" / "reference" / "policies.md"
+
+QUANTITIES = {
+    "energy": "joules that the fleet draws with the request minus without it",
+    "carbon": "the same joules times the grid's intensity [g/J]",
+    "lateness": "expected seconds past the deadline",
+    "quality": "probability that the answer of the option is wrong",
+    "fee": "what an external provider charges [$]",
+    "requests": "requests in flight at the replica, queued or running",
+    "tokens": "outstanding tokens of the replica: inputs and forecast outputs",
+    "seconds": "expected seconds to the last token",
+}
+
+RULES = {
+    "price": "the cheapest candidate that can take the request",
+    "sample": "the cheapest of `choices` replicas that are drawn at random",
+    "random": "a replica drawn at random",
+    "round_robin": "the next replica in turn",
+    "weighted_round_robin": "the next in turn, types in proportion to replicas times weight",
+}
+
+INTRO = """\
+# Policies
+
+Generated from the table in `baseload.routing.policies` by `tests/unit/routing/policies_page.py`; a
+test holds them equal. `baseload policies` lists the same, `baseload policies NAME` explains one. To
+write one: [write a policy](../how-to/write-a-policy.md).
+
+## Parts of the price
+
+A policy with the rule `price` or `sample` prices candidates with a sum: each part is a quantity
+times a rate. A part without a rate counts nothing and is not computed.
+[Why a sum with units](../explanation/one-decision.md#why-a-sum-with-units).
+
+| part | quantity | unit of its rate |
+| --- | --- | --- |
+{parts}
+
+## Rules
+
+| rule | picks |
+| --- | --- |
+{rules}
+
+Only replicas that serve the model asked for, whose memory can hold the prompt, and that have room
+in their queue can take a request. If none can, it is refused, and counted as a missed deadline. Of
+equal prices the lowest-numbered replica wins, then the lowest-numbered option; `sample` takes the
+first that was drawn.
+
+## Parameters
+
+`--policy name:parameter=value,parameter=value` changes a policy for one run,
+`policy("name:parameter=value")` in Python:
+
+| parameter | value | counts for |
+| --- | --- | --- |
+| `rate_PART` | a number in the unit above, such as `rate_energy=3e-8` | rules `price`, `sample` |
+| `choices` | how many replicas are drawn, 1 to 1024 | rule `sample` |
+| `weight` | `capacity` (requests a second, all seats taken), `equal` | `weighted_round_robin` |
+
+## The policies
+
+| name | |
+| --- | --- |
+{names}
+"""
+
+
+def text() -> str:
+    """The whole page."""
+    units = dict(zip(PARTS, UNITS, strict=True))
+    intro = INTRO.format(
+        parts="\n".join(f"| `{part}` | {QUANTITIES[part]} | {units[part]} |" for part in PARTS),
+        rules="\n".join(f"| `{rule}` | {said} |" for rule, said in RULES.items()),
+        names="\n".join(
+            f"| [`{one.name}`](#{one.name}) | {one.summary} |" for one in POLICIES.values()
+        ),
+    )
+    return "\n".join([intro, *(section(one) for one in POLICIES.values())])
+
+
+def section(policy: Policy) -> str:
+    """One policy."""
+    flags = [name for name in ("free_seats", "rising", "by_tokens") if getattr(policy, name)]
+    parameters = "".join(f"* `{key}` = `{value}`\n" for key, value in policy.parameters().items())
+    promises = f"* promises: {', '.join(f'`{flag}`' for flag in flags)}\n" if flags else ""
+    return (
+        f"### {policy.name}\n\n{policy.summary[0].upper()}{policy.summary[1:]}.\n\n"
+        f"{parameters}{promises}\n{policy.explanation}\n\nSource: {policy.source}.\n"
+    )
+
+
+if __name__ == "__main__":
+    PAGE.write_text(text(), encoding="utf-8")
