@@ -58,7 +58,10 @@ def outline_kernel(function: Function) -> Function:
 
 def _cached(function: Function, *, forceinline: bool) -> Function:
     """The kernel of ``function`` with a disk cache that knows all kernels' sources."""
-    compiled = njit(cache=True, forceinline=forceinline, **_OPTIONS)(function)
+    try:
+        compiled = njit(cache=True, forceinline=forceinline, **_OPTIONS)(function)
+    except RuntimeError:  # no folder to keep the cache in: compile in every process
+        return cast(Function, njit(forceinline=forceinline, **_OPTIONS)(function))
     file = getattr(getattr(compiled, "_cache", None), "_cache_file", None)
     if file is not None and hasattr(file, "_source_stamp"):
         # numba alone looks at the function's own file only
@@ -94,6 +97,8 @@ def is_compiled(function: Callable[..., object]) -> bool:
         return True
     cache = getattr(function, "_cache", None)
     try:
-        return any(Path(cache.cache_path).glob(f"*.{plain(function).__name__}-*.nbi"))  # type: ignore[union-attr]
+        found = Path(cache.cache_path).glob(f"*.{plain(function).__name__}-*.nbi")  # type: ignore[union-attr]
+        changed_s = max(modified_s for modified_s, _ in _stamp())
+        return any(index.stat().st_mtime > changed_s for index in found)
     except (AttributeError, OSError, TypeError):  # TypeError: a kernel without a cache has no path
         return False

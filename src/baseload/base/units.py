@@ -9,6 +9,7 @@ from __future__ import annotations
 
 J_PER_KWH = 3.6e6
 J_PER_MJ = 1e6
+S_PER_MINUTE = 60.0
 S_PER_HOUR = 3600.0
 S_PER_DAY = 86_400.0
 US_PER_S = 1_000_000

@@ -61,9 +61,10 @@ def calibrate(
       baseload calibrate run.csv --max-batch 128 --kv-tokens 41408 \\
           --model Qwen/Qwen3-32B --device H100-SXM-80GB
     """
-    from baseload.cli.output import check_writable, write_json
+    from baseload.cli.output import write_json
     from baseload.profiler.calibration import Options, calibrate_run
     from baseload.profiler.measured import read_run
+    from baseload.sources.files import check_writable
     from baseload.sources.replicas import write_replica
 
     measured = read_run(run, meta=meta)

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from baseload.cli.output import write_whole
 from baseload.simulator.records import LOG, records
 from baseload.simulator.scenario import Scenario
+from baseload.sources.files import write_whole
 
 _COLUMNS = (
     "number",

@@ -25,7 +25,7 @@ from baseload.sources.replicas import read_replica
 from baseload.sources.traces import ZeroTokens
 from baseload.workload import generator
 from baseload.workload.chunks import source_of
-from baseload.workload.load import tokens_per_second
+from baseload.workload.load import busiest_minutes
 from baseload.workload.tiers import DEFAULT_TIERS, Tier
 from baseload.workload.trace import Trace, TraceSource
 from baseload.workload.transform import multiply, slice_time, vary
@@ -518,7 +518,7 @@ def _factor_for(load_frac: float, source: TraceSource, groups: tuple[Group, ...]
 
     The busiest minutes are the 95th percentile of one-minute windows.
     """
-    load = tokens_per_second(source, min(60.0, max(source.span_s, 1e-3))).busiest(0.95)
+    load = busiest_minutes(source)
     if not load.requests_per_s > 0:
         raise BadInputError(
             "load of a trace with hardly any requests",

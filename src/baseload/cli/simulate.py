@@ -133,7 +133,7 @@ def _check_outputs(
     scenario: str, json: str | None, out: Path | None, requests: Path | None
 ) -> None:
     """Refuse now what could not be written at the end."""
-    from baseload.cli.output import check_distinct, check_folder, check_writable
+    from baseload.sources.files import check_distinct, check_folder, check_writable
 
     json_path = None if json in (None, "-") else Path(json or "")
     if requests == Path("-"):

@@ -35,9 +35,10 @@ def validate(
       baseload validate run.parquet --replica replica.json
       baseload validate run.parquet --replica replica.json --json - | jq .ttft_error_frac
     """
-    from baseload.cli.output import check_writable, write_json
+    from baseload.cli.output import write_json
     from baseload.profiler.measured import read_run
     from baseload.profiler.validation import validate_run
+    from baseload.sources.files import check_writable
     from baseload.sources.replicas import read_replica_file
 
     if json_file is not None and json_file != "-":

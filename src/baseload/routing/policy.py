@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from baseload.base.draws import draws
-from baseload.base.errors import BadInputError, nearest_names
+from baseload.base.errors import BadInputError, nearest_names, unknown_name
 from baseload.fleet.replica_type import ReplicaType
 from baseload.routing import pick as rules
 from baseload.routing.estimate import capacity_per_s
@@ -65,7 +65,9 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     price: Callable[..., float] | None = None
 
     def __post_init__(self) -> None:
-        """Refuse rates for parts that do not exist or are not numbers."""
+        """Refuse rules and parts that do not exist, and rates that are not numbers."""
+        if self.rule not in _RULES:
+            raise unknown_name(f"rule of policy {self.name!r}", self.rule, _RULES)
         for part, rate in self.rates.items():
             if part not in PARTS:
                 raise BadInputError(
@@ -133,7 +135,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         allowed = ["choices", "weight", *(f"rate_{part}" for part in PARTS)]
         for name, text in values.items():
             if name == "choices":
-                changes["choices"] = int(_number(self.name, name, text))
+                changes["choices"] = _whole(self.name, name, text)
             elif name == "weight" and text in ("capacity", "equal"):
                 changes["weight"] = text
             elif name.removeprefix("rate_") in PARTS and name.startswith("rate_"):
@@ -145,6 +147,14 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
                     allowed=", ".join(nearest_names(name, allowed) or allowed),
                 )
         return msgspec.structs.replace(self, rates=rates, **changes)
+
+
+def _whole(policy: str, name: str, text: str) -> int:
+    """The whole number that ``text`` says."""
+    value = _number(policy, name, text)
+    if value != int(value):
+        raise BadInputError(f"policy {policy!r}: {name}", found=text, allowed="a whole number")
+    return int(value)
 
 
 def _number(policy: str, name: str, text: str) -> float:

@@ -155,8 +155,10 @@ def _python_driver(
 
 def _checked_choice(policy: ChoosesInPython, chosen: object, count: int) -> int:
     """The replica number that a policy gave, if it is one."""
-    if isinstance(chosen, int | np.integer) and 0 <= int(chosen) < count:
-        return int(chosen)
+    if isinstance(chosen, int | np.integer) and not isinstance(chosen, bool):
+        number = int(chosen)
+        if 0 <= number < count:
+            return number
     raise BadInputError(
         f"policy {name_of(policy)!r} chose a replica that does not exist",
         found=repr(chosen),

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from baseload.base.units import S_PER_HOUR, kg_from_g, mj_from_j
+from baseload.base.units import S_PER_HOUR, S_PER_MINUTE, kg_from_g, mj_from_j
 from baseload.simulator.records import (
     ACTIVE,
     BIN_RATIO,
@@ -52,6 +52,7 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
     cut_short: int
     requests: int
     span_s: float
+    last_s: float
     residual_j: float
     cpu_s: float
     series: Series
@@ -76,6 +77,7 @@ def totals(engine: Engine, *, requests: int, span_s: float, cpu_s: float) -> Tot
         cut_short=int(total.cut_short),
         requests=requests,
         span_s=span_s,
+        last_s=float(total.last_s),
         residual_j=float(
             math.fsum(account_j[:, ACTIVE]) - math.fsum(engine.tally.energy_j.ravel())
         ),
@@ -271,18 +273,17 @@ def _figures(scenario: Scenario, run: Totals) -> dict[str, float | None]:
     grams = None
     if scenario.grid_g_per_j is not None:
         grams = energy_j * scenario.grid_g_per_j
+    length_s = _length_s(run)
     found: dict[str, float | None] = {
         "energy_j": energy_j,
-        "energy_mj_per_hour": mj_from_j(energy_j) / (run.span_s / S_PER_HOUR)
-        if run.span_s
-        else 0.0,
+        "energy_mj_per_hour": mj_from_j(energy_j) * S_PER_HOUR / length_s,
         "active_energy_j": float(run.account_j[:, ACTIVE].sum()),
         "idle_energy_j": float(run.account_j[:, IDLE:].sum()),
         "energy_j_per_request": _ratio(energy_j, completed),
         "energy_j_per_output_token": _ratio(energy_j, int(tally.output_tokens.sum())),
         "miss_frac": _ratio(missed, completed + refused),
         "carbon_kg": None if grams is None else kg_from_g(grams),
-        "goodput_per_s": (completed - int(tally.missed.sum())) / run.span_s if run.span_s else 0.0,
+        "goodput_per_s": (completed - int(tally.missed.sum())) / length_s,
     }
     for index, tier in enumerate(scenario.tiers):
         row = tally[index]
@@ -291,6 +292,14 @@ def _figures(scenario: Scenario, run: Totals) -> dict[str, float | None]:
             int(row.missed.sum()) + turned_away, int(row.completed.sum()) + turned_away
         )
     return found | _device_figures(scenario, run)
+
+
+def _length_s(run: Totals) -> float:
+    """What "per hour" and "per second" count from [s]: the trace, whose rate they are about.
+
+    A trace of less than a minute has no rate to speak of; there it is the whole run.
+    """
+    return run.span_s if run.span_s >= S_PER_MINUTE else max(run.span_s, run.last_s, 1e-9)
 
 
 def _device_figures(scenario: Scenario, run: Totals) -> dict[str, float | None]:

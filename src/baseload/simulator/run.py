@@ -36,7 +36,7 @@ from baseload.simulator.results import SCHEMA, FleetRow, PolicyResult, Simulatio
 from baseload.simulator.scenario import Scenario, offered_load_frac
 from baseload.simulator.truth import arrivals
 from baseload.workload.fingerprint import TraceHasher
-from baseload.workload.load import tokens_per_second
+from baseload.workload.load import busiest_minutes
 from baseload.workload.requests import tier_of
 from baseload.workload.trace import Trace, TraceSource
 
@@ -73,10 +73,9 @@ def simulate(
     names = _names(policies)
     if seeds < 1:
         raise BadInputError("number of seeds", found=str(seeds), allowed="an integer >= 1")
-    sources = [_kept(scenario.requests(seed)) for seed in range(seeds)]
+    sources = _kept([scenario.requests(seed) for seed in range(seeds)])
     first = sources[0]
-    load = tokens_per_second(first, min(60.0, max(first.span_s, 1e-3))).busiest(0.95)
-    load_frac = offered_load_frac(scenario.groups, load)
+    load_frac = offered_load_frac(scenario.groups, busiest_minutes(first))
     hasher = TraceHasher()
     results: list[PolicyResult] = []
     first_runs: list[Totals] = []
@@ -131,10 +130,15 @@ def _names(policies: Sequence[AnyPolicy]) -> list[str]:
     return names
 
 
-def _kept(source: TraceSource) -> TraceSource:
-    """The source with its pieces kept in memory, if they are few enough to share among policies."""
-    if source.requests > _KEEP_REQUESTS:
-        return source
+def _kept(sources: list[TraceSource]) -> list[TraceSource]:
+    """The sources with their pieces kept in memory, if they are few enough to share."""
+    if sum(source.requests for source in sources) > _KEEP_REQUESTS:
+        return sources
+    return [_in_memory(source) for source in sources]
+
+
+def _in_memory(source: TraceSource) -> TraceSource:
+    """The source with its pieces made once."""
     pieces = list(source.chunks())
     return msgspec.structs.replace(source, chunks=lambda: iter(pieces))
 
@@ -167,7 +171,7 @@ def _load_notes(load_frac: float, results: Sequence[PolicyResult]) -> list[str]:
             "what it completes with all seats taken; requests wait, and are refused where a "
             "replica's queue is full."
         )
-    refused = [f"{one.policy} {one.refused:,}" for one in results if one.refused]
+    refused = [f"{one.policy} {one.refused:,} ({_reasons(one)})" for one in results if one.refused]
     if refused:
         notes.append("Refused requests (counted as missed): " + ", ".join(refused) + ".")
     cut = max((one.cut_short for one in results), default=0)
@@ -176,6 +180,14 @@ def _load_notes(load_frac: float, results: Sequence[PolicyResult]) -> list[str]:
             f"Up to {cut:,} answers were cut at the longest context that their replica holds."
         )
     return notes
+
+
+def _reasons(result: PolicyResult) -> str:
+    """Why requests were refused, in words."""
+    counts = {reason.replace("_", " "): n for reason, n in result.refused_by_reason.items() if n}
+    if len(counts) == 1:
+        return next(iter(counts))
+    return ", ".join(f"{reason} {count:,}" for reason, count in counts.items())
 
 
 def run_once(

@@ -4,15 +4,14 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
-from baseload.base.errors import BadInputError, OutputError
+from baseload.base.errors import BadInputError
 from baseload.fleet.replica_type import ReplicaType
+from baseload.sources.files import write_whole
 
 SCHEMA = "baseload-replica/1"
 
@@ -157,31 +156,4 @@ def read_replica(path: str | Path, *, need_energy: bool = True) -> ReplicaType:
 
 def write_replica(file: ReplicaFile, path: str | Path) -> None:
     """Write ``file`` to ``path``, whole or not at all. Raises ``OutputError``."""
-    write_whole(msgspec.json.format(msgspec.json.encode(file), indent=2) + b"\n", path)
-
-
-def write_whole(content: bytes, path: str | Path) -> None:
-    """Write ``content`` to ``path`` through a temporary file beside it: no reader sees half of it.
-
-    Raises ``OutputError`` when that place cannot be written.
-    """
-    target = Path(path)
-    scratch: str | None = None
-    try:
-        handle, scratch = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-        with os.fdopen(handle, "wb") as stream:
-            stream.write(content)
-        if target.is_dir():
-            raise IsADirectoryError(21, "is a directory")
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(scratch, 0o666 & ~mask)
-        os.replace(scratch, target)
-    except OSError as error:
-        if scratch is not None:
-            Path(scratch).unlink(missing_ok=True)
-        raise OutputError(
-            f"cannot write {target}",
-            found=error.strerror or str(error),
-            allowed="a file in a folder that exists and can be written",
-        ) from error
+    write_whole(path, msgspec.json.format(msgspec.json.encode(file), indent=2) + b"\n")

@@ -5,17 +5,15 @@ Files are written beside their target and renamed, so that a reader never sees h
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 
-from baseload.base.errors import BadInputError, OutputError, unknown_name
+from baseload.base.errors import BadInputError, unknown_name
 from baseload.base.units import US_PER_S
+from baseload.sources.files import replacing
 from baseload.workload.chunks import collect, source_of
 from baseload.workload.trace import Trace, TraceSource
 
@@ -44,7 +42,7 @@ def write_parquet(trace: Trace | TraceSource, path: str | Path) -> None:
         columns["session"] = pl.Series(whole.session).replace(-1, None)
     if whole.model_code is not None:
         columns["model"] = _names(whole.model_code, whole.models)
-    with _replacing(Path(path)) as file:
+    with replacing(Path(path)) as file:
         pl.DataFrame(columns).write_parquet(file, compression="zstd", compression_level=10)
 
 
@@ -55,7 +53,7 @@ def write_mooncake(trace: Trace | TraceSource, path: str | Path) -> None:
     Classes, sessions, reasoning, deadlines and models are not in this format. Raises
     ``OutputError`` for a place that cannot be written.
     """
-    with _replacing(Path(path)) as file:
+    with replacing(Path(path)) as file:
         next_block = 0
         for piece in _pieces(trace):
             t_ms = np.rint(piece.t_us / 1000).astype(np.int64).tolist()
@@ -83,7 +81,7 @@ def write_vidur(trace: Trace | TraceSource, path: str | Path) -> None:
     """
     import polars as pl
 
-    with _replacing(Path(path)) as file:
+    with replacing(Path(path)) as file:
         header = True
         for piece in _pieces(trace):
             frame = pl.DataFrame(
@@ -143,36 +141,3 @@ def _names(code: Any, labels: tuple[str, ...]) -> Any:
 
     table = pl.Series("name", [*labels, None], dtype=pl.Enum(labels))
     return table.gather(np.where(code < 0, len(labels), code).astype(np.uint32))
-
-
-@contextmanager
-def _replacing(path: Path) -> Iterator[IO[bytes]]:
-    """A file that takes the place of ``path`` when the block ends well, and vanishes when it does
-    not.
-    """
-    try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    except OSError as error:
-        raise _not_writable(path, error) from error
-    part = Path(name)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            yield file
-        mask = os.umask(0)
-        os.umask(mask)
-        part.chmod(0o666 & ~mask)
-        part.replace(path)
-    except OSError as error:
-        raise _not_writable(path, error) from error
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _not_writable(path: Path, error: OSError) -> OutputError:
-    """The error for a place that cannot be written."""
-    return OutputError(
-        f"write {path}",
-        found=error.strerror or str(error),
-        allowed="a file in an existing folder with room and permission",
-        todo="create the folder, or choose another place",
-    )

@@ -91,3 +91,11 @@ def tokens_per_second(trace: Trace | TraceSource, window_s: float = 60.0) -> Win
         input_tokens=totals[1],
         output_tokens=totals[2],
     )
+
+
+def busiest_minutes(trace: Trace | TraceSource) -> TokenLoad:
+    """The load of a trace's busiest minutes: the 95th percentile of its one-minute windows.
+
+    A trace shorter than a minute is one window, of one second at least.
+    """
+    return tokens_per_second(trace, min(60.0, max(1.0, trace.span_s))).busiest(0.95)

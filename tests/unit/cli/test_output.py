@@ -13,14 +13,9 @@ from pathlib import Path
 import pytest
 
 from baseload.base.errors import OutputError
-from baseload.cli import output
-from baseload.cli.output import (
-    check_distinct,
-    check_folder,
-    check_writable,
-    write_json,
-    write_whole,
-)
+from baseload.cli.output import write_json
+from baseload.sources import files
+from baseload.sources.files import check_distinct, check_folder, check_writable, write_whole
 
 
 def test_a_file_appears_whole_with_the_usual_permissions(tmp_path):
@@ -40,7 +35,7 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(tmp_path, monke
     def fail(*_):
         raise error
 
-    monkeypatch.setattr(output.os, "replace", fail)
+    monkeypatch.setattr(files.os, "replace", fail)
     with pytest.raises((OutputError, KeyboardInterrupt)):
         write_whole(tmp_path / "a.json", b"new")
     assert (tmp_path / "a.json").read_text() == "old"
@@ -87,7 +82,7 @@ def test_what_cannot_be_written_is_refused_before_the_work(tmp_path, monkeypatch
 
 def test_a_place_without_permission_is_refused(tmp_path, monkeypatch):
     (tmp_path / "there").touch()
-    monkeypatch.setattr(output.os, "access", lambda *_: False)
+    monkeypatch.setattr(files.os, "access", lambda *_: False)
     for check in (check_writable, check_folder):
         with pytest.raises(OutputError, match="no permission"):
             check(tmp_path / "new")

@@ -387,7 +387,7 @@ def test_a_generated_trace_keeps_its_reasoning(tmp_path):
 def test_a_place_that_cannot_be_written_is_an_error_of_its_own(tmp_path):
     trace = builtin_trace()
     for writer in (write_parquet, write_mooncake, write_vidur):
-        with pytest.raises(OutputError, match="create the folder"):
+        with pytest.raises(OutputError, match="mkdir -p"):
             writer(trace, tmp_path / "missing" / "t.x")
         (tmp_path / "folder").mkdir(exist_ok=True)
         with pytest.raises(OutputError):
