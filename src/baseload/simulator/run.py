@@ -17,33 +17,32 @@ import numpy as np
 from baseload.base.errors import BadInputError
 from baseload.base.kernels import is_compiled
 from baseload.base.version import VERSION
-from baseload.routing.fleet_state import FleetState, fleet_state
-from baseload.routing.policy import AnyPolicy, name_of, parameters_of
+from baseload.routing.fleet_state import FleetState
+from baseload.routing.policy import AnyPolicy, Policy, name_of, parameters_of
 from baseload.routing.price import request_row
 from baseload.simulator import jump
 from baseload.simulator.checkers import check_run
 from baseload.simulator.drivers import Driver, driver_of
-from baseload.simulator.measure import Totals, is_bulk, result, totals
+from baseload.simulator.measure import Totals, result, totals
+from baseload.simulator.oracle import engines_agree
 from baseload.simulator.records import (
-    MAX_PRIORITIES,
-    TIER,
     Engine,
-    engine,
-    records,
     with_more_slots,
 )
 from baseload.simulator.results import SCHEMA, FleetRow, PolicyResult, Simulation, TraceInfo
 from baseload.simulator.scenario import Scenario, offered_load_frac
+from baseload.simulator.start import new_engine
 from baseload.simulator.truth import arrivals
+from baseload.workload.chunks import source_of, take
 from baseload.workload.fingerprint import TraceHasher
 from baseload.workload.load import busiest_minutes
-from baseload.workload.requests import tier_of
 from baseload.workload.trace import Trace, TraceSource
 
 _KEEP_REQUESTS = (
     6_000_000  # a trace up to this length is made once and kept for all policies (about 250 MB)
 )
 _LOG_ROWS = 262_144
+_ORACLE_REQUESTS = 60
 _FOREVER_S = 1e300
 
 Progress = Callable[[str, int, int, int], None]
@@ -95,6 +94,8 @@ def simulate(
                 hasher=watch,
             )
             runs.append(run)
+            if check and isinstance(policy, Policy) and policy.price is None:
+                _against_steps(scenario, policy, source, seed)
             if watch is not None:
                 count, span_s = run.requests, run.span_s
         first_runs = first_runs or runs
@@ -115,6 +116,14 @@ def simulate(
         offered_load_frac=load_frac,
         notes=[*scenario.notes, *_load_notes(load_frac, results)],
     )
+
+
+def _against_steps(scenario: Scenario, policy: Policy, source: TraceSource, seed: int) -> None:
+    """Law 5 on the first requests of the trace: the step engine and the scan give the same."""
+    head = take(next(_pieces(source, None)), slice(0, _ORACLE_REQUESTS))
+    rows: list[np.recarray[Any, Any]] = []
+    run_once(scenario, policy, source_of(head), seed=seed, log=lambda *ended: rows.append(ended[2]))
+    engines_agree(scenario, policy, head, np.concatenate(rows).view(np.recarray), seed=seed)
 
 
 def _names(policies: Sequence[AnyPolicy]) -> list[str]:
@@ -228,55 +237,6 @@ def run_once(
     if check:
         check_run(scenario, run, state, fleet)
     return run
-
-
-def new_engine(
-    scenario: Scenario, source: TraceSource, *, log_rows: int = 0
-) -> tuple[FleetState, Engine]:
-    """An idle fleet as routing sees it, and an idle engine under it."""
-    groups = scenario.groups
-    kinds = [group.kind for group in groups]
-    fleet = fleet_state(
-        kinds,
-        [group.replicas for group in groups],
-        classes=len(source.classes),
-        max_queue=scenario.max_queue,
-        models=source.models,
-    )
-    tier_index = {tier.name: index for index, tier in enumerate(scenario.tiers)}
-    tier_of_class = [tier_index[tier_of(name, scenario.tiers).name] for name in source.classes]
-    return fleet, engine(
-        type_of=fleet.type_of,
-        max_batch=[kind.max_batch for kind in kinds],
-        max_step_tokens=[kind.max_step_tokens for kind in kinds],
-        park_after_s=[_never(group.park_after_s) for group in groups],
-        off_after_s=[_never(group.off_after_s) for group in groups],
-        tiers=_tier_rows(scenario),
-        tier_of_class=np.array(tier_of_class, dtype=np.int16),
-        span_s=source.span_s,
-        log_rows=max(log_rows, 2 * max(kind.max_batch for kind in kinds)) if log_rows else 0,
-    )
-
-
-def _never(timeout_s: float | None) -> float:
-    """A timeout in seconds; infinite for never."""
-    return math.inf if timeout_s is None else timeout_s
-
-
-def _tier_rows(scenario: Scenario) -> np.recarray[Any, Any]:
-    """The tiers as rows of ``TIER``, priorities made dense."""
-    levels = sorted({tier.priority for tier in scenario.tiers})
-    if len(levels) > MAX_PRIORITIES:
-        raise BadInputError(
-            "tiers: too many priorities",
-            found=str(len(levels)),
-            allowed=f"at most {MAX_PRIORITIES} different ones",
-        )
-    rows = records(TIER, len(scenario.tiers))
-    for index, tier in enumerate(scenario.tiers):
-        deadlines = [_never(value) for value in (tier.ttft_s, tier.tpot_s, tier.e2e_s)]
-        rows[index] = (*deadlines, levels.index(tier.priority), is_bulk(scenario, index))
-    return rows
 
 
 def _pieces(source: TraceSource, hasher: TraceHasher | None) -> Iterator[Trace]:
