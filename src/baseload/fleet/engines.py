@@ -3,8 +3,8 @@ transfers them.
 
 The numbers lie in ``data/constants.json``, written by ``bench/fit_physics.py`` from the shipped
 measured rows; this file reads them once. Where no row was measured, the software constants of the
-measured engine go with the hardware of the asked device, and the answer is marked assumed (spec
-ENERGY.md 2.2).
+measured engine go with the hardware of the asked device, and the answer is marked assumed
+(docs/explanation/fleet-physics.md).
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ class PowerConstants(msgspec.Struct, frozen=True, kw_only=True):
 class Hardware(msgspec.Struct, frozen=True, kw_only=True):
     """Three constants of a device in the plain form, used only as ratios between devices.
 
-    Spec ENERGY.md 2.2: static power at work [W], joules per byte and per FLOP; fitted for H100,
-    A100-40GB and B200, assumed for the rest.
+    docs/explanation/fleet-physics.md: static power at work [W], joules per byte and per FLOP;
+    fitted for H100, A100-40GB and B200, assumed for the rest.
     """
 
     static_w: float

@@ -2,7 +2,7 @@
 replica type.
 
 One engine step, per GPU, with ``b`` running sequences of mean context ``c`` and ``p`` prefill
-tokens (spec ENERGY.md 2.1):
+tokens (docs/explanation/fleet-physics.md):
 
     t = overheads + W / (weight_frac BW) + X / (expert_frac BW) + V / (cache_frac BW)
         + F / (flop_frac PEAK) + b * per-sequence + (b + p) * layers * per-token-and-layer
@@ -265,7 +265,8 @@ def capped_step(
 ) -> tuple[float, float]:
     """Seconds, and joules on one GPU, of a step under the power cap [W per GPU].
 
-    Above the cap the dynamic energy stays and the step is stretched (spec ENERGY.md 2.1).
+    Above the cap the dynamic energy stays and the step is stretched
+    (docs/explanation/fleet-physics.md).
     """
     cap = power_cap_w(device, cap_w)
     static_w = constants.power.static_w

@@ -12,7 +12,7 @@ and, for a mixture of experts, one more term each: the cost of reading *all* exp
 of them that ``b + p`` tokens hit, ``1 - (1 - expert_hit_frac) ** (b + p)``. Where ``energy_j /
 time_s`` would exceed the power cap, the step is stretched: its dynamic energy (all but
 ``power_w_active_static * time_s``) stays, and the time grows until the power meets the cap. Source
-of the form: spec ENERGY.md 2.1 (terms are added, not max-ed).
+of the form: docs/explanation/fleet-physics.md (terms are added, not max-ed).
 
 Every number counts the whole replica: all GPUs of the layout together.
 """
@@ -81,7 +81,8 @@ class PowerStates(msgspec.Struct, frozen=True, kw_only=True):
 
     ``idle``: model loaded, no work. ``parked``: engine asleep (weights off the GPU or in host
     memory), process alive. ``off``: no process. ``power_w_active_static`` is what a replica that
-    runs steps draws beside the work itself; it is above the idle power (spec ENERGY.md 2.1).
+    runs steps draws beside the work itself; it is above the idle power
+    (docs/explanation/fleet-physics.md).
     """
 
     power_w_active_static: float

@@ -92,7 +92,7 @@ def step(cost: Cost, sequences: float, context: float, prefill: float) -> tuple[
     """Seconds and joules of one step under the power cap: ``(time_s, energy_j)``.
 
     Above the cap the dynamic energy stays and the time stretches, so the step's mean power is
-    exactly the cap (spec ENERGY.md 2.1).
+    exactly the cap (docs/explanation/fleet-physics.md).
     """
     time_s, energy_j = free_step(cost, sequences, context, prefill)
     if energy_j > cost.power_w_cap * time_s:

@@ -17,7 +17,8 @@ from baseload.report import wording
 from baseload.simulator.results import POWER_STATES, PolicyResult, Simulation
 
 DISTINGUISHABLE_FRAC = 0.05
-"""A difference of GPU energy below this is within the error of the energy model (spec ENERGY.md 6).
+"""A difference of GPU energy below this is within the error of the energy model
+(docs/explanation/energy-accounting.md).
 """
 
 ANSWERED_ENOUGH_FRAC = 0.99

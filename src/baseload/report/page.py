@@ -36,7 +36,7 @@ UNCERTAINTY = (
     ("power model, L4 and H200", "±35 %", "assumed from data sheets, no measured rows"),
     ("time of a step", "±5 %", "one engine version; another version may differ by a factor of two"),
 )
-"""What the error of an energy figure is made of (spec ENERGY.md 6)."""
+"""What the error of an energy figure is made of (docs/explanation/energy-accounting.md)."""
 
 
 def page_html(

@@ -77,8 +77,8 @@ def marginal_energy_j(
     input_tokens: float,
     output_tokens: float,
 ) -> float:
-    """Joules that the replica draws with the request minus without it, at its present batch (spec
-    ENERGY.md 2.3).
+    """Joules that the replica draws with the request minus without it, at its present batch
+    (docs/explanation/fleet-physics.md).
 
     Beside running sequences a request adds its own terms to each step; on an idle replica it sets
     the whole weight stream in motion, less the idle power that would have been drawn anyway.

@@ -43,7 +43,7 @@ def test_every_shipped_row_resolves_as_its_columns_say() -> None:
 @pytest.mark.parametrize(
     ("name", "bytes_per_token"),
     [
-        # Spec ENERGY.md 2.1; gpt-oss counts the layers without a window only
+        # Model cards; gpt-oss counts the layers without a window only
         ("Llama-3.1-8B", 131_072),
         ("Llama-3.1-70B", 327_680),
         ("Qwen3-8B", 147_456),

@@ -198,7 +198,7 @@ def test_unmeasured_devices_are_assumed_and_wide() -> None:
 @pytest.mark.parametrize(
     ("model", "device", "gpus", "expected"),
     [
-        # Spec ENERGY.md 2.2, "model output, context 600": its constants are
+        # The energy study's table "model output, context 600": its constants are
         # older than ours and under-predict 8B at large batches, as it says itself
         ("Llama-3.1-8B", "H100", 1, (3.31, 0.45, 0.144, 0.068)),
         ("Llama-3.1-8B", "A100-80GB", 1, (3.40, 0.47, 0.154, 0.075)),
@@ -226,7 +226,7 @@ def test_plain_form_gives_the_energy_study_figures() -> None:
         power=PowerConstants(
             static_w=151.5, weight_j=143e-12, expert_j=0.0, cache_j=143e-12, flop_j=1.197e-12
         ),
-        method="modelled", error_frac=0.07, basis="spec ENERGY.md 2.2",
+        method="modelled", error_frac=0.07, basis="energy study",
     )  # fmt: skip
     spec, board, layout = find_model("Llama-3.1-8B"), find_device("H100"), layout_of()
     found = []

@@ -423,7 +423,7 @@ def test_unknown_formats_and_endings_are_not_written(tmp_path):
 
 
 def test_the_built_in_trace_is_the_azure_hour():
-    """Figures of SIMULATOR.md section 6: requests, rate, mean and percentiles of lengths."""
+    """Published figures of the trace: requests, rate, mean and percentiles of lengths."""
     trace = builtin_trace("azure-chat")
     check_trace(trace)
     assert len(trace) == 19_366

@@ -49,7 +49,7 @@ def test_a_day_is_in_order_and_has_the_classes_asked_for(day):
     assert len(day) == pytest.approx(500_000, rel=0.06)
 
 
-# SIMULATOR.md section 6, "Drawn against source": mean, p50, p95, p99 as drawn by the fit's own
+# The study that fitted the generator, "drawn against source": mean, p50, p95, p99, drawn by its
 # author.
 DRAWN = {
     ("chat", "input_tokens"): (1178, 1000, 4090, 4655),
@@ -126,7 +126,7 @@ def test_the_expected_number_is_the_integral_of_the_rate():
 
 
 def test_arrivals_are_as_bursty_as_the_fit():
-    """SIMULATOR.md section 6.
+    """The study that fitted the generator.
 
     Squared CV of gaps 1.26, IDC at 1/10/60 s 1.36/2.99/11.2 over draws of an hour.
     """

@@ -7,7 +7,7 @@ from baseload.routing.policy import Policy
 POLICY = Policy(
     name="energy_greedy",
     summary="the fewest marginal joules among replicas with a free seat, no look at latency",
-    source="greedy consolidation; the energy part of the price alone (spec ENERGY.md 2.3)",
+    source="greedy consolidation: the energy part of the price alone; our own baseline",
     rates={"energy": 1.0},
     free_seats=True,
     explanation="""\
