@@ -173,14 +173,18 @@ def rss_mb() -> float:
     return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
-def child(script: str | Path, task: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+def child(
+    script: str | Path, task: str, arguments: Mapping[str, Any], **environment: str
+) -> dict[str, Any]:
     """Run ``task`` of a bench in a process of its own and give what it printed as JSON.
 
     The script must hand ``--task NAME JSON`` to ``answer_task``. Raises ``RuntimeError`` with the
     end of the child's messages when it fails.
     """
     command = [sys.executable, str(script), "--task", task, json.dumps(dict(arguments))]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=False, env=os.environ | environment
+    )
     if done.returncode:
         raise RuntimeError(f"{Path(script).name} --task {task} failed:\n{done.stderr[-2000:]}")
     return dict(json.loads(done.stdout.splitlines()[-1]))

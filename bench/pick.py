@@ -14,8 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from _inputs import described, mixed_fleet
-from baseload.base.kernels import plain
+from _inputs import described, mixed_fleet, poisson_trace, scenario_of
 from baseload.base.streams import stream
 from baseload.fleet.step import step
 from baseload.routing import pick as rules
@@ -23,7 +22,8 @@ from baseload.routing.estimate import expected_s, marginal_energy_j
 from baseload.routing.fleet_state import FleetState, enter, fleet_state, leave
 from baseload.routing.policies import POLICIES
 from baseload.routing.price import OPTION, price_usd, request_row
-from common import Bench, measure
+from baseload.simulator.run import run_once
+from common import Bench, answer_task, child, measure, pin, ratios
 
 GOALS = {320: 10.0, 10_000: 50.0}
 OPTIONS = 4
@@ -96,35 +96,49 @@ def picks(bench: Bench, replicas: int) -> None:
         )
 
 
-def twins(bench: Bench) -> None:
-    """How much faster a kernel is than its plain twin, both called from Python."""
+def kernels_task(count: int) -> dict[str, Any]:
+    """In a process of its own: microseconds of some kernels, compiled or (``NUMBA_DISABLE_JIT``)
+    plain all the way down, and of one request in the simulator.
+    """
+    pin()
     state = loaded_fleet(320)
     request = request_row(input_tokens=1_000, output_tokens=250.0, deadline_s=10.0)[0]
     policy = POLICIES["least_latency"].state(state, seed=0, options=options())
     cost, limits, traffic = state.cost[0], state.limits[0], state.traffic[0]
     priced = (policy.rates, cost, limits, traffic, policy.options[0], request, 5, 6_000)
-    cases: dict[str, tuple[Any, tuple[Any, ...], int]] = {
-        "step": (step, (cost, 16.0, 20_000.0, 500.0), 20_000),
-        "expected_s": (expected_s, (cost, limits, traffic, 5, 1_000.0, 250.0), 5_000),
-        "marginal_energy_j": (marginal_energy_j, (cost, limits, traffic, 5, 1e3, 250.0), 5_000),
-        "price_usd": (price_usd, priced, 5_000),
-        "pick_scan": (rules.pick_scan, (state, policy, request), 60),
+    calls: dict[str, Callable[[], Any]] = {
+        "step": lambda: step(cost, 16.0, 20_000.0, 500.0),
+        "expected_s": lambda: expected_s(cost, limits, traffic, 5, 1_000.0, 250.0),
+        "marginal_energy_j": lambda: marginal_energy_j(cost, limits, traffic, 5, 1_000.0, 250.0),
+        "price_usd": lambda: price_usd(*priced),
+        "pick": lambda: rules.pick(state, policy, request),
+        "pick_scan": lambda: rules.pick_scan(state, policy, request),
     }
-    for name, (function, arguments, calls) in cases.items():
-        count = calls // 20 if bench.quick else calls
-        twin = plain(function)
-        ratios, fast, slow = [], [], []
-        for _ in range(bench.repeats(5)):
-            fast.append(per_call_us(lambda f=function, a=arguments: f(*a), count))
-            slow.append(per_call_us(lambda f=twin, a=arguments: f(*a), max(3, count // 20), 1))
-            ratios.append(slow[-1] / fast[-1])
+    found = {name: per_call_us(call, count, 2) for name, call in calls.items()}
+    groups = mixed_fleet(32)
+    trace = poisson_trace(100 * count, 32.0)
+    scenario = scenario_of(groups, trace)
+    run_once(scenario, POLICIES["least_latency"], scenario_of(groups, trace).requests(0))
+    run = run_once(scenario, POLICIES["least_latency"], scenario.requests(0))
+    return found | {"a simulated request": 1e6 * run.cpu_s / run.requests}
+
+
+def twins(bench: Bench) -> None:
+    """How much faster the kernels are than the same Python source uncompiled."""
+    fast, slow = [], []
+    for turn in range(bench.repeats(3)):
+        fast.append(child(__file__, "kernels", {"count": 200}))
+        slow.append(child(__file__, "kernels", {"count": 6}, NUMBA_DISABLE_JIT="1"))
+        bench.say(f"kernels and plain twins, round {turn + 1}")
+    for name in fast[0]:
+        pair = [row[name] for row in slow], [row[name] for row in fast]
         bench.add(
             measure(
                 f"plain twin / kernel, {name}",
                 "times",
-                ratios,
-                kernel_us=statistics.median(fast),
-                plain_us=statistics.median(slow),
+                ratios(*pair),
+                plain_us=statistics.median(pair[0]),
+                kernel_us=statistics.median(pair[1]),
             )
         )
 
@@ -138,11 +152,11 @@ def main() -> None:
     bench.notes += [
         "Wall microseconds of calls from Python, so the call's own cost (unpacking two structs of "
         "arrays) is in them; medians over batches of calls.",
-        "A plain twin calls the compiled kernels below it, so its ratio says what compiling this "
-        "one function gains when called from Python, not what compiling all of them gains.",
+        "Plain twins run in a process where numba compiles nothing, so they are plain all the way "
+        "down; for small kernels the call from Python is most of the time.",
     ]
     bench.write()
 
 
-if __name__ == "__main__":
+if __name__ == "__main__" and not answer_task({"kernels": kernels_task}):
     main()
