@@ -90,7 +90,7 @@ def test_the_same_work_on_more_replicas_never_costs_less(kind, count):
 )
 @settings(max_examples=60, deadline=None)
 def test_power_and_energy_stay_within_bounds(fleet, trace, policy, park):
-    """Law 3: at least the floor of a fleet that is off, at most all caps; law 2 is checked inside."""
+    """Law 3: at least the floor of a fleet at rest, at most all caps; law 2 is checked inside."""
     groups = [
         Group(kind=kind, replicas=count, park_after_s=park)
         for kind, count in zip(fleet.types, fleet.replicas, strict=True)
@@ -111,7 +111,7 @@ def test_power_and_energy_stay_within_bounds(fleet, trace, policy, park):
 
 @pytest.mark.parametrize("policy", sorted(POLICIES))
 def test_an_idle_fleet_draws_idle_power(policy):
-    """One short request at the start and one at the end: between them, idle power and nothing else."""
+    """One short request at the start and one at the end: in between, idle power only."""
     trace = Trace(
         name="two",
         t_us=np.array([0, 3_600_000_000]),

@@ -95,6 +95,6 @@ def same(one, two):
 
 
 def on_its_own(result):
-    """A policy's result without the speed of the machine and the change against the first policy."""
+    """A policy's result without the machine's speed and the change against the first policy."""
     alone = {key: value for key, value in result.interval.items() if key != "energy_change_frac"}
     return msgspec.structs.replace(result, cpu_s=0.0, requests_per_cpu_s=0.0, interval=alone)

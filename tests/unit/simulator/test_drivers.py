@@ -114,7 +114,7 @@ def test_none_refuses_the_request():
 
 
 def test_a_full_replica_refuses_what_it_is_sent():
-    """A policy that insists on replica 0 loses what does not fit there; nothing is lost silently."""
+    """A policy that insists on replica 0 loses what does not fit; nothing is lost silently."""
     scenario = made_scenario(all_at_once(30), groups=groups_of(1, 1), max_queue=2)
     run = once(scenario, Chooses(np.int64(0)))
     assert int(run.tally.completed.sum()) == 10
