@@ -89,12 +89,13 @@ def test_a_small_log_is_emptied_whenever_it_is_full(monkeypatch):
 
 def test_room_for_requests_in_flight_grows(monkeypatch):
     """5,000 at once need more slots than the engine starts with."""
+    made_by = running.new_engine.__globals__
     scenario = made_scenario(all_at_once(5000, output_tokens=3), max_queue=10_000)
     grown = once(scenario)
     assert int(grown.tally.completed.sum()) == 5000
-    monkeypatch.setattr(running, "engine", functools.partial(records.engine, slots=8192))
+    monkeypatch.setitem(made_by, "engine", functools.partial(records.engine, slots=8192))
     assert same(grown, once(scenario))
-    monkeypatch.setattr(running, "engine", functools.partial(records.engine, slots=1))
+    monkeypatch.setitem(made_by, "engine", functools.partial(records.engine, slots=1))
     assert same(grown, once(scenario))
 
 
