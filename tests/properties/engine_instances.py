@@ -18,16 +18,15 @@ import numpy as np
 
 from baseload.base.streams import stream
 from baseload.fleet.replica_type import ReplicaType
-from baseload.routing.fleet_state import FleetState, enter, learn, leave
-from baseload.routing.pick import PolicyState, pick_scan
 from baseload.routing.policies import POLICIES
 from baseload.routing.policy import Policy
-from baseload.routing.price import PARTS, request_row
+from baseload.routing.price import PARTS
 from baseload.simulator.measure import Totals
+from baseload.simulator.oracle import replay_by_steps
 from baseload.simulator.records import REFUSALS
 from baseload.simulator.run import new_engine, run_once
 from baseload.simulator.scenario import Group, Scenario
-from baseload.simulator.steps import StepRun, run_steps
+from baseload.simulator.steps import StepRun
 from baseload.testing.fleets import replica_type
 from baseload.testing.instances import random_type
 from baseload.workload.chunks import source_of
@@ -173,58 +172,6 @@ def _policy(rng: np.random.Generator) -> Policy:
     )
 
 
-class Router:
-    """What routing does in the jump engine, written plainly for the step engine: describe, scan,
-    enter, leave, learn.
-    """
-
-    def __init__(self, made: Case, fleet: FleetState, state: PolicyState) -> None:
-        self.made, self.fleet, self.state = made, fleet, state
-        trace = made.trace
-        self.tier = [
-            next(tier for tier in made.scenario.tiers if trace.classes[code] in tier.classes)
-            for code in trace.class_code
-        ]
-        self.tokens: dict[int, int] = {}
-        self.given: dict[int, int] = {}
-
-    def pick(self, index: int, now_s: float) -> int:
-        trace, tier = self.made.trace, self.tier[index]
-        forecast = float(self.fleet.forecast[trace.class_code[index]])
-        never = float("inf")
-        own = never if trace.deadline_us is None else trace.deadline_us[index] / 1e6
-        ttft, tpot, e2e = (
-            never if x is None else x for x in (tier.ttft_s, tier.tpot_s, tier.e2e_s)
-        )
-        row = request_row(
-            input_tokens=float(trace.input_tokens[index]),
-            output_tokens=forecast,
-            deadline_s=min(own, e2e, ttft + tpot * forecast),
-            grid_g_per_j=self.made.scenario.grid_g_per_j or 0.0,
-            model=int(trace.model_code[index]),
-        )
-        _, replica = pick_scan(self.fleet, self.state, row[0])
-        if replica < 0:
-            return -1
-        kind = self.made.scenario.groups[self.fleet.type_of[replica]].kind
-        longest = min(kind.max_context_tokens, kind.kv_tokens)
-        asked, prompt = int(trace.output_tokens[index]), int(trace.input_tokens[index])
-        self.given[index] = min(asked, longest - prompt + 1)
-        self.tokens[index] = prompt + int(forecast)
-        enter(self.fleet, replica, self.tokens[index])
-        return int(replica)
-
-    def done(self, index: int, replica: int, now_s: float) -> None:
-        trace = self.made.trace
-        leave(self.fleet, replica, self.tokens.pop(index))
-        learn(
-            self.fleet,
-            int(trace.class_code[index]),
-            float(trace.input_tokens[index]),
-            float(self.given[index]),
-        )
-
-
 def by_jumps(made: Case) -> tuple[Totals, np.recarray[Any, Any]]:
     """The run of the jump engine, held against all laws: its sums, and its log by arrival."""
     rows: list[np.recarray[Any, Any]] = []
@@ -246,21 +193,7 @@ def by_jumps(made: Case) -> tuple[Totals, np.recarray[Any, Any]]:
 
 def by_steps(made: Case) -> StepRun:
     """The run of the step engine under the same policy, picked by scan."""
-    groups, trace = made.scenario.groups, made.trace
-    fleet, _ = new_engine(made.scenario, source_of(trace))
-    router = Router(made, fleet, made.policy.state(fleet, seed=made.seed))
-    return run_steps(
-        types=[group.kind for group in groups],
-        type_of_replica=fleet.type_of,
-        arrival_s=trace.t_us / 1e6,
-        input_tokens=trace.input_tokens.astype(np.int64),
-        output_tokens=trace.output_tokens.astype(np.int64),
-        priority=np.array([tier.priority for tier in router.tier], dtype=np.int64),
-        router=router,
-        park_after_s=[group.park_after_s for group in groups],
-        off_after_s=[group.off_after_s for group in groups],
-        horizon_s=trace.span_s,
-    )
+    return replay_by_steps(made.scenario, made.policy, made.trace, seed=made.seed)
 
 
 def compare(made: Case) -> Compared:

@@ -16,6 +16,7 @@ Row: TypeAlias = Any
 """One row of a record array: a numpy record, a numba record inside kernels."""
 
 MAX_PRIORITIES = 4
+_LAST_INSTANT = 1.0 + 1e-9  # time bins reach just past the last arrival
 NOBODY = -1
 
 # Accounts of energy, in the order of results.POWER_STATES.
@@ -249,7 +250,7 @@ def engine(
         histogram=np.zeros((MEASURES, len(tiers), BINS), dtype=np.int64),
         tally=records(TALLY, len(tiers), kinds),
         total=total,
-        bin_s=np.array([max(span_s, 1e-6) / bins]),
+        bin_s=np.array([max(span_s, 1e-6) / bins * _LAST_INSTANT]),
         power_j=np.zeros((bins + 1, kinds, ACCOUNTS)),
         crowd_s=np.zeros(bins + 1),
         arrivals=np.zeros(bins + 1, dtype=np.int64),
