@@ -36,6 +36,18 @@ NOT_IMPORTED = {
         ),
         "tests run commands through cli.main",
     ),
+    **dict.fromkeys(
+        ("sources/columns", "sources/trace_formats", "sources/trace_writers", "sources/traces"),
+        "tests use the names that baseload.sources gathers",
+    ),
+    **dict.fromkeys(
+        ("simulator/boundary", "simulator/drivers", "simulator/jump"),
+        "run whole, and held equal to simulator.steps, by tests/properties/test_engines_equal.py",
+    ),
+    **dict.fromkeys(
+        ("testing/fakes", "testing/price_laws", "testing/report"),
+        "tests use the names that baseload.testing gathers",
+    ),
 }
 """Modules that no test imports, and why that is right."""
 

@@ -226,6 +226,7 @@ def _module(path: Path) -> types.ModuleType:
         raise BadInputError(
             f"policy file {path} does not run",
             found=f"{_kind(error)}: {str(error).partition(chr(10))[0]}{line or ''}",
+            allowed=getattr(error, "allowed", ""),
             todo="correct the file",
         ) from error
     return module

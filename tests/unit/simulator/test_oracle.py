@@ -1,0 +1,60 @@
+"""The oracle behind ``--check``: it agrees with the jump engine, and says where a run does not."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from made_scenarios import made_scenario
+
+from baseload.routing.policies import POLICIES
+from baseload.simulator.oracle import engines_agree
+from baseload.simulator.run import run_once
+from baseload.simulator.start import new_engine
+from baseload.simulator.truth import ARRIVAL, arrivals
+from baseload.workload.chunks import collect
+
+
+def logged(policy, *, seed=0):
+    """A scenario, its trace, and the jump engine's log of it."""
+    scenario = made_scenario()
+    source = scenario.requests(seed)
+    rows = []
+    run_once(scenario, policy, source, seed=seed, log=lambda *ended: rows.append(ended[2]))
+    return scenario, collect(source), np.concatenate(rows).view(np.recarray)
+
+
+@pytest.mark.parametrize("name", sorted(POLICIES))
+def test_both_engines_give_the_same(name):
+    scenario, trace, log = logged(POLICIES[name])
+    engines_agree(scenario, POLICIES[name], trace, log, seed=0)
+
+
+@pytest.mark.parametrize("field", ["finish_s", "first_s", "energy_j", "replica", "output_tokens"])
+def test_a_doctored_log_is_found(field):
+    scenario, trace, log = logged(POLICIES["least_loaded"])
+    log[field][7] = log[field][7] * 2 + 1
+    with pytest.raises(AssertionError, match=field):
+        engines_agree(scenario, POLICIES["least_loaded"], trace, log, seed=0)
+
+
+def test_a_lost_request_is_found():
+    scenario, trace, log = logged(POLICIES["least_loaded"])
+    with pytest.raises(AssertionError, match="answered"):
+        engines_agree(scenario, POLICIES["least_loaded"], trace, log[:-1], seed=0)
+
+
+def test_routing_is_shown_no_output_length():
+    """Truth: the row that goes to the engine has the true length, the request for routing
+    cannot.
+    """
+    from baseload.routing.price import REQUEST
+
+    trace = collect(made_scenario().requests(0))
+    rows = arrivals(trace)
+    assert (rows.output_tokens == trace.output_tokens).all()
+    assert rows.dtype == ARRIVAL
+    fleet, _ = new_engine(made_scenario(), made_scenario().requests(0))
+    assert set(fleet.forecast) == {250.0}  # before the first answer ends, the same for everyone
+    assert {"input_tokens", "output_tokens", "deadline_s", "grid_g_per_j", "model"} == set(
+        REQUEST.names or ()
+    )
