@@ -21,7 +21,7 @@ Function = TypeVar("Function", bound=Callable[..., object])
 
 # ``_nrt`` switches numba's reference counting; it is not part of numba's documented interface, so a
 # test holds that this option exists and what it gains (docs/decisions).
-_OPTIONS: dict[str, Any] = {"error_model": "numpy", "_nrt": False}
+_OPTIONS: dict[str, Any] = {"error_model": "numpy", "no_cfunc_wrapper": True, "_nrt": False}
 
 
 KERNEL_SOURCES = (

@@ -8,8 +8,6 @@ from typing import Any
 
 import msgspec
 
-from baseload.sources.files import write_whole
-
 
 def encode_json(value: Any) -> bytes:
     """``value`` as indented JSON with a final newline; numbers that are not finite become null."""
@@ -20,6 +18,8 @@ def write_json(value: Any, file: str) -> None:
     """Write ``value`` as JSON to ``file``, or to standard output when it is ``-``."""
     data = encode_json(value)
     if file != "-":
+        from baseload.sources.files import write_whole
+
         write_whole(Path(file), data)
         return
     sys.stdout.flush()
