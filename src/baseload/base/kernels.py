@@ -52,7 +52,7 @@ def kernel(function: Function) -> Function:
 
 
 def outline_kernel(function: Function) -> Function:
-    """A kernel that stays a call of its own: large and rarely called."""
+    """A kernel that stays a call of its own: large, and rarely called or handed no structs."""
     return _cached(function, forceinline=False)
 
 

@@ -254,11 +254,12 @@ def _decide(
     """The candidate ``(option, replica)`` by the policy's rule."""
     rule = policy.settings[RULE]
     if rule == PRICE:
-        if policy.settings[FREE_SEATS]:
-            option, replica = _cheapest(state, policy, request, True, scan)
-            if replica >= 0:
+        seats_only = policy.settings[FREE_SEATS] != 0
+        while True:
+            option, replica = _cheapest(state, policy, request, seats_only, scan)
+            if replica >= 0 or not seats_only:
                 return option, replica
-        return _cheapest(state, policy, request, False, scan)
+            seats_only = False
     if rule == RANDOM:
         replica = _random(state, policy, request)
     elif rule == ROUND_ROBIN:

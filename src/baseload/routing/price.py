@@ -23,7 +23,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from baseload.base.kernels import kernel
+from baseload.base.kernels import outline_kernel
 from baseload.fleet.step import Cost
 from baseload.routing.estimate import expected_s, marginal_energy_j
 from baseload.routing.fleet_state import Limits, Traffic
@@ -86,7 +86,7 @@ def request_row(
     return row
 
 
-@kernel
+@outline_kernel
 def price_usd(
     rates: NDArray[np.float64],
     cost: Cost,
