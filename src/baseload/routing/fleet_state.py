@@ -74,8 +74,8 @@ class FleetState(NamedTuple):
     and ``learn``.
     """
 
-    type_of: NDArray[np.int32]  # [n]
-    in_flight: NDArray[np.int32]  # [n] requests sent and not ended, queued or running
+    type_of: NDArray[np.int64]  # [n]
+    in_flight: NDArray[np.int64]  # [n] requests sent and not ended, queued or running
     tokens: NDArray[np.int64]  # [n] input + forecast output tokens of those
     first: NDArray[np.int64]  # [k + 1] replicas of type t are first[t] .. first[t + 1] - 1
     cost: np.recarray[Any, Any]  # [k] of fleet.step.COST
@@ -89,7 +89,7 @@ class FleetState(NamedTuple):
     bits: NDArray[np.uint64]  # bitmaps, levels x words
     indexed: NDArray[np.uint8]  # [2] whether the level index and the token index are kept
     tree_start: NDArray[np.int64]  # [k + 1] offset of a type's tournament tree
-    tree: NDArray[np.int32]  # winners: replica with the fewest tokens, lowest number first
+    tree: NDArray[np.int64]  # winners: replica with the fewest tokens, lowest number first
 
 
 def fleet_state(
@@ -121,8 +121,8 @@ def fleet_state(
     words = -(-np.asarray(replicas, dtype=np.int64) // _WORD)
     leaves = np.array([1 << max(0, int(n) - 1).bit_length() for n in replicas], dtype=np.int64)
     state = FleetState(
-        type_of=np.repeat(np.arange(kinds, dtype=np.int32), replicas),
-        in_flight=np.zeros(count, dtype=np.int32),
+        type_of=np.repeat(np.arange(kinds, dtype=np.int64), replicas),
+        in_flight=np.zeros(count, dtype=np.int64),
         tokens=np.zeros(count, dtype=np.int64),
         first=first,
         cost=cost_table(types),
@@ -136,7 +136,7 @@ def fleet_state(
         bits=np.zeros(int((levels * words).sum()), dtype=np.uint64),
         indexed=np.ones(2, dtype=np.uint8),
         tree_start=np.concatenate(([0], np.cumsum(2 * leaves))),
-        tree=np.full(int(2 * leaves.sum()), -1, dtype=np.int32),
+        tree=np.full(int(2 * leaves.sum()), -1, dtype=np.int64),
     )
     _fill_index(state)
     return state

@@ -177,8 +177,8 @@ class FleetView(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     types: tuple[ReplicaType, ...]
-    type_of: NDArray[np.int32]
-    in_flight: NDArray[np.int32]
+    type_of: NDArray[np.int64]
+    in_flight: NDArray[np.int64]
     tokens: NDArray[np.int64]
     max_in_flight: NDArray[np.int64]
     cost: np.recarray[Any, Any]

@@ -81,7 +81,7 @@ def replay_by_steps(scenario: Scenario, policy: Policy, trace: Trace, *, seed: i
     router = ScanRouter(scenario, trace, fleet, policy.state(fleet, seed=seed))
     return run_steps(
         types=[group.kind for group in scenario.groups],
-        type_of_replica=fleet.type_of.astype(np.int64),
+        type_of_replica=fleet.type_of,
         arrival_s=trace.t_us / 1e6,
         input_tokens=trace.input_tokens.astype(np.int64),
         output_tokens=trace.output_tokens.astype(np.int64),

@@ -55,12 +55,12 @@ REPLICA = np.dtype(
         ("kv", np.int64),  # tokens held by all
         ("admissions", np.int64),
         ("heap", np.int64),  # offset of its heap of decoders
-        ("decoders", np.int32),
-        ("prefills", np.int32),
-        ("waiting", np.int32),
-        ("prefill_head", np.int32),
-        ("prefill_tail", np.int32),
-        ("kind", np.int32),
+        ("decoders", np.int64),
+        ("prefills", np.int64),
+        ("waiting", np.int64),
+        ("prefill_head", np.int64),
+        ("prefill_tail", np.int64),
+        ("kind", np.int64),
         ("idle", np.int64),
         ("idle_from_s", np.float64),
         # accounts
@@ -88,17 +88,17 @@ SLOT = np.dtype(
         ("number", np.int64),  # which request of the run
         ("admission", np.int64),
         ("tokens", np.int64),  # as given to routing
-        ("input", np.int32),
-        ("output", np.int32),
-        ("emitted", np.int32),
-        ("prompt", np.int32),
-        ("processed", np.int32),
-        ("next", np.int32),
-        ("replica", np.int32),
-        ("class_code", np.int16),
-        ("tier", np.int16),
-        ("priority", np.int16),
-        ("preemptions", np.int16),
+        ("input", np.int64),
+        ("output", np.int64),
+        ("emitted", np.int64),
+        ("prompt", np.int64),
+        ("processed", np.int64),
+        ("next", np.int64),
+        ("replica", np.int64),
+        ("class_code", np.int32),
+        ("tier", np.int32),
+        ("priority", np.int32),
+        ("preemptions", np.int32),
     ],
     align=True,
 )
@@ -173,14 +173,14 @@ class Engine(NamedTuple):
 
     replicas: np.recarray[Any, Any]  # [n] of REPLICA
     slots: np.recarray[Any, Any]  # [room] of SLOT
-    free: NDArray[np.int32]  # stack of free slots
+    free: NDArray[np.int64]  # stack of free slots
     heap: np.recarray[
         Any, Any
     ]  # of DECODER: each replica's heap, by the iteration of the last token
-    queue_head: NDArray[np.int32]  # [n, MAX_PRIORITIES]
-    queue_tail: NDArray[np.int32]
+    queue_head: NDArray[np.int64]  # [n, MAX_PRIORITIES]
+    queue_tail: NDArray[np.int64]
     event_s: NDArray[np.float64]  # [leaves] when each replica's segment ends; inf when it idles
-    tree: NDArray[np.int32]  # tournament over event_s
+    tree: NDArray[np.int64]  # tournament over event_s
     step_tokens: NDArray[np.int64]  # [types] max_step_tokens
     park_after_s: NDArray[np.float64]  # [types]
     off_after_s: NDArray[np.float64]  # [types]
@@ -203,7 +203,7 @@ def records(dtype: np.dtype[Any], *shape: int) -> np.recarray[Any, Any]:
 
 def engine(
     *,
-    type_of: NDArray[np.int32],
+    type_of: NDArray[np.int64],
     max_batch: Sequence[int],
     max_step_tokens: Sequence[int],
     park_after_s: Sequence[float],
@@ -226,7 +226,7 @@ def engine(
     replicas.heap = np.concatenate(([0], np.cumsum(batches)))[:-1]
     replicas.idle = 1
     replicas.prefill_head = replicas.prefill_tail = NOBODY
-    tree = np.zeros(2 * leaves, dtype=np.int32)
+    tree = np.zeros(2 * leaves, dtype=np.int64)
     tree[leaves:] = np.arange(leaves)
     total = records(TOTAL, 1)
     total[0].free_slots = slots
@@ -236,10 +236,10 @@ def engine(
     return Engine(
         replicas=replicas,
         slots=records(SLOT, slots),
-        free=np.arange(slots - 1, -1, -1, dtype=np.int32),
+        free=np.arange(slots - 1, -1, -1, dtype=np.int64),
         heap=records(DECODER, int(batches.sum())),
-        queue_head=np.full((count, MAX_PRIORITIES), NOBODY, dtype=np.int32),
-        queue_tail=np.full((count, MAX_PRIORITIES), NOBODY, dtype=np.int32),
+        queue_head=np.full((count, MAX_PRIORITIES), NOBODY, dtype=np.int64),
+        queue_tail=np.full((count, MAX_PRIORITIES), NOBODY, dtype=np.int64),
         event_s=np.full(leaves, np.inf),
         tree=tree,
         step_tokens=np.asarray(max_step_tokens, dtype=np.int64),
@@ -263,7 +263,7 @@ def with_more_slots(state: Engine) -> Engine:
     room = len(state.slots)
     slots = records(SLOT, 2 * room)
     slots[:room] = state.slots
-    free = np.zeros(2 * room, dtype=np.int32)
+    free = np.zeros(2 * room, dtype=np.int64)
     count = int(state.total[0].free_slots)
     free[:count] = state.free[:count]
     free[count : count + room] = np.arange(2 * room - 1, room - 1, -1)
