@@ -289,12 +289,31 @@ def trade_off_panel(comparison: Comparison) -> Draw:
             color = palette.policy_color(place[id(row)])
             axes.scatter([x], [y], s=42, color=color, zorder=3)
         axes.margins(x=0.3, y=0.2)
+        scale = _scale_seconds(axes, [x for _, x, _ in points])
         _mark_bound(axes, comparison)
         _label_points(axes, points)
-        axes.set_xlabel("99 of 100 answers complete within [s]")
+        axes.set_xlabel(f"99 of 100 answers complete within [s{scale}]")
         axes.set_ylabel("energy of the fleet [MJ per hour]")
 
     return draw
+
+
+def _scale_seconds(axes: Axes, seconds: Sequence[float]) -> str:
+    """A logarithmic axis where the slowest policy would squeeze the others into a corner, else one
+    that does not go below 0; gives what to add to the unit.
+    """
+    low, high = min(seconds), max(seconds)
+    if low <= 0 or high < 8 * low:
+        axes.set_xlim(left=max(0.0, axes.get_xlim()[0]))
+        return ""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    axes.set_xscale("log")
+    axes.set_xlim(low / 1.6, high * (high / low) ** 0.25)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    return ", log scale"
 
 
 def _mark_bound(axes: Axes, comparison: Comparison) -> None:
