@@ -8,8 +8,6 @@ BIN := $(VENV)/bin
 PYTHON ?= $(shell for name in python3.13 python3.12 python3.11 python3; do \
 	$$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $$name && break; done)
 UV := $(shell command -v uv 2>/dev/null)
-# Compiled kernels are kept here, so that a second run starts at once and a read-only package folder does no harm.
-export NUMBA_CACHE_DIR ?= $(CURDIR)/$(VENV)/numba-cache
 # Tests and drawings open no window and ask no terminal.
 export MPLBACKEND ?= Agg
 PYTEST ?= $(BIN)/python -m pytest
