@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -224,8 +225,9 @@ def _list() -> None:
     texts = builtin_scenarios()
     width = max(map(len, texts))
     for name, text in texts.items():
-        first = text.splitlines()[0].removeprefix("# ")
-        typer.echo(f"{name:{width}}  {first}")
+        head = itertools.takewhile(lambda line: line.startswith("#"), text.splitlines())
+        words = " ".join(line.removeprefix("# ") for line in head)
+        typer.echo(f"{name:{width}}  {words.partition('. ')[0].rstrip('.')}")
 
 
 def _show(name: str) -> None:
