@@ -338,7 +338,7 @@ def _show_summary(summary: Any, rows: int) -> None:
             f"{group['error_frac_worst']:.1%}",
         )
     console.print(table)
-    if any(group["error_frac_worst"] == 0 for group in summary):
+    if any(group["error_frac_worst"] < 1e-4 for group in summary):
         console.print(
             "A row that ships with Baseload is answered by itself, with error 0; --method modelled "
             "shows what the physics alone says."
