@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from baseload.base.kernels import kernel, outline_kernel
+from baseload.base.kernels import kernel
 from baseload.fleet.step import Cost, step
 from baseload.routing.fleet_state import Limits, Traffic
 
@@ -46,7 +46,7 @@ def capacity_per_s(cost: Cost, limits: Limits, traffic: Traffic) -> float:
     return running / (max(1.0, traffic.output_tokens) * step_s(cost, running, traffic))
 
 
-@outline_kernel
+@kernel
 def expected_s(
     cost: Cost,
     limits: Limits,
@@ -68,7 +68,7 @@ def expected_s(
     return wait_s + prefill_s + output_tokens * token_s
 
 
-@outline_kernel
+@kernel
 def marginal_energy_j(
     cost: Cost,
     limits: Limits,

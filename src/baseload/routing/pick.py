@@ -21,7 +21,7 @@ from baseload.routing.fleet_state import (
     fewest_tokens,
     lowest_at_level,
 )
-from baseload.routing.price import Option, Request, price_usd
+from baseload.routing.price import Option, Request, called_price_usd, price_usd
 
 # Rules: how a candidate is found.
 PRICE, RANDOM, ROUND_ROBIN, WEIGHTED_ROUND_ROBIN, SAMPLE = 0, 1, 2, 3, 4
@@ -83,7 +83,7 @@ def _candidate(
     state: FleetState, policy: PolicyState, request: Request, kind: int, number: int, replica: int
 ) -> float:
     """The price of option ``number`` on ``replica``."""
-    return price_usd(
+    return called_price_usd(
         policy.rates,
         state.cost[kind],
         state.limits[kind],
@@ -107,13 +107,16 @@ def _cheapest_of_kind(
         if replica >= 0 and state.in_flight[replica] < ceiling:
             return _candidate(state, policy, request, kind, number, replica), replica
         return _scan_kind(state, policy, request, kind, number, ceiling)
+    cost, limits, traffic = state.cost[kind], state.limits[kind], state.traffic[0]
+    option = policy.options[number]
     best, found = np.inf, -1
     last = min(state.level_range[kind, 1], ceiling - 1)
     for level in range(state.level_range[kind, 0], last + 1):
         if state.level_count[state.level_start[kind] + level] == 0:
             continue
         replica = lowest_at_level(state, kind, level)
-        price = _candidate(state, policy, request, kind, number, replica)
+        tokens = state.tokens[replica]
+        price = price_usd(policy.rates, cost, limits, traffic, option, request, level, tokens)
         if price < best or (price == best and replica < found):
             best, found = price, replica
         elif price > best and policy.settings[RISING]:

@@ -23,7 +23,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from baseload.base.kernels import outline_kernel
+from baseload.base.kernels import kernel, outline_kernel
 from baseload.fleet.step import Cost
 from baseload.routing.estimate import expected_s, marginal_energy_j
 from baseload.routing.fleet_state import Limits, Traffic
@@ -86,7 +86,7 @@ def request_row(
     return row
 
 
-@outline_kernel
+@kernel
 def price_usd(
     rates: NDArray[np.float64],
     cost: Cost,
@@ -111,3 +111,18 @@ def price_usd(
         price += rates[LATENESS] * max(0.0, seconds - request.deadline_s)
     price += rates[QUALITY] * option.wrong_frac + rates[FEE] * option.fee_usd
     return price
+
+
+@outline_kernel
+def called_price_usd(
+    rates: NDArray[np.float64],
+    cost: Cost,
+    limits: Limits,
+    traffic: Traffic,
+    option: Option,
+    request: Request,
+    in_flight: int,
+    tokens: int,
+) -> float:
+    """``price_usd`` as a call, for where it is asked once: less to compile."""
+    return price_usd(rates, cost, limits, traffic, option, request, in_flight, tokens)
