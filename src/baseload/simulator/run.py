@@ -217,9 +217,9 @@ def run_once(
     fleet, state = new_engine(scenario, source, log_rows=_LOG_ROWS if log else 0)
     drive = driver_of(policy, fleet, scenario, source, seed=seed)
     scratch = request_row(input_tokens=1, output_tokens=1)
-    drive(
-        state, fleet, arrivals(_nothing()), 0, 0, -math.inf, scratch
-    )  # compiles, or loads what was compiled
+    # Nothing happens at instant 0, but what was not compiled or loaded yet is now.
+    drive(state, fleet, arrivals(_nothing()), 0, 0, -math.inf, scratch)
+    jump.settle(state, fleet, 0.0)
     started = time.process_time()
     if scenario.grid_g_per_j is not None:
         scratch.grid_g_per_j = scenario.grid_g_per_j
