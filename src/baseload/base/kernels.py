@@ -2,9 +2,9 @@
 
 A kernel is a plain Python function over arrays and records that numba compiles at its first call
 and keeps in a cache on disk. Kernels allocate nothing and own nothing, so reference counting is
-switched off: with it, a call that hands on a struct of twenty arrays spends three quarters of its
-time on counters. Division follows IEEE 754 (no exception for a zero divisor). The uncompiled twin
-of a kernel ``f`` is ``plain(f)``.
+switched off: with it, a call that hands on a struct of twenty arrays is mostly counting. Division
+follows IEEE 754 (no exception for a zero divisor). The uncompiled twin of a kernel ``f`` is
+``plain(f)``.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def kernel(function: Function) -> Function:
     """Compile ``function`` as a kernel: cached on disk, no reference counts, IEEE division.
 
     A kernel becomes part of each kernel that calls it: a call would copy the structs of arrays that
-    it hands on, two kilobytes a time, which took half of a simulation.
+    it hands on.
     """
     return _cached(function, forceinline=True)
 

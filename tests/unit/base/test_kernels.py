@@ -69,7 +69,7 @@ def _cost():
 
 
 def test_a_kernel_counts_no_references():
-    """Counting took three quarters of a run; the option that switches it off is undocumented."""
+    """Counting took most of a run; the option that switches it off is undocumented."""
 
     def keep(pair):
         first, second = pair
