@@ -33,11 +33,13 @@ KERNEL_SOURCES = (
     "routing/fleet_state.py",
     "routing/pick.py",
     "routing/price.py",
+    "routing/sizing.py",
     "simulator/accounts.py",
     "simulator/boundary.py",
     "simulator/closed_forms.py",
     "simulator/events.py",
     "simulator/jump.py",
+    "simulator/orders.py",
 )
 """Every module with kernels. Kernels contain those they call, so each is stale when any is."""
 

@@ -1,18 +1,30 @@
-"""What one more request would cost a replica: expected joules and seconds, from the eight numbers
-and mean traffic.
+"""What one more request would cost a replica: expected joules and seconds with their spread, from
+the eight numbers and mean traffic.
 
 The estimates depend on the replica's type and on how many requests it has in flight, so that equal
 replicas cost the same and the pick can treat them as one. They see nothing of the future: lengths
-are the forecast of the request at hand and the running means of those that ended.
+are the forecast of the request at hand and the running means of those that ended. Derivations:
+docs/explanation/the-price.md.
 """
 
 from __future__ import annotations
+
+import math
+from typing import Any, TypeAlias
 
 import numpy as np
 
 from baseload.base.kernels import kernel
 from baseload.fleet.step import Cost, step
 from baseload.routing.fleet_state import Limits, Traffic
+
+Request: TypeAlias = Any
+"""One row of ``price.REQUEST``."""
+
+_PER_SQRT_2 = math.sqrt(0.5)
+_PER_SQRT_2PI = 1.0 / math.sqrt(2.0 * math.pi)
+_BUSIEST = 0.95  # share of time for prompts beyond which an estimate does not go
+_FAR = 6.0  # standard deviations at which an excess is all or nothing
 
 
 @kernel
@@ -40,10 +52,79 @@ def step_s(cost: Cost, running: float, traffic: Traffic) -> float:
 
 
 @kernel
+def loaded_step_s(cost: Cost, limits: Limits, running: float, traffic: Traffic) -> float:
+    """``step_s``, or more while more prompts come than a steady state would bring.
+
+    Prompts that keep a replica busy for a share ``u`` of its time leave ``1 - u`` of it to decoding,
+    so the steps of ``running`` sequences take ``decode_s / (1 - u)`` each.
+    """
+    context = running * (traffic.input_tokens + 0.5 * traffic.output_tokens)
+    decode_s, _ = step(cost, running, context, 0.0)
+    joined_s, _ = step(cost, running, context, traffic.input_tokens)
+    prompts = (running - 1.0) / max(1.0, traffic.output_tokens)
+    steady_s = decode_s + prompts * (joined_s - decode_s)
+    busy_frac = min(_BUSIEST, limits.prompt_tokens_per_s * cost.time_s_per_prefill_token)
+    return max(steady_s, decode_s / (1.0 - busy_frac))
+
+
+@kernel
+def step_spread_s(cost: Cost, running: float, traffic: Traffic, tokens: float) -> float:
+    """Standard deviation of the mean seconds a token over an answer of ``tokens`` tokens.
+
+    The prompts that join are a Poisson stream, so their total over ``tokens`` steps has the variance
+    ``tokens * rate * E[prefill_s ** 2]``; prompts spread about as much as their mean (a coefficient
+    of variation of 1: the shipped traces have 0.8 to 1.6), hence the factor 2.
+    """
+    prompts = (running - 1.0) / max(1.0, traffic.output_tokens)
+    prefill_s = traffic.input_tokens * cost.time_s_per_prefill_token
+    return math.sqrt(2.0 * max(0.0, prompts) / max(1.0, tokens)) * prefill_s
+
+
+@kernel
+def expected_excess(mean: float, spread: float, limit: float) -> float:
+    """``E[max(0, X - limit)]`` of a normal ``X``: ``s phi(z) + (mean - limit) Phi(z)`` with
+    ``z = (mean - limit) / s`` (textbook; the unit loss function). 0 for an infinite limit.
+    """
+    over = mean - limit
+    if over <= -_FAR * spread:
+        return 0.0
+    if over >= _FAR * spread:
+        return over
+    z = over / spread
+    density = _PER_SQRT_2PI * math.exp(-0.5 * z * z)
+    return spread * density + over * 0.5 * (1.0 + math.erf(z * _PER_SQRT_2))
+
+
+@kernel
 def capacity_per_s(cost: Cost, limits: Limits, traffic: Traffic) -> float:
     """Requests per second that a replica completes with all seats taken by mean requests."""
-    running = seats(limits, traffic)
+    return rate_per_s(cost, seats(limits, traffic), traffic)
+
+
+@kernel
+def rate_per_s(cost: Cost, running: float, traffic: Traffic) -> float:
+    """Mean requests per second that a replica completes with ``running`` at once (Little's law)."""
     return running / (max(1.0, traffic.output_tokens) * step_s(cost, running, traffic))
+
+
+@kernel
+def wait_s(cost: Cost, limits: Limits, traffic: Traffic, in_flight: int) -> float:
+    """Mean seconds until a request that joins ``in_flight`` others has a seat."""
+    present = seats(limits, traffic)
+    ahead = max(0.0, in_flight + 1.0 - present)
+    if ahead == 0.0:
+        return 0.0
+    return ahead / present * traffic.output_tokens * step_s(cost, present, traffic)
+
+
+@kernel
+def prefill_s(
+    cost: Cost, limits: Limits, traffic: Traffic, in_flight: int, input_tokens: float
+) -> float:
+    """Seconds by which the request's own prompt lengthens the steps that process it."""
+    running = min(in_flight + 1.0, seats(limits, traffic))
+    context = running * (traffic.input_tokens + 0.5 * traffic.output_tokens)
+    return step(cost, running, context, input_tokens)[0] - step(cost, running, context, 0.0)[0]
 
 
 @kernel
@@ -58,14 +139,96 @@ def expected_s(
     """Seconds from now to the last token of a request that joins ``in_flight`` others: wait,
     prefill, decode.
     """
-    present = seats(limits, traffic)
-    running = min(in_flight + 1.0, present)
+    running = min(in_flight + 1.0, seats(limits, traffic))
+    own_s = prefill_s(cost, limits, traffic, in_flight, input_tokens)
+    ahead_s = wait_s(cost, limits, traffic, in_flight)
+    return ahead_s + own_s + output_tokens * step_s(cost, running, traffic)
+
+
+@kernel
+def laxity_s(cost: Cost, limits: Limits, traffic: Traffic, request: Request) -> float:
+    """Seconds that a request could wait, were it alone in the replica then, and still keep its
+    deadline: what least-laxity-first orders by.
+    """
+    alone_s = expected_s(cost, limits, traffic, 0, request.input_tokens, request.output_tokens)
+    return request.deadline_s - alone_s
+
+
+@kernel
+def expected_lateness_s(
+    cost: Cost,
+    limits: Limits,
+    traffic: Traffic,
+    in_flight: int,
+    request: Request,
+    output_tokens: float,
+    output_spread: float,
+) -> float:
+    """Expected seconds past the promises that a request brings about: its own and its neighbours'.
+
+    Its own: of the first token, of the tokens after it (their mean excess times their number), of the
+    whole answer, where promised. Its neighbours': its prompt holds up each of them for its prefill
+    time, which is lateness as far as they are late. ``output_spread``: standard deviation of the
+    forecast of the output [tokens]. Each time is taken as normal with the spread of the prompts that
+    join, of the step in which the request arrives, and of its own length.
+    """
+    running = min(in_flight + 1.0, seats(limits, traffic))
+    token_s = loaded_step_s(cost, limits, running, traffic)
+    own_s = prefill_s(cost, limits, traffic, in_flight, request.input_tokens)
+    late_s = 0.0
+    if request.tpot_s < math.inf:
+        # the mean of 1 / length over a spread-out forecast is about (1 + cv^2) / mean
+        relative = output_spread / max(1.0, output_tokens)
+        short_tokens = output_tokens / (1.0 + relative * relative)
+        spread_s = step_spread_s(cost, running, traffic, short_tokens)
+        own_token_s = token_s + own_s / traffic.output_tokens
+        late_s += output_tokens * expected_excess(own_token_s, spread_s, request.tpot_s)
+        late_s += (running - 1.0) * own_s * late_frac(own_token_s, spread_s, request.tpot_s)
+    if request.ttft_s < math.inf or request.e2e_s < math.inf:
+        first_s = wait_s(cost, limits, traffic, in_flight) + token_s + own_s
+        step_spread = step_spread_s(cost, running, traffic, 1.0)
+        late_s += expected_excess(first_s, step_spread, request.ttft_s)
+        if request.e2e_s < math.inf:
+            spread_s = step_spread + token_s * output_spread
+            late_s += expected_excess(first_s + output_tokens * token_s, spread_s, request.e2e_s)
+    return late_s
+
+
+@kernel
+def late_frac(mean: float, spread: float, limit: float) -> float:
+    """``P(X > limit)`` of a normal ``X``."""
+    over = mean - limit
+    if over <= -_FAR * spread:
+        return 0.0
+    if over >= _FAR * spread:
+        return 1.0
+    return 0.5 * (1.0 + math.erf(over / spread * _PER_SQRT_2))
+
+
+@kernel
+def headroom_frac(
+    cost: Cost,
+    limits: Limits,
+    traffic: Traffic,
+    in_flight: int,
+    input_tokens: float,
+    ttft_s: float,
+    tpot_s: float,
+    ttft_weight: float,
+) -> float:
+    """What is left of the promises, as a weighted mean of their fractions; the smaller of the two
+    where one is broken. 1 without promises.
+
+    ``ttft_weight`` of the first token's, the rest of the later ones' (llm-d's latency scorer: 0.8).
+    """
+    running = min(in_flight + 1.0, seats(limits, traffic))
     token_s = step_s(cost, running, traffic)
-    context = running * (traffic.input_tokens + 0.5 * traffic.output_tokens)
-    prefill_s = step(cost, running, context, input_tokens)[0] - step(cost, running, context, 0.0)[0]
-    ahead = max(0.0, in_flight + 1.0 - present)
-    wait_s = ahead / present * traffic.output_tokens * token_s
-    return wait_s + prefill_s + output_tokens * token_s
+    first_s = wait_s(cost, limits, traffic, in_flight) + token_s
+    first_s += prefill_s(cost, limits, traffic, in_flight, input_tokens)
+    of_first, of_rest = 1.0 - first_s / ttft_s, 1.0 - token_s / tpot_s
+    if of_first < 0.0 or of_rest < 0.0:
+        return min(of_first, of_rest)
+    return ttft_weight * of_first + (1.0 - ttft_weight) * of_rest
 
 
 @kernel
@@ -77,13 +240,15 @@ def marginal_energy_j(
     input_tokens: float,
     output_tokens: float,
 ) -> float:
-    """Joules that the replica draws with the request minus without it, at its present batch
-    (docs/explanation/fleet-physics.md).
+    """Joules that the replica draws with the request minus without it, at its present or forecast
+    batch, whichever is larger (docs/explanation/the-price.md).
 
-    Beside running sequences a request adds its own terms to each step; on an idle replica it sets
-    the whole weight stream in motion, less the idle power that would have been drawn anyway.
+    Beside running sequences a request adds its own terms to each step; on an idle replica that
+    nobody means to fill it sets the whole weight stream in motion, less the idle power that would
+    have been drawn anyway.
     """
-    running = min(float(in_flight), seats(limits, traffic) - 1.0)
+    present = max(float(in_flight), limits.forecast_batch)
+    running = min(present, seats(limits, traffic) - 1.0)
     held = traffic.input_tokens + 0.5 * traffic.output_tokens
     own = input_tokens + 0.5 * output_tokens
     if running > 0.0:
@@ -92,11 +257,11 @@ def marginal_energy_j(
         alone_s, alone_j = step(cost, 1.0, own, 0.0)
         token_j = alone_j - cost.power_w_idle * alone_s
     base_s, base_j = step(cost, running + 1.0, running * held, 0.0)
-    prefill_s, prefill_j = step(cost, running + 1.0, running * held, input_tokens)
-    joined_j = prefill_j - base_j
+    joined_s, joined_j = step(cost, running + 1.0, running * held, input_tokens)
+    added_j = joined_j - base_j
     if running == 0.0:
-        joined_j -= cost.power_w_idle * (prefill_s - base_s)
-    return output_tokens * token_j + joined_j
+        added_j -= cost.power_w_idle * (joined_s - base_s)
+    return output_tokens * token_j + added_j
 
 
 @kernel

@@ -5,21 +5,25 @@ The gateway and the simulator keep the same state with the same two calls: ``ent
 is sent to a replica and ``leave`` when it ends. Replicas are numbered so that equal ones (of one
 replica type) stand together.
 
-The **level index** keeps, for each type, which replicas have how many requests in flight, as one
-bitmap a level; the **token index** keeps, for each type, a tournament tree on outstanding tokens.
-With them the pick looks at one replica per (type, level) or per type, and still finds the
-lowest-numbered of the cheapest (``pick.pick_scan`` is the plain oracle).
+A replica is **open** when it may be sent new requests. A slow controller closes replicas that the
+load does not need (``close_replica``); what they hold runs to its end.
+
+The **level index** keeps, for each type, which open replicas have how many requests in flight, as
+one bitmap a level; the **token index** keeps, for each type, a tournament tree on outstanding
+tokens, the closed behind the open. With them the pick looks at one replica per (type, level) or per
+type, and still finds the lowest-numbered of the cheapest (``pick.pick_scan`` is the plain oracle).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from baseload.base.kernels import kernel
+from baseload.base.kernels import kernel, outline_kernel
 from baseload.fleet.replica_type import ReplicaType
 from baseload.fleet.step import cost_table
 
@@ -30,10 +34,20 @@ LIMITS = np.dtype(
         ("max_in_flight", np.int64),
         ("max_input_tokens", np.int64),
         ("model", np.int64),
+        ("forecast_batch", np.float64),
+        ("prompt_tokens_per_s", np.float64),
+        ("profiled_tokens_per_s", np.float64),
+        ("profiled_j_per_token", np.float64),
+        ("frugal", np.int64),
     ]
 )
 """What a replica of a type can hold. ``max_in_flight``: requests at which it is no candidate any
-more; ``model``: its code.
+more; ``model``: its code; ``forecast_batch``: requests that each open replica of the type is about
+to run, by the controller that opens them (0: nobody says); ``prompt_tokens_per_s``: prompt tokens
+that each open replica of the type has lately been sent, a mean over about two seconds. ``profiled_*``: tokens (input and output)
+per second, and average joules per token, with all seats taken by requests of the prior mean lengths:
+the constants mu and epsilon that published schedulers profile offline. ``frugal``: 1 for the type
+with the lowest power cap.
 """
 
 TRAFFIC = np.dtype([("input_tokens", np.float64), ("output_tokens", np.float64)])
@@ -47,8 +61,10 @@ Traffic: TypeAlias = Any
 LEVELS, TOKENS = 0, 1
 """Entries of ``FleetState.indexed``."""
 
-_PRIOR_INPUT_TOKENS, _PRIOR_OUTPUT_TOKENS = 1000.0, 250.0
+PRIOR_INPUT_TOKENS, PRIOR_OUTPUT_TOKENS = 1000.0, 250.0
+"""What a request is taken to be before any has ended."""
 _LEARNING_FRAC = 0.01
+_INTAKE_MEMORY_S = 2.0
 
 _WORD = 64
 _ONE = np.uint64(1)
@@ -84,12 +100,15 @@ class FleetState(NamedTuple):
     forecast: NDArray[np.float64]  # [classes] mean output tokens of ended requests of a class
     level_start: NDArray[np.int64]  # [k + 1] offset of a type's levels in level_count
     level_count: NDArray[np.int64]  # replicas at each level
-    level_range: NDArray[np.int64]  # [k, 2] lowest and highest level in use
+    level_range: NDArray[np.int64]  # [k, 2] no open replica is below the first or above the last
     bit_start: NDArray[np.int64]  # [k] offset of a type's bitmaps in bits
     bits: NDArray[np.uint64]  # bitmaps, levels x words
     indexed: NDArray[np.uint8]  # [2] whether the level index and the token index are kept
     tree_start: NDArray[np.int64]  # [k + 1] offset of a type's tournament tree
     tree: NDArray[np.int64]  # winners: replica with the fewest tokens, lowest number first
+    open: NDArray[np.uint8]  # [n] whether it may be sent new requests
+    open_count: NDArray[np.int64]  # [k] how many of a type may
+    clock: NDArray[np.float64]  # [1] when a prompt was sent last [s]
 
 
 def fleet_state(
@@ -111,12 +130,14 @@ def fleet_state(
     first = np.concatenate(([0], np.cumsum(replicas))).astype(np.int64)
     limits = np.zeros(kinds, dtype=LIMITS).view(np.recarray)
     traffic = np.zeros(1, dtype=TRAFFIC).view(np.recarray)
-    traffic[0] = (_PRIOR_INPUT_TOKENS, _PRIOR_OUTPUT_TOKENS)
+    traffic[0] = (PRIOR_INPUT_TOKENS, PRIOR_OUTPUT_TOKENS)
     code = {name: index for index, name in enumerate(models)}
+    lowest_w = min(kind.power.power_w_cap for kind in types)
     for index, kind in enumerate(types):
         longest = min(kind.max_context_tokens, kind.kv_tokens)
         most = kind.max_batch + max_queue
-        limits[index] = (kind.max_batch, kind.kv_tokens, most, longest, code.get(kind.model, -2))
+        row = (kind.max_batch, kind.kv_tokens, most, longest, code.get(kind.model, -2))
+        limits[index] = (*row, 0.0, 0.0, 0.0, 0.0, kind.power.power_w_cap == lowest_w)
     levels = limits.max_in_flight + 1
     words = -(-np.asarray(replicas, dtype=np.int64) // _WORD)
     leaves = np.array([1 << max(0, int(n) - 1).bit_length() for n in replicas], dtype=np.int64)
@@ -128,7 +149,7 @@ def fleet_state(
         cost=cost_table(types),
         limits=limits,
         traffic=traffic,
-        forecast=np.full(max(1, classes), _PRIOR_OUTPUT_TOKENS),
+        forecast=np.full(max(1, classes), PRIOR_OUTPUT_TOKENS),
         level_start=np.concatenate(([0], np.cumsum(levels))),
         level_count=np.zeros(int(levels.sum()), dtype=np.int64),
         level_range=np.zeros((kinds, 2), dtype=np.int64),
@@ -137,6 +158,9 @@ def fleet_state(
         indexed=np.ones(2, dtype=np.uint8),
         tree_start=np.concatenate(([0], np.cumsum(2 * leaves))),
         tree=np.full(int(2 * leaves.sum()), -1, dtype=np.int64),
+        open=np.ones(count, dtype=np.uint8),
+        open_count=np.asarray(replicas, dtype=np.int64).copy(),
+        clock=np.zeros(1),
     )
     _fill_index(state)
     return state
@@ -152,6 +176,8 @@ def _fill_index(state: FleetState) -> None:
         words = -(-(high - low) // _WORD)
         state.level_range[kind] = (levels.min(), levels.max()) if high > low else (0, 0)
         for offset, level in enumerate(levels):
+            if not state.open[low + offset]:
+                continue
             state.level_count[state.level_start[kind] + level] += 1
             word = state.bit_start[kind] + int(level) * words + offset // _WORD
             state.bits[word] |= np.uint64(1 << (offset % _WORD))
@@ -160,7 +186,7 @@ def _fill_index(state: FleetState) -> None:
         state.tree[base + leaves : base + leaves + (high - low)] = np.arange(low, high)
         for node in range(leaves - 1, 0, -1):
             left, right = state.tree[base + 2 * node], state.tree[base + 2 * node + 1]
-            state.tree[base + node] = _fewer_tokens(state.tokens, left, right)
+            state.tree[base + node] = _fewer_tokens(state, left, right)
 
 
 def keep_index(state: FleetState, *, levels: bool, tokens: bool) -> None:
@@ -172,11 +198,15 @@ def keep_index(state: FleetState, *, levels: bool, tokens: bool) -> None:
 
 
 @kernel
-def _fewer_tokens(tokens: NDArray[np.int64], left: int, right: int) -> int:
-    """The replica with fewer tokens; the left (lower-numbered) one on a tie; -1 is nobody."""
-    if right < 0 or (left >= 0 and tokens[left] <= tokens[right]):
-        return left
-    return right
+def _fewer_tokens(state: FleetState, left: int, right: int) -> int:
+    """The open replica, or of two alike the one with fewer tokens; the left (lower-numbered) one
+    on a tie; -1 is nobody.
+    """
+    if right < 0 or left < 0:
+        return max(left, right)
+    if state.open[left] != state.open[right]:
+        return left if state.open[left] else right
+    return left if state.tokens[left] <= state.tokens[right] else right
 
 
 @kernel
@@ -212,9 +242,7 @@ def _replay_tree(state: FleetState, replica: int) -> None:
     leaves = (state.tree_start[kind + 1] - base) >> 1
     node = (leaves + replica - state.first[kind]) >> 1
     while node >= 1:
-        winner = _fewer_tokens(
-            state.tokens, state.tree[base + 2 * node], state.tree[base + 2 * node + 1]
-        )
+        winner = _fewer_tokens(state, state.tree[base + 2 * node], state.tree[base + 2 * node + 1])
         if winner == state.tree[base + node] and winner != replica:
             return
         state.tree[base + node] = winner
@@ -224,7 +252,7 @@ def _replay_tree(state: FleetState, replica: int) -> None:
 @kernel
 def enter(state: FleetState, replica: int, tokens: int) -> None:
     """A request of ``tokens`` (input + forecast output) is sent to ``replica``."""
-    if state.indexed[LEVELS]:
+    if state.indexed[LEVELS] and state.open[replica]:
         _move_level(state, replica, 1)
     state.in_flight[replica] += 1
     state.tokens[replica] += tokens
@@ -235,12 +263,75 @@ def enter(state: FleetState, replica: int, tokens: int) -> None:
 @kernel
 def leave(state: FleetState, replica: int, tokens: int) -> None:
     """A request ends at ``replica``; ``tokens`` as given to ``enter``."""
-    if state.indexed[LEVELS]:
+    if state.indexed[LEVELS] and state.open[replica]:
         _move_level(state, replica, -1)
     state.in_flight[replica] -= 1
     state.tokens[replica] -= tokens
     if state.indexed[TOKENS]:
         _replay_tree(state, replica)
+
+
+@outline_kernel
+def open_replica(state: FleetState, replica: int) -> None:
+    """The replica may be sent requests from now on. Does nothing to one that is open."""
+    if state.open[replica]:
+        return
+    state.open[replica] = 1
+    kind, level = state.type_of[replica], state.in_flight[replica]
+    state.open_count[kind] += 1
+    if state.indexed[LEVELS]:
+        _flip_bit(state, replica, kind, level)
+        state.level_count[state.level_start[kind] + level] += 1
+        state.level_range[kind, 0] = min(state.level_range[kind, 0], level)
+        state.level_range[kind, 1] = max(state.level_range[kind, 1], level)
+    if state.indexed[TOKENS]:
+        _replay_tree(state, replica)
+
+
+@outline_kernel
+def close_replica(state: FleetState, replica: int) -> None:
+    """The replica is sent no more requests; those that it has run to their end. Does nothing to
+    one that is closed.
+    """
+    if not state.open[replica]:
+        return
+    state.open[replica] = 0
+    kind, level = state.type_of[replica], state.in_flight[replica]
+    state.open_count[kind] -= 1
+    if state.indexed[LEVELS]:
+        _flip_bit(state, replica, kind, level)
+        base = state.level_start[kind]
+        state.level_count[base + level] -= 1
+        low, high = state.level_range[kind, 0], state.level_range[kind, 1]
+        while low < high and state.level_count[base + low] == 0:
+            low += 1
+        while low < high and state.level_count[base + high] == 0:
+            high -= 1
+        state.level_range[kind, 0], state.level_range[kind, 1] = low, high
+    if state.indexed[TOKENS]:
+        _replay_tree(state, replica)
+
+
+@kernel
+def _flip_bit(state: FleetState, replica: int, kind: int, level: int) -> None:
+    """Put a replica into the bitmap of its level, or take it out."""
+    offset = replica - state.first[kind]
+    words = (state.first[kind + 1] - state.first[kind] + 63) >> 6
+    at = state.bit_start[kind] + level * words + (offset >> 6)
+    state.bits[at] ^= _ONE << np.uint64(offset & 63)
+
+
+@kernel
+def take_in(state: FleetState, kind: int, input_tokens: float, now_s: float) -> None:
+    """A prompt is sent to a replica of the type: exponential means over about two seconds of what
+    an open replica of each type is sent.
+    """
+    keep = math.exp(-max(0.0, now_s - state.clock[0]) / _INTAKE_MEMORY_S)
+    state.clock[0] = max(now_s, state.clock[0])
+    for other in range(state.limits.shape[0]):
+        state.limits[other].prompt_tokens_per_s *= keep
+    per_replica = input_tokens / max(1, state.open_count[kind])
+    state.limits[kind].prompt_tokens_per_s += per_replica / _INTAKE_MEMORY_S
 
 
 @kernel
@@ -256,7 +347,7 @@ def learn(state: FleetState, class_code: int, input_tokens: float, output_tokens
 
 @kernel
 def lowest_at_level(state: FleetState, kind: int, level: int) -> int:
-    """The lowest-numbered replica of a type with ``level`` requests in flight, or -1."""
+    """The lowest-numbered open replica of a type with ``level`` requests in flight, or -1."""
     words = (state.first[kind + 1] - state.first[kind] + 63) >> 6
     at = state.bit_start[kind] + level * words
     for word in range(words):
@@ -269,7 +360,27 @@ def lowest_at_level(state: FleetState, kind: int, level: int) -> int:
 
 @kernel
 def fewest_tokens(state: FleetState, kind: int) -> int:
-    """The replica of a type with the fewest outstanding tokens, the lowest-numbered on a tie, or
-    -1.
+    """The open replica of a type with the fewest outstanding tokens, the lowest-numbered on a
+    tie; -1 when none is open.
     """
-    return state.tree[state.tree_start[kind] + 1]
+    replica = state.tree[state.tree_start[kind] + 1]
+    return replica if replica >= 0 and state.open[replica] else -1
+
+
+@kernel
+def first_with_few_tokens(state: FleetState, kind: int, most: float) -> int:
+    """The lowest-numbered open replica of a type with at most ``most`` outstanding tokens, or -1:
+    down the tournament, left wherever the left half has one.
+    """
+    base = state.tree_start[kind]
+    leaves = (state.tree_start[kind + 1] - base) >> 1
+    winner = fewest_tokens(state, kind)
+    if winner < 0 or state.tokens[winner] > most:
+        return -1
+    node = 1
+    while node < leaves:
+        node *= 2
+        winner = state.tree[base + node]
+        if winner < 0 or not state.open[winner] or state.tokens[winner] > most:
+            node += 1
+    return state.tree[base + node]

@@ -19,28 +19,40 @@ from baseload.routing.estimate import seats
 from baseload.routing.fleet_state import (
     FleetState,
     fewest_tokens,
+    first_with_few_tokens,
     lowest_at_level,
 )
-from baseload.routing.price import Option, Request, called_price_usd, price_usd
+from baseload.routing.price import (
+    BACKLOG,
+    Option,
+    Request,
+    backlog_free_tokens,
+    called_price_usd,
+    price_usd,
+)
 
 # Rules: how a candidate is found.
 PRICE, RANDOM, ROUND_ROBIN, WEIGHTED_ROUND_ROBIN, SAMPLE = 0, 1, 2, 3, 4
 
 # Entries of ``settings``: the rule and what shapes it.
-RULE, BY_TOKENS, RISING, FREE_SEATS, CHOICES = 0, 1, 2, 3, 4
-SETTINGS = 5
+RULE, BY_TOKENS, RISING, FREE_SEATS, CHOICES, FLAT, PACKS = 0, 1, 2, 3, 4, 5, 6
+SETTINGS = 7
+
+_DRAWS = 64  # enough to find one of few open replicas nearly always
 
 
 class PolicyState(NamedTuple):
     """A policy as data, and the little that it remembers between picks."""
 
     settings: NDArray[np.int64]  # [SETTINGS]
-    rates: NDArray[np.float64]  # [len(PARTS)] exchange rates
+    rates: NDArray[np.float64]  # [len(PARTS) + len(KNOBS)] exchange rates, then knobs
     options: np.recarray[Any, Any]  # [options] of OPTION
     weights: NDArray[np.float64]  # [types] weight of one replica (weighted round robin)
     credit: NDArray[np.float64]  # [types] running credit (weighted round robin)
     turn: NDArray[np.int64]  # [types + 1] whose turn in a type, and over all (last)
     random: NDArray[np.uint64]  # [2] the policy's own random stream
+    lateness_weight: NDArray[np.float64]  # [tiers] lambda of each tier, set by a controller
+    hold: NDArray[np.uint8]  # [tiers] whether requests of the tier wait outside the fleet for now
 
 
 @kernel
@@ -96,6 +108,17 @@ def _candidate(
 
 
 @kernel
+def _free_tokens(
+    state: FleetState, policy: PolicyState, request: Request, kind: int, number: int
+) -> float:
+    """Outstanding tokens up to which a price with a backlog part does not change."""
+    if policy.rates[BACKLOG] * request.lateness_weight == 0.0:
+        return np.inf
+    output = request.output_tokens * policy.options[number].output_factor
+    return backlog_free_tokens(policy.rates, state.limits[kind], request, output)
+
+
+@kernel
 def _cheapest_of_kind(
     state: FleetState, policy: PolicyState, request: Request, kind: int, number: int, ceiling: int
 ) -> tuple[float, int]:
@@ -103,10 +126,20 @@ def _cheapest_of_kind(
     if none may take it.
     """
     if policy.settings[BY_TOKENS]:
-        replica = fewest_tokens(state, kind)
-        if replica >= 0 and state.in_flight[replica] < ceiling:
+        replica = -1
+        if policy.settings[FLAT]:
+            replica = first_with_few_tokens(
+                state, kind, _free_tokens(state, policy, request, kind, number)
+            )
+        if replica < 0:
+            replica = fewest_tokens(state, kind)
+        if replica < 0:
+            return np.inf, -1
+        if state.in_flight[replica] < ceiling:
             return _candidate(state, policy, request, kind, number, replica), replica
         return _scan_kind(state, policy, request, kind, number, ceiling)
+    if policy.settings[PACKS]:
+        return _packed_of_kind(state, policy, request, kind, number, ceiling)
     cost, limits, traffic = state.cost[kind], state.limits[kind], state.traffic[0]
     option = policy.options[number]
     best, found = np.inf, -1
@@ -125,15 +158,80 @@ def _cheapest_of_kind(
 
 
 @kernel
+def _at_level(
+    state: FleetState, policy: PolicyState, request: Request, kind: int, number: int, level: int
+) -> float:
+    """The price of an option on a replica of a type with ``level`` requests in flight."""
+    return called_price_usd(
+        policy.rates,
+        state.cost[kind],
+        state.limits[kind],
+        state.traffic[0],
+        policy.options[number],
+        request,
+        level,
+        0,
+    )
+
+
+@kernel
+def _packed_of_kind(
+    state: FleetState, policy: PolicyState, request: Request, kind: int, number: int, ceiling: int
+) -> tuple[float, int]:
+    """``_cheapest_of_kind`` of a price that never falls from one request in flight on: the fullest
+    of the cheapest. Up to some level the price is that of the least loaded: bisect for it, go down
+    from there to the first level with a replica.
+    """
+    best, found = np.inf, -1
+    counts, start = state.level_count, state.level_start[kind]
+    low, high = state.level_range[kind, 0], min(state.level_range[kind, 1], ceiling - 1)
+    if low == 0 and high >= 0 and counts[start] > 0:
+        found = lowest_at_level(state, kind, 0)
+        best = _at_level(state, policy, request, kind, number, 0)
+    low = max(1, low)
+    while low <= high and counts[start + low] == 0:
+        low += 1
+    while high >= low and counts[start + high] == 0:
+        high -= 1
+    if low > high:
+        return best, found
+    least = _at_level(state, policy, request, kind, number, low)
+    if least > best:
+        return best, found
+    if low < high and _at_level(state, policy, request, kind, number, high) > least:
+        flat, over = low, high
+        while over - flat > 1:
+            middle = (flat + over) // 2
+            if _at_level(state, policy, request, kind, number, middle) > least:
+                over = middle
+            else:
+                flat = middle
+        high = flat
+    while counts[start + high] == 0:
+        high -= 1
+    return least, lowest_at_level(state, kind, high)
+
+
+@kernel
+def _fuller(state: FleetState, policy: PolicyState, replica: int, other: int) -> bool:
+    """Whether of two replicas at one price the first is taken: the fuller one where the policy
+    packs, else and then the lower-numbered.
+    """
+    if policy.settings[PACKS] and state.in_flight[replica] != state.in_flight[other]:
+        return state.in_flight[replica] > state.in_flight[other]
+    return replica < other
+
+
+@kernel
 def _scan_kind(
     state: FleetState, policy: PolicyState, request: Request, kind: int, number: int, ceiling: int
 ) -> tuple[float, int]:
     """``_cheapest_of_kind`` by looking at every replica of the type."""
     best, found = np.inf, -1
     for replica in range(state.first[kind], state.first[kind + 1]):
-        if state.in_flight[replica] < ceiling:
+        if state.open[replica] and state.in_flight[replica] < ceiling:
             price = _candidate(state, policy, request, kind, number, replica)
-            if price < best:
+            if price < best or (price == best and _fuller(state, policy, replica, found)):
                 best, found = price, replica
     return best, found
 
@@ -155,7 +253,9 @@ def _cheapest(
                 price, replica = _scan_kind(state, policy, request, kind, number, ceiling)
             else:
                 price, replica = _cheapest_of_kind(state, policy, request, kind, number, ceiling)
-            if replica >= 0 and (price < best or (price == best and replica < found)):
+            if replica >= 0 and (
+                price < best or (price == best and _fuller(state, policy, replica, found))
+            ):
                 best, found, chosen = price, replica, number
     return chosen, found
 
@@ -164,6 +264,8 @@ def _cheapest(
 def takes(state: FleetState, request: Request, replica: int) -> bool:
     """Whether a replica can take the request now."""
     kind = state.type_of[replica]
+    if not state.open[replica]:
+        return False
     return (
         admits(state, kind, request) and state.in_flight[replica] < state.limits[kind].max_in_flight
     )
@@ -186,12 +288,12 @@ def _next_that_takes(state: FleetState, request: Request, start: int, low: int, 
 
 @kernel
 def _random(state: FleetState, policy: PolicyState, request: Request) -> int:
-    """A uniformly drawn replica that can take the request: eight draws, then the next one after
-    the last draw.
+    """A uniformly drawn replica that can take the request: ``_DRAWS`` draws, then the next one
+    after the last draw.
     """
     count = state.type_of.shape[0]
     replica = 0
-    for _ in range(8):
+    for _ in range(_DRAWS):
         replica = below(policy.random, count)
         if takes(state, request, replica):
             return replica
@@ -215,7 +317,7 @@ def _weighted_round_robin(state: FleetState, policy: PolicyState, request: Reque
     """
     total, best = 0.0, -1
     for kind in range(state.cost.shape[0]):
-        size = state.first[kind + 1] - state.first[kind]
+        size = state.open_count[kind]
         if size > 0 and admits(state, kind, request):
             share = policy.weights[kind] * size
             total += share

@@ -23,8 +23,10 @@ from baseload.base.errors import BadInputError, nearest_names, unknown_name
 from baseload.fleet.replica_type import ReplicaType
 from baseload.routing import pick as rules
 from baseload.routing.estimate import capacity_per_s
+from baseload.routing.sizing import profile
 from baseload.routing.fleet_state import FleetState
-from baseload.routing.price import PARTS, UNITS, plain_option
+from baseload.routing.price import KNOBS, PARTS, UNITS, plain_option
+from baseload.routing.slow import Slow
 from baseload.workload.requests import Request
 
 Rule = Literal["price", "random", "round_robin", "weighted_round_robin", "sample"]
@@ -45,10 +47,17 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     ``choices`` drawn ones, the others need no price. ``rates``: exchange rates of the price's
     parts, zero where absent. ``by_tokens``: the price depends on outstanding tokens, rising with
     them; else it depends on requests in flight. ``rising``: it never falls when requests in flight
-    rise, so only the least loaded replica of a type needs a look. ``free_seats``: prefer replicas
+    rise from one on, so only the two least loaded levels of a type need a look;
+    ``rising_with_experts``: so too on a sparse model, whose joules a token fall with the batch. ``free_seats``: prefer replicas
     where the request would run at once. ``weight``: for weighted round robin, a replica's weight:
     its modelled capacity, or equal. ``price``: a compiled function with the signature of
     ``routing.price.price_usd`` less its first argument, in place of the sum of parts.
+
+    ``knobs``: numbers that shape parts (``price.KNOBS``), where they differ from the default.
+    ``flat``: with ``by_tokens``, the price does not change up to some backlog, and the
+    lowest-numbered replica below it is taken. ``queue``: the order in which a replica admits what
+    waits there: by arrival, or by least laxity. ``slow``: the controllers that change the policy's
+    numbers between requests (``routing.slow``).
     """
 
     name: str
@@ -57,8 +66,14 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     explanation: str = ""
     rule: Rule = "price"
     rates: dict[str, float] = {}
+    knobs: dict[str, float] = {}
+    slow: Slow = Slow()
+    queue: Literal["fifo", "laxity"] = "fifo"
+    flat: bool = False
+    packs: bool = False
     by_tokens: bool = False
     rising: bool = False
+    rising_with_experts: bool = True
     free_seats: bool = False
     choices: int = 2
     weight: Literal["capacity", "equal"] = "capacity"
@@ -81,6 +96,13 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
                     found=repr(rate),
                     allowed="a finite number",
                 )
+        for knob, value in self.knobs.items():
+            if knob not in KNOBS:
+                raise unknown_name(f"knob of policy {self.name!r}", knob, KNOBS)
+            if math.isnan(value) or value < 0:
+                raise BadInputError(
+                    f"policy {self.name!r}: {knob}", found=repr(value), allowed="a number >= 0"
+                )
         if not 1 <= self.choices <= 1024:
             raise BadInputError(
                 f"policy {self.name!r}: choices", found=repr(self.choices), allowed="1 to 1024"
@@ -91,6 +113,10 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         found: dict[str, float | int | str | bool | None] = {"rule": self.rule}
         units = dict(zip(PARTS, UNITS, strict=True))
         found |= {f"rate_{part} [{units[part]}]": rate for part, rate in self.rates.items()}
+        found |= self.knobs
+        found |= self.slow.parameters()
+        if self.queue != "fifo":
+            found["queue"] = self.queue
         if self.rule == "sample":
             found["choices"] = self.choices
         if self.rule == "weighted_round_robin":
@@ -102,16 +128,25 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         return found
 
     def state(
-        self, fleet: FleetState, *, seed: int, options: np.recarray[Any, Any] | None = None
+        self,
+        fleet: FleetState,
+        *,
+        seed: int,
+        options: np.recarray[Any, Any] | None = None,
+        tiers: int = 1,
     ) -> rules.PolicyState:
         """A fresh state of the policy for the pick; ``options`` as in ``routing.price``, by
-        default one plain option.
+        default one plain option; ``tiers``: how many the lateness is weighted for.
         """
         settings = np.zeros(rules.SETTINGS, dtype=np.int64)
         settings[rules.RULE] = _RULES[self.rule]
         settings[rules.BY_TOKENS], settings[rules.RISING] = self.by_tokens, self.rising
         settings[rules.FREE_SEATS], settings[rules.CHOICES] = self.free_seats, self.choices
+        settings[rules.FLAT], settings[rules.PACKS] = self.flat, self.packs
+        if self.rising and not bool((fleet.cost.expert_miss_frac == 1.0).all()):
+            settings[rules.RISING] = self.rising_with_experts
         kinds = fleet.cost.shape[0]
+        profile(fleet)
         weights = np.ones(kinds)
         if self.weight == "capacity":
             for kind in range(kinds):
@@ -120,21 +155,31 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
                 )
         return rules.PolicyState(
             settings=settings,
-            rates=np.array([self.rates.get(part, 0.0) for part in PARTS]),
+            rates=np.array(
+                [self.rates.get(part, 0.0) for part in PARTS]
+                + [self.knobs.get(knob, value) for knob, value in KNOBS.items()]
+            ),
             options=plain_option() if options is None else options,
             weights=weights,
             credit=np.zeros(kinds),
             turn=np.zeros(kinds + 1, dtype=np.int64),
             random=draws(seed, "policy", self.name),
+            lateness_weight=np.full(tiers, self.slow.first_weight()),
+            hold=np.zeros(tiers, dtype=np.uint8),
         )
 
     def with_parameters(self, values: dict[str, str]) -> Policy:
         """This policy with some parameters replaced, from text: ``choices``, or ``rate_<part>``."""
         changes: dict[str, Any] = {}
-        rates = dict(self.rates)
-        allowed = ["choices", "weight", *(f"rate_{part}" for part in PARTS)]
+        rates, knobs, slow = dict(self.rates), dict(self.knobs), self.slow
+        allowed = ["choices", "weight", *(f"rate_{part}" for part in PARTS), *KNOBS]
+        allowed += self.slow.settable()
         for name, text in values.items():
-            if name == "choices":
+            if name in self.slow.settable():
+                slow = slow.with_parameter(name, _number(self.name, name, text))
+            elif name in KNOBS:
+                knobs[name] = _number(self.name, name, text)
+            elif name == "choices":
                 changes["choices"] = _whole(self.name, name, text)
             elif name == "weight" and text in ("capacity", "equal"):
                 changes["weight"] = text
@@ -146,7 +191,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
                     found=f"{name}={text}",
                     allowed=", ".join(nearest_names(name, allowed) or allowed),
                 )
-        return msgspec.structs.replace(self, rates=rates, **changes)
+        return msgspec.structs.replace(self, rates=rates, knobs=knobs, slow=slow, **changes)
 
 
 def _whole(policy: str, name: str, text: str) -> int:
@@ -173,7 +218,8 @@ class FleetView(msgspec.Struct, frozen=True, kw_only=True):
     to.
 
     ``type_of[r]`` indexes ``types``; ``in_flight[r]`` and ``tokens[r]`` as in ``FleetState``;
-    ``max_in_flight[t]`` is where a replica of type ``t`` refuses.
+    ``max_in_flight[t]`` is where a replica of type ``t`` refuses; ``open[r]`` is 0 where a replica
+    takes no requests, because it sleeps or is about to.
     """
 
     types: tuple[ReplicaType, ...]
@@ -181,6 +227,7 @@ class FleetView(msgspec.Struct, frozen=True, kw_only=True):
     in_flight: NDArray[np.int64]
     tokens: NDArray[np.int64]
     max_in_flight: NDArray[np.int64]
+    open: NDArray[np.uint8]
     cost: np.recarray[Any, Any]
     limits: np.recarray[Any, Any]
     traffic: np.recarray[Any, Any]
@@ -224,6 +271,7 @@ def fleet_view(state: FleetState, types: Sequence[ReplicaType]) -> FleetView:
         in_flight=locked(state.in_flight),
         tokens=locked(state.tokens),
         max_in_flight=locked(state.limits.max_in_flight),
+        open=locked(state.open),
         cost=locked(state.cost),
         limits=locked(state.limits),
         traffic=locked(state.traffic),

@@ -3,21 +3,29 @@ in dollars.
 
     price = energy   [$/J]   x marginal joules
           + carbon   [$/g]   x grid intensity [g/J] x marginal joules
-          + lateness [$/s]   x expected seconds past the deadline
+          + lateness [$/s]   x lambda of the tier x expected seconds past the promises
           + quality  [$]     x probability that the answer is wrong
           + fee      [$/$]   x what an external provider charges
+
+Published routers use these parts in place of the first five:
+
           + requests [$]     x requests in flight
           + tokens   [$]     x outstanding tokens
           + seconds  [$/s]   x expected seconds to the last token
-
-The last three are what published balancers use in place of the first five.
+          + average  [$/J]   x profiled joules a token x tokens of the request
+          + backlog  [$/s]   x lambda x seconds by which the outstanding tokens at the profiled speed
+                               pass the deadline
+          + headroom [$]     x what is left of the promises (broken ones: far above any kept)
+          + tiles    [$]     x 1 where the request opens a tile of the batch, less a little for load
+          + size     [$]     x 1 where a short request meets a strong device, or a long one a frugal
 
 A published policy is this sum with some rates at zero. A rate of zero switches the part off, and
-its quantity is not computed.
+its quantity is not computed. Numbers that shape a part without being a rate are its ``KNOBS``.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -25,12 +33,66 @@ from numpy.typing import NDArray
 
 from baseload.base.kernels import kernel, outline_kernel
 from baseload.fleet.step import Cost
-from baseload.routing.estimate import expected_s, marginal_energy_j
+from baseload.routing.estimate import (
+    expected_lateness_s,
+    expected_s,
+    headroom_frac,
+    marginal_energy_j,
+    seats,
+    step_s,
+)
 from baseload.routing.fleet_state import Limits, Traffic
 
-PARTS = ("energy", "carbon", "lateness", "quality", "fee", "requests", "tokens", "seconds")
-UNITS = ("usd/J", "usd/g", "usd/s", "usd", "usd/usd", "usd/request", "usd/token", "usd/s")
-ENERGY, CARBON, LATENESS, QUALITY, FEE, REQUESTS, TOKENS, SECONDS = range(len(PARTS))
+PARTS = (
+    "energy",
+    "carbon",
+    "lateness",
+    "quality",
+    "fee",
+    "requests",
+    "tokens",
+    "seconds",
+    "average",
+    "backlog",
+    "headroom",
+    "tiles",
+    "size",
+)
+UNITS = (
+    "usd/J",
+    "usd/g",
+    "usd/s",
+    "usd",
+    "usd/usd",
+    "usd/request",
+    "usd/token",
+    "usd/s",
+    "usd/J",
+    "usd/s",
+    "usd",
+    "usd",
+    "usd",
+)
+ENERGY, CARBON, LATENESS, QUALITY, FEE, REQUESTS, TOKENS, SECONDS = range(8)
+AVERAGE, BACKLOG, HEADROOM, TILES, SIZE = range(8, len(PARTS))
+
+KNOBS = {
+    "deadline_factor": 1.0,
+    "margin_frac": 0.0,
+    "ttft_weight": 0.8,
+    "tile_requests": 16.0,
+    "short_input_tokens": 32.0,
+    "short_output_tokens": math.inf,
+}
+"""Numbers that shape parts, with their defaults: ``deadline_factor`` times the deadline is when the
+backlog is late; ``margin_frac`` of a promise is kept free (headroom, tiles); ``ttft_weight`` of
+``estimate.headroom_frac``; ``tile_requests`` in a tile; a request is short when neither length is
+above ``short_*_tokens``.
+"""
+_FIRST_KNOB = len(PARTS)
+DEADLINE_FACTOR, MARGIN_FRAC, TTFT_WEIGHT, TILE, SHORT_INPUT, SHORT_OUTPUT = range(
+    _FIRST_KNOB, _FIRST_KNOB + len(KNOBS)
+)
 
 OPTION = np.dtype(
     [
@@ -48,13 +110,19 @@ REQUEST = np.dtype(
     [
         ("input_tokens", np.float64),
         ("output_tokens", np.float64),
+        ("output_spread", np.float64),
         ("deadline_s", np.float64),
+        ("ttft_s", np.float64),
+        ("tpot_s", np.float64),
+        ("e2e_s", np.float64),
+        ("lateness_weight", np.float64),
         ("grid_g_per_j", np.float64),
         ("model", np.int64),
     ]
 )
-"""The visible request: its input, its *forecast* output, seconds promised, the grid's intensity
-now, the model asked for (-1: any).
+"""The visible request: its input, its *forecast* output with its standard deviation, seconds
+promised to the last token, the promises by themselves (inf: none), the controller's lambda of its
+tier, the grid's intensity now, the model asked for (-1: any).
 """
 
 Option: TypeAlias = Any
@@ -76,14 +144,97 @@ def request_row(
     *,
     input_tokens: float,
     output_tokens: float,
+    output_spread: float = 0.0,
     deadline_s: float = np.inf,
+    ttft_s: float = np.inf,
+    tpot_s: float = np.inf,
+    e2e_s: float | None = None,
+    lateness_weight: float = 1.0,
     grid_g_per_j: float = 0.0,
     model: int = -1,
 ) -> np.recarray[Any, Any]:
-    """One visible request as the pick takes it: a record array of ``REQUEST`` with one row."""
+    """One visible request as the pick takes it: a record array of ``REQUEST`` with one row.
+    ``e2e_s`` is ``deadline_s`` unless given.
+    """
     row = np.zeros(1, dtype=REQUEST).view(np.recarray)
-    row[0] = (input_tokens, output_tokens, deadline_s, grid_g_per_j, model)
+    lengths = (input_tokens, output_tokens, output_spread)
+    promises = (deadline_s, ttft_s, tpot_s, deadline_s if e2e_s is None else e2e_s)
+    row[0] = (*lengths, *promises, lateness_weight, grid_g_per_j, model)
     return row
+
+
+@kernel
+def backlog_free_tokens(
+    rates: NDArray[np.float64], limits: Limits, request: Request, output_tokens: float
+) -> float:
+    """Outstanding tokens up to which a replica still ends the request by its deadline, at the
+    profiled speed: JouleSched's ``ETA <= D``, solved for the queue.
+    """
+    allowed_s = request.deadline_s * rates[DEADLINE_FACTOR]
+    return allowed_s * limits.profiled_tokens_per_s - (request.input_tokens + output_tokens)
+
+
+@kernel
+def _tile_price(
+    rates: NDArray[np.float64],
+    cost: Cost,
+    limits: Limits,
+    traffic: Traffic,
+    request: Request,
+    in_flight: int,
+) -> float:
+    """1 where the request opens a tile of the batch, 0 where one is begun, less up to 0.5 for the
+    load that is there; 2 and more where the time per token would pass its limit.
+    """
+    running = min(in_flight + 1.0, seats(limits, traffic))
+    late = step_s(cost, running, traffic) / (request.tpot_s * (1.0 - rates[MARGIN_FRAC]))
+    if late > 1.0:
+        return 1.0 + late
+    opens = 1.0 if in_flight % rates[TILE] == 0.0 else 0.0
+    return opens - 0.5 * in_flight / limits.max_in_flight
+
+
+@kernel
+def _published_parts_usd(
+    rates: NDArray[np.float64],
+    cost: Cost,
+    limits: Limits,
+    traffic: Traffic,
+    request: Request,
+    output: float,
+    in_flight: int,
+    tokens: int,
+) -> float:
+    """The parts that published routers use in place of marginal joules and expected lateness."""
+    price = 0.0
+    if rates[SECONDS] != 0.0:
+        price += rates[SECONDS] * expected_s(
+            cost, limits, traffic, in_flight, request.input_tokens, output
+        )
+    if rates[AVERAGE] != 0.0:
+        joules = limits.profiled_j_per_token * (request.input_tokens + output)
+        price += rates[AVERAGE] * joules
+    if rates[BACKLOG] != 0.0 and request.lateness_weight != 0.0:
+        over = max(0.0, tokens - backlog_free_tokens(rates, limits, request, output))
+        price += rates[BACKLOG] * request.lateness_weight * over / limits.profiled_tokens_per_s
+    if rates[HEADROOM] != 0.0:
+        left = headroom_frac(
+            cost,
+            limits,
+            traffic,
+            in_flight,
+            request.input_tokens,
+            request.ttft_s,
+            request.tpot_s,
+            rates[TTFT_WEIGHT],
+        )
+        price += rates[HEADROOM] * (left if left >= rates[MARGIN_FRAC] else 2.0 - left)
+    if rates[TILES] != 0.0:
+        price += rates[TILES] * _tile_price(rates, cost, limits, traffic, request, in_flight)
+    if rates[SIZE] != 0.0:
+        short = request.input_tokens <= rates[SHORT_INPUT] and output <= rates[SHORT_OUTPUT]
+        price += rates[SIZE] if short != (limits.frugal != 0) else 0.0
+    return price
 
 
 @kernel
@@ -98,17 +249,20 @@ def price_usd(
     tokens: int,
 ) -> float:
     """The price [$] of a candidate: ``option`` on a replica of the type ``cost``, ``limits``
-    with ``in_flight``, ``tokens``.
+    with ``in_flight``, ``tokens``. ``rates``: of ``PARTS``, then ``KNOBS``.
     """
     output = request.output_tokens * option.output_factor
     price = rates[REQUESTS] * in_flight + rates[TOKENS] * tokens
     if rates[ENERGY] != 0.0 or rates[CARBON] != 0.0:
         joules = marginal_energy_j(cost, limits, traffic, in_flight, request.input_tokens, output)
         price += rates[ENERGY] * joules + rates[CARBON] * (request.grid_g_per_j * joules)
-    if rates[LATENESS] != 0.0 or rates[SECONDS] != 0.0:
-        seconds = expected_s(cost, limits, traffic, in_flight, request.input_tokens, output)
-        price += rates[SECONDS] * seconds
-        price += rates[LATENESS] * max(0.0, seconds - request.deadline_s)
+    if rates[LATENESS] != 0.0 and request.lateness_weight != 0.0:
+        spread = request.output_spread * option.output_factor
+        late_s = expected_lateness_s(cost, limits, traffic, in_flight, request, output, spread)
+        price += rates[LATENESS] * request.lateness_weight * late_s
+    price += _published_parts_usd(
+        rates, cost, limits, traffic, request, output, in_flight, tokens
+    )
     price += rates[QUALITY] * option.wrong_frac + rates[FEE] * option.fee_usd
     return price
 

@@ -42,14 +42,17 @@ def charge(
     end = min(last, int(end_s / width))
     if at == end or end_s <= start_s:
         engine.power_j[at, replica.kind, account] += energy_j
+        engine.state_s[at, account] += end_s - start_s
         return
     power_w = energy_j / (end_s - start_s)
     while at < end:
         edge = (at + 1) * width
         engine.power_j[at, replica.kind, account] += power_w * (edge - start_s)
+        engine.state_s[at, account] += edge - start_s
         start_s = edge
         at += 1
     engine.power_j[at, replica.kind, account] += power_w * (end_s - start_s)
+    engine.state_s[at, account] += end_s - start_s
 
 
 @kernel
@@ -72,29 +75,28 @@ def crowd(engine: Engine, now_s: float, change: int) -> None:
 
 @outline_kernel
 def charge_idle(engine: Engine, cost: Cost, replica: Row, end_s: float) -> int:
-    """Book the idleness up to ``end_s`` as idle, parked and off; gives the account in force at
-    the end.
+    """Book the idleness up to ``end_s``, or the end of the trace, as idle, parked and off; gives
+    the account in force at ``end_s``.
     """
-    park = engine.park_after_s[replica.kind]
-    off = engine.off_after_s[replica.kind]
+    park, off = replica.park_after_s, replica.off_after_s
     start = replica.idle_from_s
     if end_s < start:
         return IDLE
-    replica.still_s += end_s - start
     off_at = start + off
     parked_at = min(start + park, off_at)
-    idle_end = min(end_s, parked_at)
-    parked_end = min(end_s, off_at)
+    account = IDLE if end_s < parked_at else PARKED if end_s < off_at else OFF
+    booked = max(start, min(end_s, engine.total[0].horizon_s))
+    replica.still_s += booked - start
+    replica.after_s += end_s - booked
+    idle_end = min(booked, parked_at)
+    parked_end = min(booked, off_at)
     charge(engine, replica, IDLE, cost.power_w_idle * (idle_end - start), start, idle_end)
-    if end_s < parked_at:
-        return IDLE
-    charge(
-        engine, replica, PARKED, cost.power_w_parked * (parked_end - idle_end), idle_end, parked_end
-    )
-    if end_s < off_at:
-        return PARKED
-    charge(engine, replica, OFF, cost.power_w_off * (end_s - parked_end), parked_end, end_s)
-    return OFF
+    if booked > parked_at:
+        parked_j = cost.power_w_parked * (parked_end - idle_end)
+        charge(engine, replica, PARKED, parked_j, idle_end, parked_end)
+    if booked > off_at:
+        charge(engine, replica, OFF, cost.power_w_off * (booked - parked_end), parked_end, booked)
+    return account
 
 
 @kernel
@@ -132,6 +134,10 @@ def finish(engine: Engine, fleet: FleetState, replica: Row, place: int, now_s: f
         tpot_s = (now_s - slot.first_s) / (slot.output - 1)
         missed = missed or tpot_s > promise.tpot_s
         _count(engine, TPOT, tier, tpot_s)
+    last = engine.ended.shape[0] - 1
+    at = min(last, int(now_s / engine.bin_s[0]))
+    engine.ended[at] += 1
+    engine.missed[at] += missed
     tally = engine.tally[tier, kind]
     tally.completed += 1
     tally.missed += missed

@@ -23,7 +23,7 @@ def _close(engine: Engine, fleet: FleetState, replica: Row, now_s: float) -> Non
     """The planned steps are done: book them, let the finished leave, and those whose prompt is
     processed decode.
     """
-    cost = fleet.cost[replica.kind]
+    cost = engine.cost[replica.cost]
     steps, seats = replica.steps, replica.decoders + replica.prefills
     energy_j = series_sum(replica.energy_j, replica.energy_rise_j, steps)
     read = series_sum(float(replica.read_tokens), float(replica.growth_tokens), steps)
@@ -260,7 +260,7 @@ def _plan(
     most = _compose(engine, fleet, replica)
     if preempted:
         most = 1
-    cost = fleet.cost[replica.kind]
+    cost = engine.cost[replica.cost]
     seats = float(replica.decoders + replica.prefills)
     time_s, energy_j = free_step(
         cost, seats, float(replica.read_tokens), float(replica.prefill_tokens)
@@ -294,9 +294,10 @@ def boundary(engine: Engine, fleet: FleetState, number: int, now_s: float) -> No
     engine.total[0].events += 1
     if replica.steps > 0:
         _close(engine, fleet, replica, now_s)
+    replica.cost = engine.cost_wanted[replica.kind]
     preempted = False
     while replica.kv + replica.decoders > fleet.limits[replica.kind].kv_tokens:
-        _preempt_one(engine, fleet.cost[replica.kind], replica, number)
+        _preempt_one(engine, engine.cost[replica.cost], replica, number)
         preempted = True
     if replica.waiting > 0 and not preempted:
         _admit(engine, fleet, replica, number)

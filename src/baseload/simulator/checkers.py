@@ -53,7 +53,7 @@ def power_within_bounds(state: Engine, fleet: FleetState) -> None:
     """Law 3: active power lies between static power and cap, and the fleet's energy under the
     all-cap ceiling.
     """
-    cost = fleet.cost[state.replicas.kind]
+    cost = state.cost[state.replicas.kind]
     active_j, busy_s = state.replicas.account_j[:, ACTIVE], state.replicas.busy_s
     slack = _ROUND_OFF * np.maximum(1.0, active_j)
     assert (active_j <= cost.power_w_cap * busy_s + slack).all(), "a replica drew more than its cap"
@@ -69,7 +69,7 @@ def time_is_accounted(run: Totals, state: Engine) -> None:
     """Every replica is busy or still at every instant up to the end of the trace or of its own
     last step, and never both.
     """
-    seconds = state.replicas.busy_s + state.replicas.still_s
+    seconds = state.replicas.busy_s + state.replicas.still_s + state.replicas.after_s
     expected = np.maximum(run.span_s, state.replicas.idle_from_s)
     worst = int(np.argmax(np.abs(seconds - expected)))
     assert abs(seconds[worst] - expected[worst]) <= _ROUND_OFF * max(1.0, expected[worst]), (
@@ -90,10 +90,10 @@ def index_is_true(scenario: Scenario, fleet: FleetState) -> None:
         [group.replicas for group in scenario.groups],
         max_queue=scenario.max_queue,
     )
-    kept = ["in_flight", "tokens"]
-    kept += ["level_count", "level_range", "bits"] if fleet.indexed[LEVELS] else []
+    kept = ["level_count", "level_range", "bits"] if fleet.indexed[LEVELS] else []
     kept += ["tree"] if fleet.indexed[TOKENS] else []
-    for name in kept:
+    kept = [] if not fleet.open.all() else kept  # a closed replica is in no index
+    for name in ["in_flight", "tokens", *kept]:
         assert (getattr(fleet, name) == getattr(fresh, name)).all(), (
             f"routing's {name} did not come back to idle"
         )

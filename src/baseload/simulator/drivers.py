@@ -9,7 +9,7 @@ import functools
 import math
 import types
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -25,12 +25,15 @@ from baseload.simulator.scenario import Scenario
 from baseload.workload.requests import describe, tier_of
 from baseload.workload.trace import TraceSource
 
-Driver = Callable[
-    [Engine, FleetState, np.recarray[Any, Any], int, int, float, np.recarray[Any, Any]], int
-]
-"""``drive(engine, fleet, requests, begin, first_number, until_s, scratch)``: as ``jump.drive``
-with its policy bound.
-"""
+class Driver(NamedTuple):
+    """What runs a policy: ``drive(engine, fleet, requests, begin, end, first_number, until_s,
+    scratch)`` as ``jump.drive`` with its policy bound, ``release`` as ``jump.release_first``, and the
+    policy's state, which a slow controller changes.
+    """
+
+    drive: Callable[..., int]
+    release: Callable[..., None]
+    state: PolicyState
 
 
 def driver_of(
@@ -39,33 +42,43 @@ def driver_of(
     """The loop that replays requests under ``policy``, with a fresh policy state for the run
     ``seed``.
     """
+    tiers = len(scenario.tiers)
     if not isinstance(policy, Policy):
         return _python_driver(policy, fleet, scenario, source)
-    state = policy.state(fleet, seed=seed)
+    state = policy.state(fleet, seed=seed, tiers=tiers)
     by_price = policy.rule == "price" and policy.price is None
     keep_index(
         fleet, levels=by_price and not policy.by_tokens, tokens=by_price and policy.by_tokens
     )
-    loop = jump.drive if policy.price is None else _compiled_with(policy.price)
+    space = vars(jump) if policy.price is None else _compiled_with(policy.price)
+    loop, first_held = space["drive"], space["release_first"]
 
     def drive(
         engine: Engine,
         fleet: FleetState,
         requests: Any,
         begin: int,
+        end: int,
         first: int,
         until_s: float,
         scratch: Any,
     ) -> int:
-        return int(loop(engine, fleet, state, requests, begin, first, until_s, scratch))
+        return int(loop(engine, fleet, state, requests, begin, end, first, until_s, scratch))
 
-    return drive
+    def release(engine: Engine, fleet: FleetState, scratch: Any, now_s: float) -> None:
+        first_held(engine, fleet, state, scratch, now_s)
+
+    return Driver(drive, release, state)
+
+
+_AROUND_PICK = ("_route", "release_first", "_advance_and_release", "drive")
+"""The engine's functions that contain the pick, the called before their callers."""
 
 
 @functools.cache  # compiled once a process, not once a run
-def _compiled_with(price: Callable[..., float]) -> Callable[..., int]:
+def _compiled_with(price: Callable[..., float]) -> dict[str, Any]:
     """The engine's loop compiled around a user's price: the same code with another ``pick``,
-    which looks at every replica.
+    which looks at every replica. Gives its functions by name.
     """
 
     @kernel_uncached
@@ -75,7 +88,10 @@ def _compiled_with(price: Callable[..., float]) -> Callable[..., int]:
             if not admits(state, kind, request):
                 continue
             for replica in range(state.first[kind], state.first[kind + 1]):
-                if state.in_flight[replica] >= state.limits[kind].max_in_flight:
+                if (
+                    not state.open[replica]
+                    or state.in_flight[replica] >= state.limits[kind].max_in_flight
+                ):
                     continue
                 value = price(
                     state.cost[kind],
@@ -90,10 +106,11 @@ def _compiled_with(price: Callable[..., float]) -> Callable[..., int]:
                     best, found = value, replica
         return 0, found
 
-    code = plain(jump.drive).__code__
-    return kernel_uncached(
-        types.FunctionType(code, {**vars(jump), "pick": pick}, "drive_with_price")
-    )
+    space = {**vars(jump), "pick": pick}
+    for name in _AROUND_PICK:
+        code = plain(getattr(jump, name)).__code__
+        space[name] = kernel_uncached(types.FunctionType(code, space, name))
+    return space
 
 
 def _python_driver(
@@ -105,6 +122,9 @@ def _python_driver(
     policy = copy.deepcopy(policy)
     view = fleet_view(fleet, [group.kind for group in scenario.groups])
     tiers = [tier_of(name, scenario.tiers) for name in source.classes]
+    state = Policy(name=name_of(policy), summary="", source="").state(
+        fleet, seed=0, tiers=len(scenario.tiers)
+    )
 
     def choose(row: Any, now_s: float, forecast: float) -> int:
         code = int(row.class_code)
@@ -118,47 +138,56 @@ def _python_driver(
             deadline_e2e_s=None if math.isinf(row.deadline_s) else float(row.deadline_s),
         )
         chosen = policy.choose(request, view)
-        return -1 if chosen is None else _checked_choice(policy, chosen, len(fleet.type_of))
+        return -1 if chosen is None else _checked_choice(policy, chosen, fleet)
 
     def drive(
         engine: Engine,
         fleet: FleetState,
         requests: Any,
         begin: int,
+        end: int,
         first: int,
         until_s: float,
         scratch: Any,
     ) -> int:
         visible, total = scratch[0], engine.total[0]
         last_bin = len(engine.arrivals) - 1
-        for at in range(begin, len(requests)):
+        for at in range(begin, end):
             row = requests[at]
             now_s, code = float(row.arrival_s), int(row.class_code)
             if total.free_slots == 0 or not jump.advance(engine, fleet, now_s):
                 return at
             engine.arrivals[min(last_bin, int(now_s / engine.bin_s[0]))] += 1
-            jump.describe(engine, fleet, visible, code, row.input_tokens, row.deadline_s, row.model)
-            replica = choose(row, now_s, float(fleet.forecast[code]))
+            engine.arrived[engine.tier_of_class[code]] += 1
+            jump.describe(engine, fleet, state, visible, row)
+            replica = choose(row, now_s, float(visible.output_tokens))
             if replica < 0 or not takes(fleet, visible, replica):
                 jump.refuse(engine, fleet, visible, code, now_s)
                 continue
-            lengths = (int(row.input_tokens), int(row.output_tokens))
-            jump.place_request(
-                engine, fleet, replica, first + at, now_s, *lengths, code, float(row.deadline_s)
-            )
+            jump.place_request(engine, fleet, replica, first + at, now_s, row, visible)
         if until_s > -math.inf and not jump.advance(engine, fleet, until_s):
             return -1
-        return len(requests)
+        return end
 
-    return drive
+    def release(engine: Engine, fleet: FleetState, scratch: Any, now_s: float) -> None:
+        raise AssertionError("a policy in plain Python holds nothing back")
+
+    return Driver(drive, release, state)
 
 
-def _checked_choice(policy: ChoosesInPython, chosen: object, count: int) -> int:
-    """The replica number that a policy gave, if it is one."""
+def _checked_choice(policy: ChoosesInPython, chosen: object, fleet: FleetState) -> int:
+    """The replica number that a policy gave, if it is one of an open replica."""
+    count = len(fleet.type_of)
     if isinstance(chosen, int | np.integer) and not isinstance(chosen, bool):
         number = int(chosen)
-        if 0 <= number < count:
+        if 0 <= number < count and fleet.open[number]:
             return number
+        if 0 <= number < count:
+            raise BadInputError(
+                f"policy {name_of(policy)!r} chose a replica that is closed",
+                found=f"replica {number}, asleep or about to be",
+                allowed="a replica r with fleet.open[r]: parking closes what is not needed",
+            )
     raise BadInputError(
         f"policy {name_of(policy)!r} chose a replica that does not exist",
         found=repr(chosen),

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from baseload.base.kernels import kernel, outline_kernel
-from baseload.routing.fleet_state import FleetState, enter
+from baseload.routing.estimate import laxity_s
+from baseload.routing.fleet_state import FleetState, enter, take_in
 from baseload.routing.pick import PolicyState, admits, pick
 from baseload.simulator.accounts import charge, charge_idle, crowd
 from baseload.simulator.boundary import boundary, first_priority, has_room
@@ -33,6 +34,8 @@ from baseload.simulator.records import (
     Row,
 )
 
+WAIT_FRAC = 0.5  # of its time to the deadline a held request may wait
+
 
 @kernel
 def _wake(engine: Engine, fleet: FleetState, replica: Row, number: int, now_s: float) -> None:
@@ -40,12 +43,13 @@ def _wake(engine: Engine, fleet: FleetState, replica: Row, number: int, now_s: f
 
     At once is an event of this instant: it comes before the next arrival, were that simultaneous.
     """
-    cost = fleet.cost[replica.kind]
+    cost = engine.cost[replica.cost]
     account = charge_idle(engine, cost, replica, now_s)
     replica.idle = 0
     if account == IDLE:
         schedule(engine, number, now_s)
         return
+    engine.total[0].wakes += 1
     wake_s = cost.wake_s_from_parked if account == PARKED else cost.wake_s_from_off
     wake_j = cost.wake_j_from_parked if account == PARKED else cost.wake_j_from_off
     replica.still_s += wake_s
@@ -79,16 +83,29 @@ def _cut(
 
 
 @kernel
+def _join_queue(engine: Engine, number: int, place: int) -> None:
+    """Queue a request behind those of its priority, or before the first with more laxity."""
+    slot = engine.slots[place]
+    before, after = engine.queue_tail[number, slot.priority], NOBODY
+    if engine.total[0].laxity_queue:
+        before, after = NOBODY, engine.queue_head[number, slot.priority]
+        while after != NOBODY and engine.slots[after].laxity_s <= slot.laxity_s:
+            before, after = after, engine.slots[after].next
+    slot.next = after
+    if before == NOBODY:
+        engine.queue_head[number, slot.priority] = place
+    else:
+        engine.slots[before].next = place
+    if after == NOBODY:
+        engine.queue_tail[number, slot.priority] = place
+
+
+@kernel
 def arrive(engine: Engine, fleet: FleetState, number: int, place: int, now_s: float) -> None:
     """The request in slot ``place`` joins the queue of replica ``number``."""
     replica = engine.replicas[number]
     slot = engine.slots[place]
-    tail = engine.queue_tail[number, slot.priority]
-    if tail == NOBODY:
-        engine.queue_head[number, slot.priority] = place
-    else:
-        engine.slots[tail].next = place
-    engine.queue_tail[number, slot.priority] = place
+    _join_queue(engine, number, place)
     replica.waiting += 1
     if replica.idle:
         _wake(engine, fleet, replica, number, now_s)
@@ -123,7 +140,7 @@ def settle(engine: Engine, fleet: FleetState, end_s: float) -> None:
     for number in range(engine.replicas.shape[0]):
         replica = engine.replicas[number]
         if replica.idle:
-            charge_idle(engine, fleet.cost[replica.kind], replica, end_s)
+            charge_idle(engine, engine.cost[replica.cost], replica, end_s)
 
 
 @outline_kernel
@@ -150,50 +167,163 @@ def place_request(
     replica: int,
     number: int,
     now_s: float,
-    input_tokens: int,
-    output_tokens: int,
-    class_code: int,
-    deadline_s: float,
+    row: Row,
+    request: Row,
 ) -> None:
-    """Send request ``number`` to ``replica``. ``output_tokens`` is the truth: it goes into the
-    engine, not to routing.
+    """Send request ``number`` to ``replica``. ``row`` (of ``truth.ARRIVAL`` or ``records.HELD``) is
+    the truth: its output goes into the engine, not to routing. ``request``: what routing saw.
     """
     total = engine.total[0]
     total.free_slots -= 1
     place = engine.free[total.free_slots]
     slot = engine.slots[place]
+    input_tokens = int(row.input_tokens)
     longest = fleet.limits[fleet.type_of[replica]].max_input_tokens
-    output = min(output_tokens, longest - input_tokens + 1)
-    total.cut_short += output < output_tokens
-    tier = engine.tier_of_class[class_code]
-    slot.arrival_s, slot.deadline_s, slot.first_s = now_s, deadline_s, math.nan
+    output = min(int(row.output_tokens), longest - input_tokens + 1)
+    total.cut_short += output < row.output_tokens
+    tier = engine.tier_of_class[row.class_code]
+    slot.arrival_s, slot.deadline_s, slot.first_s = row.arrival_s, row.deadline_s, math.nan
     slot.energy_j, slot.number, slot.replica = 0.0, number, replica
-    slot.tokens = input_tokens + int(fleet.forecast[class_code])
+    slot.tokens = input_tokens + int(request.output_tokens)
     slot.input, slot.prompt, slot.output = input_tokens, input_tokens, output
     slot.emitted, slot.processed, slot.preemptions, slot.next = 0, 0, 0, NOBODY
-    slot.class_code, slot.tier, slot.priority = class_code, tier, engine.tiers[tier].priority
+    slot.class_code, slot.tier, slot.priority = row.class_code, tier, engine.tiers[tier].priority
+    if total.laxity_queue:
+        kind = fleet.type_of[replica]
+        slot.laxity_s = row.arrival_s + laxity_s(
+            fleet.cost[kind], fleet.limits[kind], fleet.traffic[0], request
+        )
     enter(fleet, replica, slot.tokens)
+    take_in(fleet, fleet.type_of[replica], float(input_tokens), now_s)
     crowd(engine, now_s, 1)
     arrive(engine, fleet, replica, place, now_s)
 
 
 @kernel
-def describe(
+def describe(engine: Engine, fleet: FleetState, policy: PolicyState, request: Row, row: Row) -> None:
+    """Fill in the visible request: what the pick may know of ``row``."""
+    tier = engine.tier_of_class[row.class_code]
+    promise = engine.tiers[tier]
+    if row.forecast_tokens > 0.0:
+        request.output_tokens = row.forecast_tokens
+        request.output_spread = row.forecast_spread
+    else:
+        request.output_tokens = fleet.forecast[row.class_code]
+        request.output_spread = request.output_tokens
+    request.input_tokens = float(row.input_tokens)
+    request.ttft_s, request.tpot_s = promise.ttft_s, promise.tpot_s
+    request.e2e_s = min(row.deadline_s, promise.e2e_s)
+    request.deadline_s = min(
+        request.e2e_s, promise.ttft_s + promise.tpot_s * request.output_tokens
+    )
+    request.lateness_weight = policy.lateness_weight[tier]
+    request.model = row.model
+
+
+@kernel
+def _route(
     engine: Engine,
     fleet: FleetState,
+    policy: PolicyState,
     request: Row,
-    class_code: int,
-    input_tokens: int,
-    deadline_s: float,
-    model: int,
+    row: Row,
+    number: int,
+    now_s: float,
 ) -> None:
-    """Fill in the visible request: what the pick may know."""
-    promise = engine.tiers[engine.tier_of_class[class_code]]
-    forecast = fleet.forecast[class_code]
-    request.input_tokens = float(input_tokens)
-    request.output_tokens = forecast
-    request.deadline_s = min(deadline_s, promise.e2e_s, promise.ttft_s + promise.tpot_s * forecast)
-    request.model = model
+    """Decide on a request and send it, or refuse it."""
+    describe(engine, fleet, policy, request, row)
+    _, replica = pick(fleet, policy, request)
+    if replica < 0:
+        refuse(engine, fleet, request, row.class_code, now_s)
+    else:
+        place_request(engine, fleet, replica, number, now_s, row, request)
+
+
+@kernel
+def _hold(engine: Engine, row: Row, number: int, now_s: float) -> bool:
+    """Let a request wait outside the fleet, if its deadline leaves time for it; says whether.
+
+    It goes when half of its time is gone, at the latest: the other half is for serving it.
+    """
+    promise = engine.tiers[engine.tier_of_class[row.class_code]]
+    due_s = now_s + WAIT_FRAC * min(row.deadline_s, promise.e2e_s)
+    if due_s == math.inf:
+        return False
+    total = engine.total[0]
+    place = total.held
+    total.held += 1
+    while place > 0 and engine.held[(place - 1) >> 1].due_s > due_s:
+        _copy_held(engine.held[place], engine.held[(place - 1) >> 1])
+        place = (place - 1) >> 1
+    kept = engine.held[place]
+    kept.due_s, kept.arrival_s, kept.deadline_s = due_s, row.arrival_s, row.deadline_s
+    kept.forecast_tokens, kept.forecast_spread = row.forecast_tokens, row.forecast_spread
+    kept.number, kept.model, kept.class_code = number, row.model, row.class_code
+    kept.input_tokens, kept.output_tokens = row.input_tokens, row.output_tokens
+    return True
+
+
+@kernel
+def _copy_held(to: Row, held: Row) -> None:
+    """Copy one held request over another."""
+    to.due_s, to.arrival_s, to.deadline_s = held.due_s, held.arrival_s, held.deadline_s
+    to.forecast_tokens, to.forecast_spread = held.forecast_tokens, held.forecast_spread
+    to.number, to.model, to.class_code = held.number, held.model, held.class_code
+    to.input_tokens, to.output_tokens = held.input_tokens, held.output_tokens
+
+
+@kernel
+def _drop_first_held(engine: Engine) -> None:
+    """Take the held request that is due first out of the heap."""
+    total = engine.total[0]
+    total.held -= 1
+    size, place = total.held, 0
+    last = engine.held[size]
+    while True:
+        child = 2 * place + 1
+        if child >= size:
+            break
+        if child + 1 < size and engine.held[child + 1].due_s < engine.held[child].due_s:
+            child += 1
+        if engine.held[child].due_s >= last.due_s:
+            break
+        _copy_held(engine.held[place], engine.held[child])
+        place = child
+    _copy_held(engine.held[place], last)
+
+
+@outline_kernel
+def release_first(
+    engine: Engine,
+    fleet: FleetState,
+    policy: PolicyState,
+    scratch: np.recarray[Any, Any],
+    now_s: float,
+) -> None:
+    """Send the held request that is due first. The caller has run the engine up to ``now_s``."""
+    row = engine.held[0]
+    _route(engine, fleet, policy, scratch[0], row, row.number, now_s)
+    _drop_first_held(engine)
+
+
+@kernel
+def _advance_and_release(
+    engine: Engine,
+    fleet: FleetState,
+    policy: PolicyState,
+    scratch: np.recarray[Any, Any],
+    until_s: float,
+) -> bool:
+    """``advance`` to ``until_s``, sending held requests when they are due; False when the log or
+    the slots want room first.
+    """
+    total = engine.total[0]
+    while total.held > 0 and engine.held[0].due_s <= until_s:
+        now_s = engine.held[0].due_s
+        if total.free_slots == 0 or not advance(engine, fleet, now_s):
+            return False
+        release_first(engine, fleet, policy, scratch, now_s)
+    return advance(engine, fleet, until_s)
 
 
 @kernel
@@ -203,45 +333,34 @@ def drive(
     policy: PolicyState,
     requests: np.recarray[Any, Any],
     begin: int,
+    end: int,
     first_number: int,
     until_s: float,
     scratch: np.recarray[Any, Any],
 ) -> int:
-    """Replay ``requests[begin:]`` (of ``truth.ARRIVAL``), then run on to ``until_s``.
+    """Replay ``requests[begin:end]`` (of ``truth.ARRIVAL``), then run on to ``until_s``.
 
     ``scratch``: one row of ``price.REQUEST``, the visible part of the request at hand. Gives the
-    number of requests done; fewer than all when slots or log want more room, and -1 when only the
-    run to ``until_s`` is left to do.
+    number of requests done; fewer than ``end`` when slots, log or held requests want more room, and
+    -1 when only the run to ``until_s`` is left to do.
     """
     total = engine.total[0]
     request = scratch[0]
-    count = requests.shape[0]
-    for at in range(begin, count):
-        if total.free_slots == 0:
+    for at in range(begin, end):
+        if total.free_slots == 0 or total.held == engine.held.shape[0]:
             return at
         row = requests[at]
         now_s = row.arrival_s
-        if not advance(engine, fleet, now_s):
+        if not _advance_and_release(engine, fleet, policy, scratch, now_s):
+            return at
+        if total.free_slots == 0:
             return at
         engine.arrivals[min(engine.arrivals.shape[0] - 1, int(now_s / engine.bin_s[0]))] += 1
-        describe(
-            engine, fleet, request, row.class_code, row.input_tokens, row.deadline_s, row.model
-        )
-        _, replica = pick(fleet, policy, request)
-        if replica < 0:
-            refuse(engine, fleet, request, row.class_code, now_s)
+        tier = engine.tier_of_class[row.class_code]
+        engine.arrived[tier] += 1
+        if policy.hold[tier] and _hold(engine, row, first_number + at, now_s):
             continue
-        place_request(
-            engine,
-            fleet,
-            replica,
-            first_number + at,
-            now_s,
-            row.input_tokens,
-            row.output_tokens,
-            row.class_code,
-            row.deadline_s,
-        )
-    if until_s > -math.inf and not advance(engine, fleet, until_s):
+        _route(engine, fleet, policy, request, row, first_number + at, now_s)
+    if until_s > -math.inf and not _advance_and_release(engine, fleet, policy, scratch, until_s):
         return -1
-    return count
+    return end

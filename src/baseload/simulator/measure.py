@@ -21,6 +21,8 @@ from baseload.simulator.records import (
     ENERGY,
     HISTOGRAM_LOW,
     IDLE,
+    OFF,
+    PARKED,
     REFUSALS,
     TPOT,
     TTFT,
@@ -56,10 +58,19 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
     residual_j: float
     cpu_s: float
     series: Series
+    wakes: int = 0
+    parked_s: float = 0.0
 
 
-def totals(engine: Engine, *, requests: int, span_s: float, cpu_s: float) -> Totals:
-    """The sums of a finished engine."""
+def totals(
+    engine: Engine,
+    *,
+    requests: int,
+    span_s: float,
+    cpu_s: float,
+    control: Sequence[Any] | None = None,
+) -> Totals:
+    """The sums of a finished engine; ``control``: the slow controller's diary (``plant.Tick``)."""
     kinds = engine.tally.shape[1]
     kind_of = engine.replicas.kind
     account_j = np.zeros((kinds, len(POWER_STATES)))
@@ -83,6 +94,8 @@ def totals(engine: Engine, *, requests: int, span_s: float, cpu_s: float) -> Tot
         ),
         cpu_s=cpu_s,
         series=_series(engine),
+        wakes=int(total.wakes),
+        parked_s=float(engine.state_s[:, PARKED].sum() + engine.state_s[:, OFF].sum()),
     )
 
 

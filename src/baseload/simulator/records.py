@@ -61,8 +61,11 @@ REPLICA = np.dtype(
         ("prefill_head", np.int64),
         ("prefill_tail", np.int64),
         ("kind", np.int64),
+        ("cost", np.int64),  # row of Engine.cost in force
         ("idle", np.int64),
         ("idle_from_s", np.float64),
+        ("park_after_s", np.float64),  # after idle_from_s
+        ("off_after_s", np.float64),
         # accounts
         (
             "seat_j",
@@ -70,6 +73,7 @@ REPLICA = np.dtype(
         ),  # joules of one seat since the start: what each request of each step has shared
         ("busy_s", np.float64),
         ("still_s", np.float64),  # idle, parked, off or waking, within the trace
+        ("after_s", np.float64),  # the same after its end: not counted
         ("batch_s", np.float64),  # integral of running requests over time
         ("account_j", np.float64, (ACCOUNTS,)),
     ],
@@ -95,6 +99,7 @@ SLOT = np.dtype(
         ("processed", np.int64),
         ("next", np.int64),
         ("replica", np.int64),
+        ("laxity_s", np.float64),  # when it had to begin, were it alone; orders a laxity queue
         ("class_code", np.int32),
         ("tier", np.int32),
         ("priority", np.int32),
@@ -141,6 +146,10 @@ TOTAL = np.dtype(
         ("preempted", np.int64),
         ("cut_short", np.int64),
         ("events", np.int64),
+        ("wakes", np.int64),
+        ("held", np.int64),
+        ("laxity_queue", np.int64),  # whether queues are ordered by laxity
+        ("horizon_s", np.float64),  # end of the trace, once it is known: rest is booked up to it
         ("last_s", np.float64),
         ("refused", np.int64, (len(REFUSALS),)),
     ],
@@ -168,6 +177,24 @@ LOG = np.dtype(
 """One ended request, for per-request output."""
 
 
+HELD = np.dtype(
+    [
+        ("due_s", np.float64),
+        ("arrival_s", np.float64),
+        ("deadline_s", np.float64),
+        ("forecast_tokens", np.float64),
+        ("forecast_spread", np.float64),
+        ("number", np.int64),
+        ("input_tokens", np.int64),
+        ("output_tokens", np.int64),
+        ("class_code", np.int64),
+        ("model", np.int64),
+    ],
+    align=True,
+)
+"""A request that waits outside the fleet: it goes at ``due_s`` at the latest."""
+
+
 class Engine(NamedTuple):
     """Everything that the jump engine changes as it runs, beside the routing state."""
 
@@ -182,8 +209,8 @@ class Engine(NamedTuple):
     event_s: NDArray[np.float64]  # [leaves] when each replica's segment ends; inf when it idles
     tree: NDArray[np.int64]  # tournament over event_s
     step_tokens: NDArray[np.int64]  # [types] max_step_tokens
-    park_after_s: NDArray[np.float64]  # [types]
-    off_after_s: NDArray[np.float64]  # [types]
+    cost: np.recarray[Any, Any]  # of fleet.step.COST, one row a type and clock level
+    cost_wanted: NDArray[np.int64]  # [types] row of cost that replicas take up with their next step
     tiers: np.recarray[Any, Any]  # [tiers] of TIER
     tier_of_class: NDArray[np.int16]
     histogram: NDArray[np.int64]  # [MEASURES, tiers, BINS]
@@ -193,6 +220,11 @@ class Engine(NamedTuple):
     power_j: NDArray[np.float64]  # [bins, types, ACCOUNTS]
     crowd_s: NDArray[np.float64]  # [bins] integral of requests in flight
     arrivals: NDArray[np.int64]  # [bins]
+    missed: NDArray[np.int64]  # [bins] of the ended
+    ended: NDArray[np.int64]  # [bins]
+    state_s: NDArray[np.float64]  # [bins, ACCOUNTS] replica-seconds in each power state
+    arrived: NDArray[np.int64]  # [tiers]
+    held: np.recarray[Any, Any]  # of HELD, by due_s: requests that wait outside the fleet
     log: np.recarray[Any, Any]  # [room or 0] of LOG
 
 
@@ -208,12 +240,14 @@ def engine(
     max_step_tokens: Sequence[int],
     park_after_s: Sequence[float],
     off_after_s: Sequence[float],
+    cost: np.recarray[Any, Any],
     tiers: np.recarray[Any, Any],
     tier_of_class: NDArray[np.int16],
     span_s: float,
     bins: int = 240,
     log_rows: int = 0,
     slots: int = 4096,
+    held: int = 1024,
 ) -> Engine:
     """An idle engine. ``span_s``: expected length of the trace, split in ``bins`` bins, with one
     more for what comes after.
@@ -222,7 +256,9 @@ def engine(
     leaves = 1 << max(1, count - 1).bit_length()
     replicas = records(REPLICA, count)
     batches = np.asarray(max_batch, dtype=np.int64)[type_of]
-    replicas.kind = type_of
+    replicas.kind = replicas.cost = type_of
+    replicas.park_after_s = np.asarray(park_after_s, dtype=np.float64)[type_of]
+    replicas.off_after_s = np.asarray(off_after_s, dtype=np.float64)[type_of]
     replicas.heap = np.concatenate(([0], np.cumsum(batches)))[:-1]
     replicas.idle = 1
     replicas.prefill_head = replicas.prefill_tail = NOBODY
@@ -230,6 +266,7 @@ def engine(
     tree[leaves:] = np.arange(leaves)
     total = records(TOTAL, 1)
     total[0].free_slots = slots
+    total[0].horizon_s = np.inf
     tree[:leaves] = 0
     for node in range(leaves - 1, 0, -1):
         tree[node] = tree[2 * node]
@@ -243,8 +280,8 @@ def engine(
         event_s=np.full(leaves, np.inf),
         tree=tree,
         step_tokens=np.asarray(max_step_tokens, dtype=np.int64),
-        park_after_s=np.asarray(park_after_s, dtype=np.float64),
-        off_after_s=np.asarray(off_after_s, dtype=np.float64),
+        cost=cost,
+        cost_wanted=np.arange(kinds, dtype=np.int64),
         tiers=tiers,
         tier_of_class=tier_of_class,
         histogram=np.zeros((MEASURES, len(tiers), BINS), dtype=np.int64),
@@ -254,6 +291,11 @@ def engine(
         power_j=np.zeros((bins + 1, kinds, ACCOUNTS)),
         crowd_s=np.zeros(bins + 1),
         arrivals=np.zeros(bins + 1, dtype=np.int64),
+        missed=np.zeros(bins + 1, dtype=np.int64),
+        ended=np.zeros(bins + 1, dtype=np.int64),
+        state_s=np.zeros((bins + 1, ACCOUNTS)),
+        arrived=np.zeros(len(tiers), dtype=np.int64),
+        held=records(HELD, held),
         log=records(LOG, log_rows),
     )
 
@@ -269,3 +311,10 @@ def with_more_slots(state: Engine) -> Engine:
     free[count : count + room] = np.arange(2 * room - 1, room - 1, -1)
     state.total[0].free_slots = count + room
     return state._replace(slots=slots, free=free)
+
+
+def with_more_held(state: Engine) -> Engine:
+    """The same engine with room for twice the requests outside the fleet."""
+    held = records(HELD, 2 * len(state.held))
+    held[: len(state.held)] = state.held
+    return state._replace(held=held)

@@ -20,15 +20,14 @@ from baseload.base.version import VERSION
 from baseload.routing.fleet_state import FleetState
 from baseload.routing.policy import AnyPolicy, Policy, name_of, parameters_of
 from baseload.routing.price import request_row
+from baseload.routing.slow import Slow
 from baseload.simulator import jump
 from baseload.simulator.checkers import check_run
 from baseload.simulator.drivers import Driver, driver_of
 from baseload.simulator.measure import Totals, result, totals
 from baseload.simulator.oracle import engines_agree
-from baseload.simulator.records import (
-    Engine,
-    with_more_slots,
-)
+from baseload.simulator.plant import Plant
+from baseload.simulator.records import Engine, with_more_held, with_more_slots
 from baseload.simulator.results import SCHEMA, FleetRow, PolicyResult, Simulation, TraceInfo
 from baseload.simulator.scenario import Scenario, offered_load_frac
 from baseload.simulator.start import new_engine
@@ -215,28 +214,34 @@ def run_once(
     """
     name = name_of(policy)
     fleet, state = new_engine(scenario, source, log_rows=_LOG_ROWS if log else 0)
-    drive = driver_of(policy, fleet, scenario, source, seed=seed)
-    scratch = request_row(input_tokens=1, output_tokens=1)
-    # Nothing happens at instant 0, but what was not compiled or loaded yet is now.
-    drive(state, fleet, arrivals(_nothing()), 0, 0, -math.inf, scratch)
-    jump.settle(state, fleet, 0.0)
+    driver = driver_of(policy, fleet, scenario, source, seed=seed)
+    slow = policy.slow if isinstance(policy, Policy) else Slow()
+    state.total[0].laxity_queue = isinstance(policy, Policy) and policy.queue == "laxity"
+    plant = None
+    if slow.acts or scenario.parking:
+        plant = Plant(scenario, fleet, driver, slow, park=scenario.parking)
+    run = _Run(state, fleet, driver, plant, _log_emptier(name, seed, log))
     started = time.process_time()
     if scenario.grid_g_per_j is not None:
-        scratch.grid_g_per_j = scenario.grid_g_per_j
-    empty_log = _log_emptier(name, seed, log)
+        run.scratch.grid_g_per_j = scenario.grid_g_per_j
     count, span_s = 0, 0.0
     for piece in _pieces(source, hasher):
-        state = _feed(drive, state, fleet, piece, count, scratch, empty_log)
+        run.feed(piece, count)
         count += len(piece)
         span_s = float(piece.t_us[-1]) / 1e6
         if progress is not None:
             progress(name, seed, count, source.requests)
-    state = _drain(drive, state, fleet, count, scratch, empty_log)
-    jump.settle(state, fleet, span_s)
-    run = totals(state, requests=count, span_s=span_s, cpu_s=time.process_time() - started)
+    run.drain(count, span_s)
+    done = totals(
+        run.engine,
+        requests=count,
+        span_s=span_s,
+        cpu_s=time.process_time() - started,
+        control=None if plant is None else plant.diary,
+    )
     if check:
-        check_run(scenario, run, state, fleet)
-    return run
+        check_run(scenario, done, run.engine, fleet)
+    return done
 
 
 def _pieces(source: TraceSource, hasher: TraceHasher | None) -> Iterator[Trace]:
@@ -247,40 +252,67 @@ def _pieces(source: TraceSource, hasher: TraceHasher | None) -> Iterator[Trace]:
             yield piece
 
 
-def _feed(
-    drive: Driver,
-    state: Engine,
-    fleet: FleetState,
-    piece: Trace,
-    first_number: int,
-    scratch: np.recarray[Any, Any],
-    empty_log: Callable[[Engine], None],
-) -> Engine:
-    """Replay one piece of the trace; gives the engine, with more room if it needed some."""
-    rows = arrivals(piece)
-    at = 0
-    while at < len(rows):
-        at = drive(state, fleet, rows, at, first_number, -math.inf, scratch)
-        empty_log(state)
-        if at < len(rows) and state.total[0].free_slots == 0:
-            state = with_more_slots(state)
-    return state
+class _Run:
+    """One run on its way: the engine, and whoever drives it."""
 
+    def __init__(
+        self,
+        engine: Engine,
+        fleet: FleetState,
+        driver: Driver,
+        plant: Plant | None,
+        empty_log: Callable[[Engine], None],
+    ) -> None:
+        self.engine, self._fleet, self._driver, self._plant = engine, fleet, driver, plant
+        self._empty_log = empty_log
+        self.scratch = request_row(input_tokens=1, output_tokens=1)
+        # Nothing happens at instant 0, but what was not compiled or loaded yet is now.
+        self._none = arrivals(_nothing())
+        self._drive(self._none, 0, 0, 0, -math.inf)
+        jump.settle(self.engine, fleet, 0.0)
 
-def _drain(
-    drive: Driver,
-    state: Engine,
-    fleet: FleetState,
-    count: int,
-    scratch: np.recarray[Any, Any],
-    empty_log: Callable[[Engine], None],
-) -> Engine:
-    """Run until the last answer is complete."""
-    none = arrivals(_nothing())
-    while drive(state, fleet, none, 0, count, _FOREVER_S, scratch) < 0:
-        empty_log(state)
-    empty_log(state)
-    return state
+    def feed(self, piece: Trace, first_number: int) -> None:
+        """Replay one piece of the trace, with the slow controller's ticks in between."""
+        rows = arrivals(piece)
+        at = 0
+        if self._plant is not None:
+            while rows.arrival_s[-1] > self._plant.next_s:
+                tick_s = self._plant.next_s
+                end = int(np.searchsorted(rows.arrival_s, tick_s, side="right"))
+                self._drive(rows, at, end, first_number, tick_s)
+                self._plant.act(self.engine, self.scratch)
+                at = end
+        self._drive(rows, at, len(rows), first_number, -math.inf)
+
+    def drain(self, count: int, span_s: float) -> None:
+        """Run until the last answer is complete, and book what rests up to the end of the trace."""
+        total = self.engine.total[0]
+        total["horizon_s"] = span_s
+        while self._plant is not None and (total.in_flight or total.held):
+            self._drive(self._none, 0, 0, count, self._plant.next_s)
+            self._plant.act(self.engine, self.scratch)
+            total = self.engine.total[0]
+        self._drive(self._none, 0, 0, count, _FOREVER_S)
+        jump.settle(self.engine, self._fleet, span_s)
+
+    def _drive(
+        self, rows: np.recarray[Any, Any], begin: int, end: int, first: int, until_s: float
+    ) -> None:
+        """Drive to the end of ``rows[begin:end]`` and on to ``until_s``, making room on the way."""
+        at = begin
+        while True:
+            at = self._driver.drive(
+                self.engine, self._fleet, rows, max(at, begin), end, first, until_s, self.scratch
+            )
+            self._empty_log(self.engine)
+            if at == end:
+                return
+            at = end if at < 0 else at
+            total = self.engine.total[0]
+            if total.free_slots == 0:
+                self.engine = with_more_slots(self.engine)
+            if total.held == len(self.engine.held):
+                self.engine = with_more_held(self.engine)
 
 
 def _nothing() -> Trace:

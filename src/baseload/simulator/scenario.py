@@ -52,8 +52,9 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     ``requests(seed)`` gives the trace of a seed: seed 0 is the trace itself where it was recorded,
     further seeds vary what chance could have made otherwise. ``grid_g_per_j``: the grid's
     average intensity, ``None`` when nobody said. ``max_queue``: requests that may wait in one
-    replica before it is no candidate. ``policies``: run when none is named. ``notes``: what the
-    reader of a result should know.
+    replica before it is no candidate. ``policies``: run when none is named. ``parking``: every
+    policy's replicas sleep when the load does not need them. ``notes``: what the reader of a result
+    should know.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     grid_g_per_j: float | None = None
     max_queue: int = 1024
     policies: tuple[str, ...] = ()
+    parking: bool = False
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from baseload.base.errors import BadInputError
+from baseload.fleet.step import cost_table
 from baseload.routing.fleet_state import FleetState, fleet_state
 from baseload.simulator.measure import is_bulk
 from baseload.simulator.records import MAX_PRIORITIES, TIER, Engine, engine, records
@@ -37,6 +38,7 @@ def new_engine(
         max_step_tokens=[kind.max_step_tokens for kind in kinds],
         park_after_s=[_never(group.park_after_s) for group in groups],
         off_after_s=[_never(group.off_after_s) for group in groups],
+        cost=cost_table(kinds),
         tiers=_tier_rows(scenario),
         tier_of_class=np.array(tier_of_class, dtype=np.int16),
         span_s=source.span_s,

@@ -16,6 +16,8 @@ ARRIVAL = np.dtype(
     [
         ("arrival_s", np.float64),
         ("deadline_s", np.float64),
+        ("forecast_tokens", np.float64),
+        ("forecast_spread", np.float64),
         ("input_tokens", np.int32),
         ("output_tokens", np.int32),
         ("class_code", np.int16),
@@ -24,6 +26,7 @@ ARRIVAL = np.dtype(
     align=True,
 )
 """One request as the engine takes it: when it comes [s], its own end-to-end deadline [s] or inf,
+the forecast of its output and its standard deviation [tokens] (0: ask what was learned online),
 lengths, class, model or -1.
 """
 

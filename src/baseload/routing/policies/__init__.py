@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 from baseload.base.errors import unknown_name
 from baseload.routing.policies import (
+    baseload,
     energy_greedy,
     least_latency,
     least_loaded,
@@ -39,6 +40,7 @@ POLICIES = _table(
         power_of_two.POLICY,
         least_latency.POLICY,
         energy_greedy.POLICY,
+        baseload.POLICY,
     )
 )
 

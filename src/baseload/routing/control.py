@@ -1,0 +1,78 @@
+"""One slow controller from its parts: lambda of each tier, the working set, what waits."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+
+from baseload.routing.lateness_rules import RULES
+from baseload.routing.slow import FleetFacts, Orders, Promise, Signals, Slow
+from baseload.routing.working_set import WorkingSet
+
+
+class QuietHours:
+    """Lets bulk requests wait, and go when the fleet has room: when interactive requests arrive at
+    less than the mean rate of all requests over the time that bulk may wait (valley filling).
+    """
+
+    def __init__(self, promises: Sequence[Promise]) -> None:
+        self.waits = np.array(
+            [promise.bulk and math.isfinite(promise.e2e_s) for promise in promises]
+        )
+        deadlines = [promise.e2e_s for promise in promises if promise.bulk]
+        self._memory_s = 0.5 * min(deadlines, default=math.inf)
+        self._mean = math.nan
+
+    def release_per_s(self, signals: Signals) -> float:
+        """Held requests per second that should go now."""
+        rate = float(signals.arrived.sum()) / signals.window_s
+        interactive = float(signals.arrived[~self.waits].sum()) / signals.window_s
+        if math.isnan(self._mean):
+            self._mean = rate
+        self._mean += (1.0 - math.exp(-signals.window_s / self._memory_s)) * (rate - self._mean)
+        held = float(signals.held.sum())
+        return min(held / signals.window_s, max(0.0, self._mean - interactive))
+
+
+class Control:
+    """What a policy's slow part does at each tick. ``sleep``: closed replicas sleep (parking);
+    ``park``: replicas are closed even if the policy itself has no working set.
+    """
+
+    def __init__(
+        self, slow: Slow, facts: FleetFacts, promises: Sequence[Promise], *, park: bool
+    ) -> None:
+        self.period_s = slow.period_s
+        self._rules = [RULES[slow.rule](slow, promise.target_miss_frac) for promise in promises]
+        self._set = None
+        if slow.working_set or park:
+            self._set = WorkingSet(facts, promises, sleep=park)
+        self._quiet = QuietHours(promises) if slow.holds_bulk else None
+
+    @property
+    def working_set(self) -> WorkingSet | None:
+        """The working set's controller, where there is one."""
+        return self._set
+
+    def tick(self, signals: Signals) -> Orders:
+        """The orders for the time until the next tick."""
+        extra_per_s, hold, release = 0.0, None, 0
+        if self._quiet is not None:
+            extra_per_s = self._quiet.release_per_s(signals)
+            hold = self._quiet.waits.astype(np.uint8)
+            release = math.ceil(extra_per_s * signals.window_s)
+        orders = Orders()
+        if self._set is not None:
+            orders = self._set.orders(signals, extra_per_s=extra_per_s)
+        orders.hold, orders.release = hold, release
+        orders.weight = np.array(
+            [
+                rule.step(float(completed), float(missed), signals.window_s)
+                for rule, completed, missed in zip(
+                    self._rules, signals.completed, signals.missed, strict=True
+                )
+            ]
+        )
+        return orders

@@ -1,0 +1,234 @@
+"""Which replicas are open: enough for the deadlines, no more, those that save the most joules first.
+
+The working set is sized from the rate that is forecast and from what a replica of each type carries
+within the promises (``sizing.batch_within``), with a share of that kept free. The share, ``1 -
+fill``, follows the misses. Sets grow at once and shrink only after the lower need has lasted as long
+as a round of sleeping and waking takes to pay for itself (ski rental): docs/explanation/parking.md.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from baseload.routing.fleet_state import TRAFFIC
+from baseload.routing.sizing import (
+    batch_at_rate,
+    batch_within,
+    rate_within,
+    request_energy_j,
+)
+from baseload.routing.slow import FleetFacts, Orders, Promise, Signals
+
+_FIRST_FILL, _LEAST_FILL, _MOST_FILL = 0.75, 0.3, 0.95
+_FILL_UP_PER_S, _FILL_DOWN_PER_S = 0.0004, 0.004
+_FILL_MEMORY_S = 60.0
+_SPREADS = 2.33  # 99 % of a normal
+_RATE_MEMORY_S, _TREND_MEMORY_S = 15.0, 90.0
+_LENGTH_MEMORY_S = 120.0
+_RATE_SPREADS = 2.0
+_HOLD_OPEN_S = 30.0  # a replica that drains runs on with a small batch: as dear as a wake
+_RESERVE_FRAC = 0.1
+
+
+class RateForecast:
+    """Requests per second ahead: a level and a trend (Holt's linear method), and how far off they
+    were. Levels remember 15 s, trends 90 s: the slow modulation of real traffic is minutes long.
+    """
+
+    def __init__(self) -> None:
+        self.level, self.trend, self.error_var = math.nan, 0.0, 0.0
+
+    def learn(self, rate: float, window_s: float) -> None:
+        """Take in the mean rate of the last ``window_s``."""
+        if math.isnan(self.level):
+            self.level = rate
+            return
+        ahead = self.level + self.trend * window_s
+        error = rate - ahead
+        follow = 1.0 - math.exp(-window_s / _RATE_MEMORY_S)
+        turn = 1.0 - math.exp(-window_s / _TREND_MEMORY_S)
+        before = self.level
+        self.level = max(0.0, ahead + follow * error)
+        self.trend += turn * ((self.level - before) / window_s - self.trend)
+        self.error_var += turn * (error * error - self.error_var)
+
+    def ahead(self, lead_s: float) -> float:
+        """The rate in ``lead_s`` seconds, two standard deviations of the error above the mean."""
+        if math.isnan(self.level):
+            return 0.0
+        mean = max(0.0, self.level + max(0.0, self.trend) * lead_s)
+        return mean + _RATE_SPREADS * math.sqrt(self.error_var)
+
+
+class WorkingSet:
+    """The controller: ``orders`` says how many replicas of each type should be open."""
+
+    def __init__(self, facts: FleetFacts, promises: Sequence[Promise], *, sleep: bool) -> None:
+        self._facts, self._promises = facts, promises
+        self._sleep = sleep
+        self._rest_w = np.array([_rest_power_w(cost, sleep=sleep) for cost in facts.cost])
+        self._pays_s = np.array([_pays_after_s(cost, sleep=sleep) for cost in facts.cost])
+        self._rates = [RateForecast() for _ in promises]
+        self._traffic = np.zeros(1, dtype=TRAFFIC).view(np.recarray)
+        self._length_sums = np.zeros(3)
+        self._wanted: deque[tuple[float, NDArray[np.int64]]] = deque()
+        self._fill = _FIRST_FILL
+        self._ended = np.zeros(2)
+        self._target = min(promise.target_miss_frac for promise in promises)
+        strict = [promise for promise in promises if not promise.bulk] or list(promises)
+        self._ttft_s = min(promise.ttft_s for promise in strict)
+        self._tpot_s = min(promise.tpot_s for promise in strict)
+
+    @property
+    def fill(self) -> float:
+        """Share of what the promises allow that is used."""
+        return self._fill
+
+    @property
+    def batch(self) -> NDArray[np.float64]:
+        """Requests that an open replica of each type may run at once, ``[types]``."""
+        return np.array(
+            [
+                float(
+                    batch_within(
+                        cost,
+                        limits,
+                        self._traffic[0],
+                        self._ttft_s * self._fill,
+                        self._tpot_s * self._fill,
+                        _SPREADS,
+                    )
+                )
+                for cost, limits in zip(self._facts.cost, self._facts.limits, strict=True)
+            ]
+        )
+
+    def learn(self, signals: Signals) -> None:
+        """Take in the signals: rates, lengths, misses."""
+        window_s = signals.window_s
+        for rate, arrived in zip(self._rates, signals.arrived, strict=True):
+            rate.learn(float(arrived) / window_s, window_s)
+        keep = math.exp(-window_s / _LENGTH_MEMORY_S)
+        self._length_sums *= keep
+        self._length_sums += (
+            signals.completed.sum(),
+            signals.input_tokens.sum(),
+            signals.output_tokens.sum(),
+        )
+        count, inputs, outputs = self._length_sums
+        if count >= 1.0:
+            self._traffic[0] = (inputs / count, outputs / count)
+        keep = math.exp(-window_s / _FILL_MEMORY_S)
+        self._ended *= keep
+        self._ended += (
+            signals.completed.sum() + signals.refused.sum(),
+            signals.missed.sum() + signals.refused.sum(),
+        )
+        self._move_fill(window_s)
+
+    def _move_fill(self, window_s: float) -> None:
+        """More room, fast, while more than the target is late; less, slowly, below half of it."""
+        ended, late = self._ended
+        if ended < 1.0:
+            return
+        rate = late / ended
+        if rate > self._target:
+            over = min(3.0, rate / max(self._target, 1e-6))
+            self._fill = max(_LEAST_FILL, self._fill - over * _FILL_DOWN_PER_S * window_s)
+        elif rate < 0.5 * self._target:
+            self._fill = min(_MOST_FILL, self._fill + _FILL_UP_PER_S * window_s)
+
+    def need(self, request_per_s: float) -> NDArray[np.int64]:
+        """Replicas of each type for ``request_per_s``: the types in the order of joules above rest
+        per request, each filled before the next is begun. At least one is open.
+        """
+        facts, traffic = self._facts, self._traffic[0]
+        batch = self.batch
+        if not batch.any():
+            return facts.replicas.copy()  # no type keeps the promise: all hands
+        joules, rates = np.full(len(batch), np.inf), np.zeros(len(batch))
+        for kind, (cost, running) in enumerate(zip(facts.cost, batch, strict=True)):
+            if running >= 1.0:
+                joules[kind] = request_energy_j(cost, traffic, running, self._rest_w[kind])
+                rates[kind] = rate_within(cost, traffic, running)
+        wanted = np.zeros(len(batch), dtype=np.int64)
+        left = request_per_s
+        for kind in np.argsort(joules, kind="stable"):
+            if rates[kind] == 0.0:
+                continue
+            wanted[kind] = min(facts.replicas[kind], math.ceil(left / rates[kind]))
+            left -= wanted[kind] * rates[kind]
+            if left <= 0.0:
+                break
+        if left > 0.0:  # beyond what keeps the promise: open the slow ones too
+            wanted = facts.replicas.copy()
+        if not wanted.any():
+            wanted[int(np.argmin(joules))] = 1
+        return wanted
+
+    def orders(self, signals: Signals, *, extra_per_s: float = 0.0) -> Orders:
+        """What should be open from now on; ``extra_per_s``: planned work beside the arrivals."""
+        self.learn(signals)
+        if self._length_sums[0] < 1.0:
+            return Orders()  # nothing has ended: nobody knows what a request needs
+        lead_s = signals.window_s + float(self._facts.cost.wake_s_from_parked.max())
+        rate = sum(forecast.ahead(lead_s) for forecast in self._rates) + extra_per_s
+        wanted = self.need(rate)
+        self._wanted.append((signals.now_s, wanted))
+        keep_s = _HOLD_OPEN_S + (float(self._pays_s.max()) if self._sleep else 0.0)
+        while self._wanted[0][0] < signals.now_s - keep_s:
+            self._wanted.popleft()
+        opened = np.max([one for _, one in self._wanted], axis=0)
+        reserve = np.ceil(_RESERVE_FRAC * opened).astype(np.int64) + 1
+        return Orders(
+            open=opened,
+            reserve=np.where(opened > 0, reserve, 0),
+            forecast_batch=self._forecast_batch(opened, rate),
+        )
+
+    def _forecast_batch(self, opened: NDArray[np.int64], rate: float) -> NDArray[np.float64]:
+        """Requests that each open replica is about to run, the load spread by what they carry."""
+        facts, traffic = self._facts, self._traffic[0]
+        batch = self.batch
+        carries = np.array(
+            [
+                rate_within(cost, traffic, running)
+                for cost, running in zip(facts.cost, batch, strict=True)
+            ]
+        )
+        total = float((carries * opened).sum())
+        if total <= 0.0:
+            return np.ones(len(opened))
+        return np.array(
+            [
+                batch_at_rate(cost, limits, traffic, rate * one / total) if one > 0.0 else 1.0
+                for cost, limits, one in zip(facts.cost, facts.limits, carries, strict=True)
+            ]
+        )
+
+
+def _rest_power_w(cost: object, *, sleep: bool) -> float:
+    """What a replica of the type draws when it is closed [W]."""
+    return float(cost.power_w_off if sleep else cost.power_w_idle)  # type: ignore[attr-defined]
+
+
+def _pays_after_s(cost: object, *, sleep: bool) -> float:
+    """Seconds of sleep after which its wake has paid for itself (ski rental)."""
+    saved_w = float(cost.power_w_idle - cost.power_w_parked)  # type: ignore[attr-defined]
+    if not sleep or saved_w <= 0.0:
+        return 0.0
+    return float(cost.wake_j_from_parked) / saved_w  # type: ignore[attr-defined]
+
+
+def off_pays_after_s(cost: object) -> float:
+    """Seconds parked after which the deeper sleep has paid for its dearer wake; inf when never."""
+    saved_w = float(cost.power_w_parked - cost.power_w_off)  # type: ignore[attr-defined]
+    dearer_j = float(cost.wake_j_from_off - cost.wake_j_from_parked)  # type: ignore[attr-defined]
+    if saved_w <= 0.0:
+        return math.inf
+    return max(0.0, dearer_j) / saved_w
