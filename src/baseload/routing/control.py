@@ -48,7 +48,7 @@ class Control:
         self._rules = [RULES[slow.rule](slow, promise.target_miss_frac) for promise in promises]
         self._set = None
         if slow.working_set or park:
-            self._set = WorkingSet(facts, promises, sleep=park)
+            self._set = WorkingSet(facts, promises, sleep=park, reserve=slow.working_set)
         self._quiet = QuietHours(promises) if slow.holds_bulk else None
 
     @property

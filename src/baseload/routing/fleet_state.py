@@ -8,8 +8,12 @@ replica type) stand together.
 A replica is **open** when it may be sent new requests. A slow controller closes replicas that the
 load does not need (``close_replica``); what they hold runs to its end.
 
-The **level index** keeps, for each type, which open replicas have how many requests in flight, as
-one bitmap a level; the **token index** keeps, for each type, a tournament tree on outstanding
+A replica's **level** is how loaded it is: its requests in flight, and, for a policy that wants it,
+one more for every ``pending_unit`` tokens of prompts whose first token is not out. Without those a
+replica that has just been opened would look empty until it drowned in prompts.
+
+The **level index** keeps, for each type, which open replicas are at which level, as one bitmap a
+level; the **token index** keeps, for each type, a tournament tree on outstanding
 tokens, the closed behind the open. With them the pick looks at one replica per (type, level) or per
 type, and still finds the lowest-numbered of the cheapest (``pick.pick_scan`` is the plain oracle).
 """
@@ -44,7 +48,7 @@ LIMITS = np.dtype(
 """What a replica of a type can hold. ``max_in_flight``: requests at which it is no candidate any
 more; ``model``: its code; ``forecast_batch``: requests that each open replica of the type is about
 to run, by the controller that opens them (0: nobody says); ``prompt_tokens_per_s``: prompt tokens
-that each open replica of the type has lately been sent, a mean over about two seconds. ``profiled_*``: tokens (input and output)
+that each busy replica of the type has lately been sent, a mean over about two seconds. ``profiled_*``: tokens (input and output)
 per second, and average joules per token, with all seats taken by requests of the prior mean lengths:
 the constants mu and epsilon that published schedulers profile offline. ``frugal``: 1 for the type
 with the lowest power cap.
@@ -109,6 +113,9 @@ class FleetState(NamedTuple):
     open: NDArray[np.uint8]  # [n] whether it may be sent new requests
     open_count: NDArray[np.int64]  # [k] how many of a type may
     clock: NDArray[np.float64]  # [1] when a prompt was sent last [s]
+    pending: NDArray[np.int64]  # [n] levels of prompts whose first token is not out
+    level: NDArray[np.int64]  # [n] in_flight + pending, at most max_in_flight: what is indexed
+    pending_unit: NDArray[np.int64]  # [1] prompt tokens a level; 0: prompts that wait do not count
 
 
 def fleet_state(
@@ -161,6 +168,9 @@ def fleet_state(
         open=np.ones(count, dtype=np.uint8),
         open_count=np.asarray(replicas, dtype=np.int64).copy(),
         clock=np.zeros(1),
+        pending=np.zeros(count, dtype=np.int64),
+        level=np.zeros(count, dtype=np.int64),
+        pending_unit=np.zeros(1, dtype=np.int64),
     )
     _fill_index(state)
     return state
@@ -172,7 +182,7 @@ def _fill_index(state: FleetState) -> None:
     state.level_count[:] = 0
     for kind in range(len(state.first) - 1):
         low, high = int(state.first[kind]), int(state.first[kind + 1])
-        levels = state.in_flight[low:high]
+        levels = state.level[low:high]
         words = -(-(high - low) // _WORD)
         state.level_range[kind] = (levels.min(), levels.max()) if high > low else (0, 0)
         for offset, level in enumerate(levels):
@@ -210,28 +220,32 @@ def _fewer_tokens(state: FleetState, left: int, right: int) -> int:
 
 
 @kernel
-def _move_level(state: FleetState, replica: int, change: int) -> None:
-    """Move a replica up or down one level in the index."""
+def _relevel(state: FleetState, replica: int) -> None:
+    """Bring a replica's level, and its place in the index, in line with what it holds."""
     kind = state.type_of[replica]
-    level = state.in_flight[replica]
+    load = state.in_flight[replica] + state.pending[replica]
+    level, after = state.level[replica], min(load, state.limits[kind].max_in_flight)
+    if level == after:
+        return
+    state.level[replica] = after
+    if not (state.indexed[LEVELS] and state.open[replica]):
+        return
     offset = replica - state.first[kind]
     words = (state.first[kind + 1] - state.first[kind] + 63) >> 6
     mask = _ONE << np.uint64(offset & 63)
-    at = state.bit_start[kind] + level * words + (offset >> 6)
-    state.bits[at] &= ~mask
-    state.bits[at + change * words] |= mask
+    at = state.bit_start[kind] + (offset >> 6)
+    state.bits[at + level * words] &= ~mask
+    state.bits[at + after * words] |= mask
     base = state.level_start[kind]
     state.level_count[base + level] -= 1
-    state.level_count[base + level + change] += 1
-    lowest, highest = state.level_range[kind, 0], state.level_range[kind, 1]
-    if level + change < lowest:
-        state.level_range[kind, 0] = level + change
-    elif level == lowest and state.level_count[base + level] == 0:
-        state.level_range[kind, 0] = level + 1
-    if level + change > highest:
-        state.level_range[kind, 1] = level + change
-    elif level == highest and state.level_count[base + level] == 0:
-        state.level_range[kind, 1] = level - 1
+    state.level_count[base + after] += 1
+    low = min(state.level_range[kind, 0], after)
+    high = max(state.level_range[kind, 1], after)
+    while state.level_count[base + low] == 0:
+        low += 1
+    while state.level_count[base + high] == 0:
+        high -= 1
+    state.level_range[kind, 0], state.level_range[kind, 1] = low, high
 
 
 @kernel
@@ -250,22 +264,38 @@ def _replay_tree(state: FleetState, replica: int) -> None:
 
 
 @kernel
-def enter(state: FleetState, replica: int, tokens: int) -> None:
-    """A request of ``tokens`` (input + forecast output) is sent to ``replica``."""
-    if state.indexed[LEVELS] and state.open[replica]:
-        _move_level(state, replica, 1)
+def pending_levels(state: FleetState, input_tokens: int) -> int:
+    """By how many levels a prompt of ``input_tokens`` loads a replica until its first token."""
+    unit = state.pending_unit[0]
+    return 0 if unit == 0 else (input_tokens + unit - 1) // unit
+
+
+@kernel
+def enter(state: FleetState, replica: int, tokens: int, pending: int) -> None:
+    """A request of ``tokens`` (input + forecast output) is sent to ``replica``; ``pending``: its
+    ``pending_levels``.
+    """
     state.in_flight[replica] += 1
+    state.pending[replica] += pending
+    _relevel(state, replica)
     state.tokens[replica] += tokens
     if state.indexed[TOKENS]:
         _replay_tree(state, replica)
 
 
 @kernel
+def first_token(state: FleetState, replica: int, pending: int) -> None:
+    """A request at ``replica`` has its first token; ``pending`` as given to ``enter``."""
+    if pending:
+        state.pending[replica] -= pending
+        _relevel(state, replica)
+
+
+@kernel
 def leave(state: FleetState, replica: int, tokens: int) -> None:
     """A request ends at ``replica``; ``tokens`` as given to ``enter``."""
-    if state.indexed[LEVELS] and state.open[replica]:
-        _move_level(state, replica, -1)
     state.in_flight[replica] -= 1
+    _relevel(state, replica)
     state.tokens[replica] -= tokens
     if state.indexed[TOKENS]:
         _replay_tree(state, replica)
@@ -277,7 +307,7 @@ def open_replica(state: FleetState, replica: int) -> None:
     if state.open[replica]:
         return
     state.open[replica] = 1
-    kind, level = state.type_of[replica], state.in_flight[replica]
+    kind, level = state.type_of[replica], state.level[replica]
     state.open_count[kind] += 1
     if state.indexed[LEVELS]:
         _flip_bit(state, replica, kind, level)
@@ -296,7 +326,7 @@ def close_replica(state: FleetState, replica: int) -> None:
     if not state.open[replica]:
         return
     state.open[replica] = 0
-    kind, level = state.type_of[replica], state.in_flight[replica]
+    kind, level = state.type_of[replica], state.level[replica]
     state.open_count[kind] -= 1
     if state.indexed[LEVELS]:
         _flip_bit(state, replica, kind, level)
@@ -330,7 +360,8 @@ def take_in(state: FleetState, kind: int, input_tokens: float, now_s: float) -> 
     state.clock[0] = max(now_s, state.clock[0])
     for other in range(state.limits.shape[0]):
         state.limits[other].prompt_tokens_per_s *= keep
-    per_replica = input_tokens / max(1, state.open_count[kind])
+    idle = state.level_count[state.level_start[kind]] if state.indexed[LEVELS] else 0
+    per_replica = input_tokens / max(1, state.open_count[kind] - idle)
     state.limits[kind].prompt_tokens_per_s += per_replica / _INTAKE_MEMORY_S
 
 
@@ -347,7 +378,7 @@ def learn(state: FleetState, class_code: int, input_tokens: float, output_tokens
 
 @kernel
 def lowest_at_level(state: FleetState, kind: int, level: int) -> int:
-    """The lowest-numbered open replica of a type with ``level`` requests in flight, or -1."""
+    """The lowest-numbered open replica of a type at ``level``, or -1."""
     words = (state.first[kind + 1] - state.first[kind] + 63) >> 6
     at = state.bit_start[kind] + level * words
     for word in range(words):

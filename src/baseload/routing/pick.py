@@ -35,8 +35,8 @@ from baseload.routing.price import (
 PRICE, RANDOM, ROUND_ROBIN, WEIGHTED_ROUND_ROBIN, SAMPLE = 0, 1, 2, 3, 4
 
 # Entries of ``settings``: the rule and what shapes it.
-RULE, BY_TOKENS, RISING, FREE_SEATS, CHOICES, FLAT, PACKS = 0, 1, 2, 3, 4, 5, 6
-SETTINGS = 7
+RULE, BY_TOKENS, RISING, FREE_SEATS, CHOICES, FLAT = 0, 1, 2, 3, 4, 5
+SETTINGS = 6
 
 _DRAWS = 64  # enough to find one of few open replicas nearly always
 
@@ -102,7 +102,7 @@ def _candidate(
         state.traffic[0],
         policy.options[number],
         request,
-        state.in_flight[replica],
+        state.level[replica],
         state.tokens[replica],
     )
 
@@ -138,8 +138,6 @@ def _cheapest_of_kind(
         if state.in_flight[replica] < ceiling:
             return _candidate(state, policy, request, kind, number, replica), replica
         return _scan_kind(state, policy, request, kind, number, ceiling)
-    if policy.settings[PACKS]:
-        return _packed_of_kind(state, policy, request, kind, number, ceiling)
     cost, limits, traffic = state.cost[kind], state.limits[kind], state.traffic[0]
     option = policy.options[number]
     best, found = np.inf, -1
@@ -158,80 +156,15 @@ def _cheapest_of_kind(
 
 
 @kernel
-def _at_level(
-    state: FleetState, policy: PolicyState, request: Request, kind: int, number: int, level: int
-) -> float:
-    """The price of an option on a replica of a type with ``level`` requests in flight."""
-    return called_price_usd(
-        policy.rates,
-        state.cost[kind],
-        state.limits[kind],
-        state.traffic[0],
-        policy.options[number],
-        request,
-        level,
-        0,
-    )
-
-
-@kernel
-def _packed_of_kind(
-    state: FleetState, policy: PolicyState, request: Request, kind: int, number: int, ceiling: int
-) -> tuple[float, int]:
-    """``_cheapest_of_kind`` of a price that never falls from one request in flight on: the fullest
-    of the cheapest. Up to some level the price is that of the least loaded: bisect for it, go down
-    from there to the first level with a replica.
-    """
-    best, found = np.inf, -1
-    counts, start = state.level_count, state.level_start[kind]
-    low, high = state.level_range[kind, 0], min(state.level_range[kind, 1], ceiling - 1)
-    if low == 0 and high >= 0 and counts[start] > 0:
-        found = lowest_at_level(state, kind, 0)
-        best = _at_level(state, policy, request, kind, number, 0)
-    low = max(1, low)
-    while low <= high and counts[start + low] == 0:
-        low += 1
-    while high >= low and counts[start + high] == 0:
-        high -= 1
-    if low > high:
-        return best, found
-    least = _at_level(state, policy, request, kind, number, low)
-    if least > best:
-        return best, found
-    if low < high and _at_level(state, policy, request, kind, number, high) > least:
-        flat, over = low, high
-        while over - flat > 1:
-            middle = (flat + over) // 2
-            if _at_level(state, policy, request, kind, number, middle) > least:
-                over = middle
-            else:
-                flat = middle
-        high = flat
-    while counts[start + high] == 0:
-        high -= 1
-    return least, lowest_at_level(state, kind, high)
-
-
-@kernel
-def _fuller(state: FleetState, policy: PolicyState, replica: int, other: int) -> bool:
-    """Whether of two replicas at one price the first is taken: the fuller one where the policy
-    packs, else and then the lower-numbered.
-    """
-    if policy.settings[PACKS] and state.in_flight[replica] != state.in_flight[other]:
-        return state.in_flight[replica] > state.in_flight[other]
-    return replica < other
-
-
-@kernel
 def _scan_kind(
     state: FleetState, policy: PolicyState, request: Request, kind: int, number: int, ceiling: int
 ) -> tuple[float, int]:
     """``_cheapest_of_kind`` by looking at every replica of the type."""
     best, found = np.inf, -1
     for replica in range(state.first[kind], state.first[kind + 1]):
-        if state.open[replica] and state.in_flight[replica] < ceiling:
+        if state.open[replica] and state.level[replica] < ceiling:
             price = _candidate(state, policy, request, kind, number, replica)
-            if price < best or (price == best and _fuller(state, policy, replica, found)):
+            if price < best:
                 best, found = price, replica
     return best, found
 
@@ -253,9 +186,7 @@ def _cheapest(
                 price, replica = _scan_kind(state, policy, request, kind, number, ceiling)
             else:
                 price, replica = _cheapest_of_kind(state, policy, request, kind, number, ceiling)
-            if replica >= 0 and (
-                price < best or (price == best and _fuller(state, policy, replica, found))
-            ):
+            if replica >= 0 and (price < best or (price == best and replica < found)):
                 best, found, chosen = price, replica, number
     return chosen, found
 

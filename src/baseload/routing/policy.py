@@ -70,7 +70,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     slow: Slow = Slow()
     queue: Literal["fifo", "laxity"] = "fifo"
     flat: bool = False
-    packs: bool = False
+    pending_unit: int = 0
     by_tokens: bool = False
     rising: bool = False
     rising_with_experts: bool = True
@@ -142,7 +142,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         settings[rules.RULE] = _RULES[self.rule]
         settings[rules.BY_TOKENS], settings[rules.RISING] = self.by_tokens, self.rising
         settings[rules.FREE_SEATS], settings[rules.CHOICES] = self.free_seats, self.choices
-        settings[rules.FLAT], settings[rules.PACKS] = self.flat, self.packs
+        settings[rules.FLAT] = self.flat
+        fleet.pending_unit[0] = self.pending_unit
         if self.rising and not bool((fleet.cost.expert_miss_frac == 1.0).all()):
             settings[rules.RISING] = self.rising_with_experts
         kinds = fleet.cost.shape[0]

@@ -98,7 +98,7 @@ class Signals(msgspec.Struct, kw_only=True):
     """What a controller is shown at ``now_s``: counts since its last look, ``window_s`` ago, and the
     present.
 
-    Per tier ``[tiers]``: ``arrived``, ``completed``, ``missed`` (of the completed), ``refused``,
+    Per tier ``[tiers]``: ``arrived``, ``prompt_tokens`` (of the arrived), ``completed``, ``missed`` (of the completed), ``refused``,
     ``input_tokens`` and ``output_tokens`` (of the completed), ``held`` (waiting outside the fleet
     now). Per type ``[types]``: ``in_flight`` requests, ``open`` replicas, ``waking`` replicas that
     will be open soon. ``oldest_due_s``: when the first held request must go at the latest.
@@ -107,6 +107,7 @@ class Signals(msgspec.Struct, kw_only=True):
     now_s: float
     window_s: float
     arrived: NDArray[np.float64]
+    prompt_tokens: NDArray[np.float64]
     completed: NDArray[np.float64]
     missed: NDArray[np.float64]
     refused: NDArray[np.float64]
@@ -122,8 +123,8 @@ class Signals(msgspec.Struct, kw_only=True):
 class Orders(msgspec.Struct, kw_only=True):
     """What a controller wants; ``None`` leaves a thing as it is.
 
-    ``weight`` [tiers]: lambda. ``open`` [types]: replicas that should be open; ``reserve`` [types]:
-    closed ones to keep ready to wake fast; ``forecast_batch`` [types]: requests that each open
+    ``weight`` [tiers]: lambda. ``open`` [types]: replicas that should work; ``reserve`` [types]:
+    others that should stay awake for a burst; ``forecast_batch`` [types]: requests that each open
     replica is about to run. ``hold`` [tiers]: 1 where arriving requests wait outside; ``release``:
     how many held requests may go now. ``level`` [types]: row of the clock ladder.
     """

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from baseload.routing.fleet_state import TRAFFIC
+from baseload.routing.fleet_state import PRIOR_INPUT_TOKENS, PRIOR_OUTPUT_TOKENS, TRAFFIC
 from baseload.routing.sizing import (
     batch_at_rate,
     batch_within,
@@ -28,16 +28,18 @@ _FIRST_FILL, _LEAST_FILL, _MOST_FILL = 0.75, 0.3, 0.95
 _FILL_UP_PER_S, _FILL_DOWN_PER_S = 0.0004, 0.004
 _FILL_MEMORY_S = 60.0
 _SPREADS = 2.33  # 99 % of a normal
-_RATE_MEMORY_S, _TREND_MEMORY_S = 15.0, 90.0
+_RATE_MEMORY_S, _TREND_MEMORY_S = 10.0, 90.0
 _LENGTH_MEMORY_S = 120.0
 _RATE_SPREADS = 2.0
+_PRIOR_REQUESTS = 1000.0
+_SETTLE_S = 20.0  # before it closes anything
+_BURST_SPREADS = 3.0
 _HOLD_OPEN_S = 30.0  # a replica that drains runs on with a small batch: as dear as a wake
-_RESERVE_FRAC = 0.1
 
 
 class RateForecast:
     """Requests per second ahead: a level and a trend (Holt's linear method), and how far off they
-    were. Levels remember 15 s, trends 90 s: the slow modulation of real traffic is minutes long.
+    were. Levels remember 10 s, trends 90 s: the slow modulation of real traffic is minutes long.
     """
 
     def __init__(self) -> None:
@@ -68,14 +70,23 @@ class RateForecast:
 class WorkingSet:
     """The controller: ``orders`` says how many replicas of each type should be open."""
 
-    def __init__(self, facts: FleetFacts, promises: Sequence[Promise], *, sleep: bool) -> None:
+    def __init__(
+        self,
+        facts: FleetFacts,
+        promises: Sequence[Promise],
+        *,
+        sleep: bool,
+        reserve: bool = False,
+    ) -> None:
         self._facts, self._promises = facts, promises
-        self._sleep = sleep
+        self._sleep, self._reserve = sleep, reserve
         self._rest_w = np.array([_rest_power_w(cost, sleep=sleep) for cost in facts.cost])
         self._pays_s = np.array([_pays_after_s(cost, sleep=sleep) for cost in facts.cost])
         self._rates = [RateForecast() for _ in promises]
         self._traffic = np.zeros(1, dtype=TRAFFIC).view(np.recarray)
-        self._length_sums = np.zeros(3)
+        self._length_sums = _PRIOR_REQUESTS * np.array(
+            [1.0, PRIOR_INPUT_TOKENS, PRIOR_OUTPUT_TOKENS]
+        )
         self._wanted: deque[tuple[float, NDArray[np.int64]]] = deque()
         self._fill = _FIRST_FILL
         self._ended = np.zeros(2)
@@ -111,8 +122,10 @@ class WorkingSet:
     def learn(self, signals: Signals) -> None:
         """Take in the signals: rates, lengths, misses."""
         window_s = signals.window_s
-        for rate, arrived in zip(self._rates, signals.arrived, strict=True):
-            rate.learn(float(arrived) / window_s, window_s)
+        for rate, requests, tokens in zip(
+            self._rates, signals.arrived, signals.prompt_tokens, strict=True
+        ):
+            rate.learn(self._work(float(requests), float(tokens)) / window_s, window_s)
         keep = math.exp(-window_s / _LENGTH_MEMORY_S)
         self._length_sums *= keep
         self._length_sums += (
@@ -130,6 +143,12 @@ class WorkingSet:
             signals.missed.sum() + signals.refused.sum(),
         )
         self._move_fill(window_s)
+
+    def _work(self, requests: float, prompt_tokens: float) -> float:
+        """Arrivals in mean requests, half by their number and half by their prompts: prefill takes
+        about half of a replica's time.
+        """
+        return 0.5 * (requests + prompt_tokens / max(1.0, self._traffic[0].input_tokens))
 
     def _move_fill(self, window_s: float) -> None:
         """More room, fast, while more than the target is late; less, slowly, below half of it."""
@@ -174,8 +193,8 @@ class WorkingSet:
     def orders(self, signals: Signals, *, extra_per_s: float = 0.0) -> Orders:
         """What should be open from now on; ``extra_per_s``: planned work beside the arrivals."""
         self.learn(signals)
-        if self._length_sums[0] < 1.0:
-            return Orders()  # nothing has ended: nobody knows what a request needs
+        if signals.now_s < _SETTLE_S:
+            return Orders()  # too little has ended to know what a request needs
         lead_s = signals.window_s + float(self._facts.cost.wake_s_from_parked.max())
         rate = sum(forecast.ahead(lead_s) for forecast in self._rates) + extra_per_s
         wanted = self.need(rate)
@@ -184,12 +203,33 @@ class WorkingSet:
         while self._wanted[0][0] < signals.now_s - keep_s:
             self._wanted.popleft()
         opened = np.max([one for _, one in self._wanted], axis=0)
-        reserve = np.ceil(_RESERVE_FRAC * opened).astype(np.int64) + 1
         return Orders(
             open=opened,
-            reserve=np.where(opened > 0, reserve, 0),
+            reserve=self._awake(opened),
             forecast_batch=self._forecast_batch(opened, rate),
         )
+
+    def _awake(self, opened: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Replicas of each type that stay awake beside the working ones: all that may not sleep;
+        else what a burst of three standard deviations needs, those first whose idling costs least
+        for what they can carry.
+        """
+        spare = self._facts.replicas - opened
+        if not self._sleep:
+            return spare
+        awake = np.zeros(len(spare), dtype=np.int64)
+        if not self._reserve:
+            return awake
+        burst = _BURST_SPREADS * math.sqrt(sum(rate.error_var for rate in self._rates))
+        batch, traffic = self.batch, self._traffic[0]
+        carries = [rate_within(cost, traffic, running) for cost, running in zip(self._facts.cost, batch, strict=True)]
+        idle_w = self._facts.cost.power_w_idle - self._rest_w
+        order = sorted(range(len(spare)), key=lambda kind: idle_w[kind] / max(1e-9, carries[kind]))
+        for kind in order:
+            if carries[kind] > 0.0 and burst > 0.0:
+                awake[kind] = min(spare[kind], math.ceil(burst / carries[kind]))
+                burst -= awake[kind] * carries[kind]
+        return awake
 
     def _forecast_batch(self, opened: NDArray[np.int64], rate: float) -> NDArray[np.float64]:
         """Requests that each open replica is about to run, the load spread by what they carry."""

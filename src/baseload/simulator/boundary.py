@@ -9,7 +9,7 @@ import math
 
 from baseload.base.kernels import kernel, outline_kernel
 from baseload.fleet.step import Cost, free_step
-from baseload.routing.fleet_state import FleetState
+from baseload.routing.fleet_state import FleetState, first_token
 from baseload.simulator.accounts import charge, decode_energy_j, finish
 from baseload.simulator.closed_forms import series_sum
 from baseload.simulator.events import drop, heap_key, last_iteration, push, schedule
@@ -89,6 +89,7 @@ def _emit_first(engine: Engine, fleet: FleetState, replica: Row, place: int, now
     slot.emitted += 1
     if slot.emitted == 1:
         slot.first_s = now_s
+        first_token(fleet, slot.replica, slot.pending)
     if slot.emitted == slot.output:
         replica.kv -= slot.prompt
         finish(engine, fleet, replica, place, now_s)

@@ -16,7 +16,7 @@ import numpy as np
 
 from baseload.base.kernels import kernel, outline_kernel
 from baseload.routing.estimate import laxity_s
-from baseload.routing.fleet_state import FleetState, enter, take_in
+from baseload.routing.fleet_state import FleetState, enter, pending_levels, take_in
 from baseload.routing.pick import PolicyState, admits, pick
 from baseload.simulator.accounts import charge, charge_idle, crowd
 from baseload.simulator.boundary import boundary, first_priority, has_room
@@ -193,7 +193,8 @@ def place_request(
         slot.laxity_s = row.arrival_s + laxity_s(
             fleet.cost[kind], fleet.limits[kind], fleet.traffic[0], request
         )
-    enter(fleet, replica, slot.tokens)
+    slot.pending = pending_levels(fleet, input_tokens)
+    enter(fleet, replica, slot.tokens, slot.pending)
     take_in(fleet, fleet.type_of[replica], float(input_tokens), now_s)
     crowd(engine, now_s, 1)
     arrive(engine, fleet, replica, place, now_s)
@@ -358,6 +359,7 @@ def drive(
         engine.arrivals[min(engine.arrivals.shape[0] - 1, int(now_s / engine.bin_s[0]))] += 1
         tier = engine.tier_of_class[row.class_code]
         engine.arrived[tier] += 1
+        engine.arrived_tokens[tier] += row.input_tokens
         if policy.hold[tier] and _hold(engine, row, first_number + at, now_s):
             continue
         _route(engine, fleet, policy, request, row, first_number + at, now_s)

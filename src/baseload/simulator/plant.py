@@ -19,8 +19,10 @@ from baseload.simulator.drivers import Driver
 from baseload.simulator.records import Engine
 from baseload.simulator.scenario import Scenario
 
-OPEN, WAKING, RESERVE, CLOSED = 0, 1, 2, 3
-"""What a replica is for its controller. A replica in reserve sleeps lightly, a closed one deeply."""
+WORKING, AWAKE, DRAINING, WAKING, ASLEEP = range(5)
+"""What a replica is for its controller. One that is awake is open too, and idle until a burst makes
+its price worth paying; once it has worked it drains, so that the working ones stay full.
+"""
 
 
 class Tick:
@@ -65,10 +67,10 @@ class Plant:
         self.control = Control(slow, facts, promises_of(scenario), park=park)
         self.diary: list[Tick] = []
         self._fleet, self._driver, self._park = fleet, driver, park
-        self._mode = np.full(len(fleet.type_of), OPEN)
+        self._mode = np.full(len(fleet.type_of), WORKING)
         self._ready: list[tuple[float, int]] = []  # replicas that are waking, and until when
         self._tick_s = self._last_s = 0.0
-        self._seen = np.zeros((6, len(scenario.tiers)))
+        self._seen = np.zeros((7, len(scenario.tiers)))
         self._off_after_s = [off_pays_after_s(cost) for cost in fleet.cost]
         self._tick_s = self.control.period_s
 
@@ -83,7 +85,7 @@ class Plant:
         while self._ready and self._ready[0][0] <= now_s:
             _, replica = self._ready.pop(0)
             orders.wake(engine, self._fleet, replica, now_s)
-            self._mode[replica] = OPEN
+            self._mode[replica] = WORKING
         if now_s < self._tick_s:
             return
         self._tick_s = now_s + self.control.period_s
@@ -98,7 +100,9 @@ class Plant:
         """What happened since the last tick, and how things stand."""
         tally, fleet = engine.tally, self._fleet
         columns = ("completed", "missed", "refused", "input_tokens", "output_tokens")
-        sums = np.array([engine.arrived, *(tally[name].sum(axis=1) for name in columns)], float)
+        sums = np.array(
+            [engine.arrived, engine.arrived_tokens, *(tally[name].sum(axis=1) for name in columns)], float
+        )
         new = sums - self._seen
         self._seen = sums
         kinds = len(fleet.first) - 1
@@ -112,11 +116,12 @@ class Plant:
             now_s=now_s,
             window_s=now_s - self._last_s,
             arrived=new[0],
-            completed=new[1],
-            missed=new[2],
-            refused=new[3],
-            input_tokens=new[4],
-            output_tokens=new[5],
+            prompt_tokens=new[1],
+            completed=new[2],
+            missed=new[3],
+            refused=new[4],
+            input_tokens=new[5],
+            output_tokens=new[6],
             held=held,
             in_flight=np.add.reduceat(fleet.in_flight, fleet.first[:-1]),
             open=fleet.open_count.copy(),
@@ -149,33 +154,35 @@ class Plant:
     def _set_open(
         self, engine: Engine, kind: int, wanted: int, reserve: int, now_s: float
     ) -> None:
-        """Open the first ``wanted`` replicas of a type, keep the next ``reserve`` in light sleep, and
-        close the rest: each is told only what changes.
+        """Give each replica of a type its part: the first ``wanted`` work, the next ``reserve`` stay
+        awake for a burst, the rest are not needed.
         """
         first, last = int(self._fleet.first[kind]), int(self._fleet.first[kind + 1])
-        goal = np.full(last - first, CLOSED)
-        goal[: wanted + reserve] = RESERVE
-        goal[:wanted] = OPEN
-        mode = self._mode[first:last]
-        changes = (mode != goal) & (mode != WAKING)
-        for place in np.flatnonzero(changes).tolist():
-            replica = first + place
-            if goal[place] == OPEN:
-                self._open(engine, replica, now_s)
-                continue
-            if mode[place] == CLOSED and goal[place] == RESERVE:
-                continue  # it sleeps deeply: it stays there until it is needed
+        goal = np.full(last - first, ASLEEP)
+        goal[: wanted + reserve] = AWAKE
+        goal[:wanted] = WORKING
+        mode, level = self._mode[first:last], self._fleet.level[first:last]
+        idle = level == 0
+        wake = (goal == WORKING) & (mode != WORKING)
+        wake |= (goal == AWAKE) & ((mode == ASLEEP) | ((mode == DRAINING) & idle))
+        drain = (goal == AWAKE) & ((mode == WORKING) | ((mode == AWAKE) & ~idle))
+        sleep = (goal == ASLEEP) & (mode != ASLEEP)
+        for place in np.flatnonzero(wake & (mode != WAKING)).tolist():
+            self._open(engine, first + place, int(goal[place]), now_s)
+        for place in np.flatnonzero(drain).tolist():
             never = math.inf
-            park_s = 0.0 if self._park else never
-            off_s = self._off_after_s[kind] if self._park and goal[place] == CLOSED else never
-            orders.close(engine, self._fleet, replica, now_s, park_s, off_s)
-            self._mode[replica] = goal[place]
+            orders.close(engine, self._fleet, first + place, now_s, never, never)
+            mode[place] = DRAINING
+        off_s = self._off_after_s[kind]
+        for place in np.flatnonzero(sleep & (mode != WAKING)).tolist():
+            orders.close(engine, self._fleet, first + place, now_s, 0.0, off_s)
+            mode[place] = ASLEEP
 
-    def _open(self, engine: Engine, replica: int, now_s: float) -> None:
+    def _open(self, engine: Engine, replica: int, mode: int, now_s: float) -> None:
         """Open a replica, or wake it first."""
         ready_s = float(orders.wake(engine, self._fleet, replica, now_s))
         if ready_s <= now_s:
-            self._mode[replica] = OPEN
+            self._mode[replica] = mode
             return
         self._mode[replica] = WAKING
         self._ready.append((ready_s, replica))

@@ -92,6 +92,7 @@ SLOT = np.dtype(
         ("number", np.int64),  # which request of the run
         ("admission", np.int64),
         ("tokens", np.int64),  # as given to routing
+        ("pending", np.int64),  # as given to routing
         ("input", np.int64),
         ("output", np.int64),
         ("emitted", np.int64),
@@ -224,6 +225,7 @@ class Engine(NamedTuple):
     ended: NDArray[np.int64]  # [bins]
     state_s: NDArray[np.float64]  # [bins, ACCOUNTS] replica-seconds in each power state
     arrived: NDArray[np.int64]  # [tiers]
+    arrived_tokens: NDArray[np.int64]  # [tiers] their prompts
     held: np.recarray[Any, Any]  # of HELD, by due_s: requests that wait outside the fleet
     log: np.recarray[Any, Any]  # [room or 0] of LOG
 
@@ -295,6 +297,7 @@ def engine(
         ended=np.zeros(bins + 1, dtype=np.int64),
         state_s=np.zeros((bins + 1, ACCOUNTS)),
         arrived=np.zeros(len(tiers), dtype=np.int64),
+        arrived_tokens=np.zeros(len(tiers), dtype=np.int64),
         held=records(HELD, held),
         log=records(LOG, log_rows),
     )

@@ -8,8 +8,10 @@ POLICY = Policy(
     summary="marginal joules + lambda x expected lateness, over no more replicas than needed",
     source="this project",
     rates={"energy": 1.0, "lateness": 1.0},
-    packs=True,
-    slow=Slow(weight=100.0),
+    rising=True,
+    rising_with_experts=False,
+    pending_unit=256,
+    slow=Slow(weight=100.0, working_set=True, holds_bulk=True),
     explanation="""\
 x""",
 )
