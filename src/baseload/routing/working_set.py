@@ -24,8 +24,8 @@ from baseload.routing.sizing import (
 )
 from baseload.routing.slow import FleetFacts, Orders, Promise, Signals
 
-_FIRST_FILL, _LEAST_FILL, _MOST_FILL = 0.75, 0.3, 0.95
-_FILL_UP_PER_S, _FILL_DOWN_PER_S = 0.0004, 0.004
+_FIRST_FILL, _LEAST_FILL, _MOST_FILL = 0.8, 0.3, 1.3
+_FILL_UP_PER_S, _FILL_DOWN_PER_S = 0.001, 0.004
 _FILL_MEMORY_S = 60.0
 _SPREADS = 2.33  # 99 % of a normal
 _RATE_MEMORY_S, _TREND_MEMORY_S = 10.0, 90.0
@@ -34,7 +34,7 @@ _RATE_SPREADS = 2.0
 _PRIOR_REQUESTS = 1000.0
 _SETTLE_S = 20.0  # before it closes anything
 _BURST_SPREADS = 3.0
-_HOLD_OPEN_S = 30.0  # a replica that drains runs on with a small batch: as dear as a wake
+_HOLD_OPEN_S = 15.0  # a replica that drains runs on with a small batch: as dear as a wake
 
 
 class RateForecast:
@@ -84,6 +84,7 @@ class WorkingSet:
         self._pays_s = np.array([_pays_after_s(cost, sleep=sleep) for cost in facts.cost])
         self._rates = [RateForecast() for _ in promises]
         self._traffic = np.zeros(1, dtype=TRAFFIC).view(np.recarray)
+        self._traffic[0] = (PRIOR_INPUT_TOKENS, PRIOR_OUTPUT_TOKENS)
         self._length_sums = _PRIOR_REQUESTS * np.array(
             [1.0, PRIOR_INPUT_TOKENS, PRIOR_OUTPUT_TOKENS]
         )
@@ -159,7 +160,7 @@ class WorkingSet:
         if rate > self._target:
             over = min(3.0, rate / max(self._target, 1e-6))
             self._fill = max(_LEAST_FILL, self._fill - over * _FILL_DOWN_PER_S * window_s)
-        elif rate < 0.5 * self._target:
+        elif rate < 0.8 * self._target:
             self._fill = min(_MOST_FILL, self._fill + _FILL_UP_PER_S * window_s)
 
     def need(self, request_per_s: float) -> NDArray[np.int64]:
