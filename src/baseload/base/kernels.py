@@ -27,6 +27,7 @@ _OPTIONS: dict[str, Any] = {"error_model": "numpy", "no_cfunc_wrapper": True, "_
 KERNEL_SOURCES = (
     "base/draws.py",
     "base/kernels.py",
+    "fleet/ladder.py",
     "fleet/step.py",
     "profiler/replay.py",
     "routing/estimate.py",

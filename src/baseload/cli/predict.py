@@ -57,6 +57,10 @@ def predict(
     power_cap: Annotated[
         float | None, typer.Option("--power-cap", help="Power cap per GPU [W].")
     ] = None,
+    clock: Annotated[
+        float,
+        typer.Option("--clock", help="Share of the highest core clock, 0.3 to 1; assumed below 1."),
+    ] = 1.0,
     table: Annotated[
         str | None,
         typer.Option("--table", help="CSV file: predict each row from its identifying columns."),
@@ -76,6 +80,12 @@ def predict(
                 found=f"{model} {device or ''}".strip(),
                 allowed="names in the table's columns",
             )
+        if clock != 1.0:
+            raise BadInputError(
+                "predict with --table takes no --clock",
+                found=f"--clock {clock:g}",
+                allowed="rows at full clock",
+            )
         predict_table(Path(table), method=method, json_to=json_to)
         return
     if model is None or device is None:
@@ -84,8 +94,10 @@ def predict(
             found="model missing" if model is None else "device missing",
             allowed="baseload predict MODEL DEVICE, or --table FILE",
         )
+    from baseload.fleet.clock import CLOCK_FRAC_MIN, check_clock_frac
     from baseload.fleet.predict import predict_setting, setting_for
 
+    check_clock_frac(clock, least=CLOCK_FRAC_MIN)
     if context is None and prompt is None and output is None:
         context = 1000.0
     setting = setting_for(
@@ -101,11 +113,13 @@ def predict(
         expert_parallel=expert_parallel,
         data_parallel=data_parallel,
     )
-    answer = predict_setting(setting, method=_method(method), power_cap_w=power_cap)
+    knobs: dict[str, Any] = {"power_cap_w": power_cap, "clock_frac": clock}
+    answer = predict_setting(setting, method=_method(method), **knobs)
     if json_to is not None:
-        write_json({"schema": SCHEMA, **_head(), **_fields(setting, answer)}, json_to)
+        fields = {**_fields(setting, answer), "clock_frac": clock}
+        write_json({"schema": SCHEMA, **_head(), **fields}, json_to)
     if json_to != "-":
-        _show(setting, answer, method=method, power_cap_w=power_cap)
+        _show(setting, answer, method=method, knobs=knobs)
 
 
 def _head() -> dict[str, str]:
@@ -258,7 +272,7 @@ def summary_of(answers: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     ]
 
 
-def _show(setting: Setting, answer: Prediction, *, method: str, power_cap_w: float | None) -> None:
+def _show(setting: Setting, answer: Prediction, *, method: str, knobs: dict[str, Any]) -> None:
     """Print the answer and a short curve over batch."""
     from rich.console import Console
 
@@ -266,8 +280,9 @@ def _show(setting: Setting, answer: Prediction, *, method: str, power_cap_w: flo
     console.print(
         f"[bold]{setting.model.name}[/] {setting.model.precision} on {answer.num_gpus} x "
         f"{setting.device.name}, {setting.engine}, context {setting.context_tokens:.0f} tokens"
+        + ("" if knobs["clock_frac"] == 1.0 else f", clock {100 * knobs['clock_frac']:.4g} %")
     )
-    console.print(_curve(setting, answer, method=method, power_cap_w=power_cap_w))
+    console.print(_curve(setting, answer, method=method, knobs=knobs))
     console.print(
         f"{answer.method}, error about {answer.error_frac:.0%} of J/token: {answer.basis}",
         highlight=False,
@@ -275,9 +290,7 @@ def _show(setting: Setting, answer: Prediction, *, method: str, power_cap_w: flo
     console.print("GPU boards only; host, network and cooling come on top.", style="dim")
 
 
-def _curve(
-    setting: Setting, answer: Prediction, *, method: str, power_cap_w: float | None
-) -> Table:
+def _curve(setting: Setting, answer: Prediction, *, method: str, knobs: dict[str, Any]) -> Table:
     """The answer in bold among the batches of the curve that fit."""
     import msgspec
     from rich.table import Table
@@ -298,11 +311,7 @@ def _curve(
             continue
         other = msgspec.structs.replace(setting, sequences=size)
         wanted = "auto" if method == "measured" else method
-        found = (
-            answer
-            if asked
-            else predict_setting(other, method=_method(wanted), power_cap_w=power_cap_w)
-        )
+        found = answer if asked else predict_setting(other, method=_method(wanted), **knobs)
         table.add_row(*_cells(size, found), style="bold" if asked else None)
     return table
 

@@ -17,6 +17,7 @@ import msgspec
 from baseload.base.errors import BadInputError, BaseloadError, unknown_name
 from baseload.base.units import g_per_j_from_g_per_kwh
 from baseload.cli.strict_yaml import decode_yaml
+from baseload.fleet.clock import CLOCK_FRAC_MIN
 from baseload.fleet.physics import replica_type
 from baseload.fleet.replica_type import ReplicaType
 from baseload.simulator.scenario import Group, Scenario, fleet_capacity_per_s
@@ -92,6 +93,7 @@ class FleetEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     max_step_tokens: int | None = None
     max_context_tokens: int | None = None
     power_cap_w: float | None = None
+    clock_frac: float = 1.0
     park_after_s: float | None = None
     off_after_s: float | None = None
 
@@ -311,7 +313,9 @@ def _check_calibrated(entry: FleetEntry, field: str) -> None:
             f"scenario field {field}",
             found=f"replica and {', '.join(idle)}",
             allowed="either a replica file, or a device and a model",
-            todo="a replica file says these itself: take them out, or change the file",
+            todo="its fitted numbers do not tell bytes from arithmetic: take clock_frac out"
+            if "clock_frac" in idle
+            else "a replica file says these itself: take them out, or change the file",
         )
 
 
@@ -331,6 +335,7 @@ def _modelled(entry: FleetEntry, field: str, notes: list[str]) -> ReplicaType:
         ("max_context_tokens", 2**31 - 1),
     ):
         _number(getattr(entry, name), f"{field}.{name}", low=1, high=high)
+    _number(entry.clock_frac, f"{field}.clock_frac", low=CLOCK_FRAC_MIN, high=1)
     given = {
         key: getattr(entry, key)
         for key in (
@@ -349,8 +354,11 @@ def _modelled(entry: FleetEntry, field: str, notes: list[str]) -> ReplicaType:
             model=entry.model,
             device=entry.device,
             tensor_parallel=entry.tensor_parallel,
+            clock_frac=entry.clock_frac,
             **given,
         )
+    if entry.clock_frac < 1:
+        notes.append(f"{kind.name}: {kind.method}. {kind.basis}.")
     if entry.max_step_tokens is not None and entry.max_step_tokens <= kind.max_batch:
         raise BadInputError(
             f"scenario field {field}.max_step_tokens",

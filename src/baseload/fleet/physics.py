@@ -22,6 +22,7 @@ from statistics import NormalDist
 import msgspec
 
 from baseload.base.errors import BadInputError, DoesNotFitError
+from baseload.fleet.clock import ClockResponse, at_clock, clock_suffix
 from baseload.fleet.devices import Device, find_device
 from baseload.fleet.engines import MODERN_ENGINE, Constants, find_constants, find_engine
 from baseload.fleet.models import ModelSpec, find_model
@@ -372,14 +373,18 @@ def replica_type(
     max_context_tokens: int | None = None,
     typical_context_tokens: int = _TYPICAL_CONTEXT_TOKENS,
     power_w_off: float | None = None,
+    clock_frac: float = 1.0,
+    clock_response: ClockResponse | None = None,
 ) -> ReplicaType:
     """The replica type of ``model`` on ``device``, its eight numbers from the fitted physics.
 
     ``power_cap_w`` is per GPU [W]; ``max_batch`` defaults to what the cache holds at
     ``typical_context_tokens``, at most 256 (vLLM's default limit). ``power_w_off`` [W, whole
     replica] defaults to the bare idle power: the process has ended, the boards are still
-    powered; give 0 for hosts that are switched off. Raises ``UnknownNameError``,
-    ``DoesNotFitError``, ``BadInputError``.
+    powered; give 0 for hosts that are switched off. ``clock_frac`` is the share of the highest core
+    clock, in (0, 1]: below 1 the numbers are assumed (``clock.at_clock``, with the device's own
+    ``clock_response`` by default) and the default name says so, as ``@60%``. Raises
+    ``UnknownNameError``, ``DoesNotFitError``, ``BadInputError``.
     """
     spec = find_model(model, precision) if isinstance(model, str) else model
     board = find_device(device) if isinstance(device, str) else device
@@ -392,6 +397,7 @@ def replica_type(
     constants = find_constants(
         find_engine(engine), board, spec, constants_kind(spec.weight_class, data_parallel)
     )
+    constants = at_clock(constants, board, clock_frac, response=clock_response)
     kv_tokens = require_fit(spec, board, layout)
     batch = (
         max_batch
@@ -400,7 +406,7 @@ def replica_type(
     )
     context = min(spec.max_context_tokens, max_context_tokens or spec.max_context_tokens, kv_tokens)
     return ReplicaType(
-        name=name or default_name(spec, board, layout),
+        name=name or default_name(spec, board, layout) + clock_suffix(clock_frac),
         device=board.name,
         model=spec.name,
         costs=step_costs(

@@ -19,6 +19,7 @@ from typing import Literal, get_args
 import msgspec
 
 from baseload.base.errors import BadInputError, DoesNotFitError, unknown_name
+from baseload.fleet.clock import at_clock
 from baseload.fleet.devices import find_device
 from baseload.fleet.engines import MODERN_ENGINE, Constants, find_constants, find_engine
 from baseload.fleet.models import find_model
@@ -118,12 +119,14 @@ def constants_of(setting: Setting) -> Constants:
     return find_constants(setting.engine, setting.device, setting.model, kind)
 
 
-def _modelled(setting: Setting, *, cap_w: float | None = None) -> _Step:
-    """The physics' step of a setting."""
-    constants = constants_of(setting)
-    work = setting.work()
+def _modelled(setting: Setting, constants: Constants | None = None) -> _Step:
+    """The physics' step of a setting, with its own constants unless given others."""
     time_s, energy_j = capped_step(
-        work, setting.model, setting.layout, setting.device, constants, cap_w=cap_w
+        setting.work(),
+        setting.model,
+        setting.layout,
+        setting.device,
+        constants_of(setting) if constants is None else constants,
     )
     return _Step(time_s, energy_j * setting.layout.num_gpus)
 
@@ -259,11 +262,14 @@ def predict_setting(
     method: Wanted = "auto",
     rows: Sequence[Measured] | None = None,
     power_cap_w: float | None = None,
+    clock_frac: float = 1.0,
 ) -> Prediction:
     """The prediction for a setting; ``rows`` are the measured rows to use (default: the shipped).
 
-    Raises ``BadInputError`` where ``method`` is ``measured`` and nothing of the kind was measured,
-    or where the cap [W per GPU] is below the static power.
+    Below full clock (``clock_frac`` < 1) the answer is the one at full clock times what the assumed
+    response makes of it (``clock.at_clock``), and is marked assumed. Raises ``BadInputError`` where
+    ``method`` is ``measured`` and nothing of the kind was measured, where the cap [W per GPU] is
+    below the static power, or for a clock that cannot be.
     """
     if method not in get_args(Wanted):
         raise unknown_name("method", method, get_args(Wanted))
@@ -271,10 +277,18 @@ def predict_setting(
     anchor = _anchor(setting, measured) if method != "modelled" else None
     if method == "measured" and (anchor is None or anchor.method != "measured"):
         raise _not_measured(setting, measured)
-    constants = constants_of(setting)
+    constants = at_clock(constants_of(setting), setting.device, clock_frac)
+    if method == "measured" and clock_frac < 1.0:
+        raise BadInputError(
+            "a measured answer below full clock",
+            found=f"clock_frac {clock_frac:g}",
+            allowed="clock_frac 1: no row was measured at another clock",
+            todo="use the method auto or modelled",
+        )
     static_w = constants.power.static_w * setting.layout.num_gpus
-    here = _modelled(setting)
-    more = _modelled(msgspec.structs.replace(setting, sequences=setting.sequences + 1.0))
+    here = _modelled(setting, constants)
+    plus_one = msgspec.structs.replace(setting, sequences=setting.sequences + 1.0)
+    more = _modelled(plus_one, constants)
     marginal_j = max(more.energy_j - here.energy_j, 0.0)
     if anchor is not None:
         here = _within_board(_scaled(here, anchor), setting)
@@ -322,9 +336,10 @@ def _prediction(
     anchor: _Anchor | None,
 ) -> Prediction:
     method: Method = anchor.method if anchor else constants.method
-    if setting.model.method == "assumed":
+    clock = constants.basis.removeprefix(constants_of(setting).basis)  # what a lower clock adds
+    if setting.model.method == "assumed" or clock:
         method = "assumed"
-    basis = anchor.basis if anchor else constants.basis
+    basis = anchor.basis + clock if anchor else constants.basis
     if setting.model.method == "assumed":
         basis += "; structure of the model assumed from its parameter counts"
     gpus = setting.layout.num_gpus
@@ -394,12 +409,14 @@ def predict(
     data_parallel: int = 1,
     pipeline_parallel: int = 1,
     power_cap_w: float | None = None,
+    clock_frac: float = 1.0,
 ) -> Prediction:
     """What ``batch`` running sequences of a model cost on a device.
 
     Either ``context_tokens``, the mean context of decode alone; or ``prompt_tokens`` and
-    ``output_tokens`` of a steady stream of requests, prefill included. Raises ``UnknownNameError``,
-    ``BadInputError`` (batch, context, cap), ``DoesNotFitError``.
+    ``output_tokens`` of a steady stream of requests, prefill included; ``clock_frac`` as in
+    ``predict_setting``. Raises ``UnknownNameError``, ``DoesNotFitError``, ``BadInputError`` (batch,
+    context, cap, clock).
     """
     setting = setting_for(
         model,
@@ -415,7 +432,7 @@ def predict(
         data_parallel=data_parallel,
         pipeline_parallel=pipeline_parallel,
     )
-    return predict_setting(setting, method=method, power_cap_w=power_cap_w)
+    return predict_setting(setting, method=method, power_cap_w=power_cap_w, clock_frac=clock_frac)
 
 
 def setting_for(

@@ -119,6 +119,25 @@ class PowerStates(msgspec.Struct, frozen=True, kw_only=True):
             )
 
 
+_ROUND_OFF_S = 1e-15
+_ROUND_OFF_FRAC = 1e-6
+
+
+def most_static_power_w(costs: StepCosts) -> float:
+    """The highest static active power that every term of a step can carry [W]: the least of joules
+    over seconds among the terms that take time.
+
+    A static power above it leaves some term with negative dynamic energy; more of that work would
+    then shorten a step that is stretched to the power cap.
+    """
+    names = [name for name in costs.__struct_fields__ if name.startswith("time_s_")]
+    terms = [
+        (getattr(costs, name), getattr(costs, name.replace("time_s", "energy_j"))) for name in names
+    ]
+    powers_w = [joules / seconds for seconds, joules in terms if seconds > _ROUND_OFF_S]
+    return min(powers_w, default=math.inf)
+
+
 class ReplicaType(msgspec.Struct, frozen=True, kw_only=True):
     """One kind of replica: what runs, on what, its eight numbers, limits and power states.
 
@@ -147,7 +166,9 @@ class ReplicaType(msgspec.Struct, frozen=True, kw_only=True):
     basis: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse limits under which no request could run."""
+        """Refuse limits under which no request could run, and work that draws less than the static
+        power: under a binding cap more of it would then take *less* time.
+        """
         for name in ("max_batch", "max_step_tokens", "kv_tokens", "max_context_tokens", "num_gpus"):
             if getattr(self, name) < 1:
                 raise BadInputError(
@@ -160,4 +181,13 @@ class ReplicaType(msgspec.Struct, frozen=True, kw_only=True):
                 f"replica type {self.name!r}: max_step_tokens must exceed max_batch",
                 found=f"max_step_tokens {self.max_step_tokens}, max_batch {self.max_batch}",
                 allowed="max_step_tokens > max_batch",
+            )
+        static_w = self.power.power_w_active_static
+        most_w = most_static_power_w(self.costs)
+        if static_w > most_w * (1.0 + _ROUND_OFF_FRAC):
+            raise BadInputError(
+                f"replica type {self.name!r}: a part of the step draws less than the static power",
+                found=f"power_w_active_static {static_w:g} W, {most_w:.4g} W in that part",
+                allowed="energy_j_* >= power_w_active_static * time_s_*, term by term",
+                todo="lower power_w_active_static, or raise the joules of that term",
             )

@@ -16,7 +16,13 @@ from baseload.base.errors import BadInputError, BaseloadError
 from baseload.fleet.devices import find_device
 from baseload.fleet.models import find_model, is_known_model
 from baseload.fleet.physics import replica_type
-from baseload.fleet.replica_type import Method, PowerStates, ReplicaType, StepCosts
+from baseload.fleet.replica_type import (
+    Method,
+    PowerStates,
+    ReplicaType,
+    StepCosts,
+    most_static_power_w,
+)
 from baseload.fleet.step import cost_table, free_step
 from baseload.profiler.energy import EnergyFit, fit_energy
 from baseload.profiler.fit import (
@@ -443,8 +449,11 @@ def _with_measured(
         idle_w = physics.power.power_w_idle if physics else 0.3 * peak_w
         notes = [*notes, f"idle power {'modelled' if physics else 'assumed'}: the run never rests"]
     cap_w = max(peak_w, physics.power.power_w_cap if physics else 0.0, 1.01 * idle_w, 1.0)
+    numbers = StepCosts(
+        **(costs | measured.costs_j)
+    )  # fitted freely: a term may carry little power
     power = PowerStates(
-        power_w_active_static=min(idle_w, 0.99 * cap_w),
+        power_w_active_static=min(idle_w, 0.99 * cap_w, most_static_power_w(numbers)),
         power_w_cap=cap_w,
         power_w_idle=idle_w,
         power_w_parked=min(idle_w, physics.power.power_w_parked) if physics else idle_w,
@@ -452,7 +461,7 @@ def _with_measured(
     method: Method = "measured" if measured.power_w_idle is not None else "modelled"
     kind = msgspec.structs.replace(
         bare,
-        costs=StepCosts(**(costs | measured.costs_j)),
+        costs=numbers,
         power=power,
         method=method,
         error_frac=measured.error_frac,

@@ -11,7 +11,12 @@ from typing import Any
 
 import msgspec
 
-from baseload.fleet.replica_type import PowerStates, ReplicaType, StepCosts
+from baseload.fleet.replica_type import (
+    PowerStates,
+    ReplicaType,
+    StepCosts,
+    most_static_power_w,
+)
 from baseload.routing.fleet_state import FleetState, fleet_state
 
 
@@ -38,7 +43,8 @@ def replica_type(name: str = "toy", **changes: Any) -> ReplicaType:
     states.
 
     By default: 10 ms a step and 1 W s (J) at batch 1, batch 8, 4,000 KV tokens, 50 W idle, 500 W
-    cap. Raises ``TypeError`` for a field that does not exist.
+    cap, and 100 W of static power or what the joules per second of the least term leave. Raises
+    ``TypeError`` for a field that does not exist.
     """
     costs: dict[str, Any] = {
         "time_s_per_step": 0.01,
@@ -51,7 +57,6 @@ def replica_type(name: str = "toy", **changes: Any) -> ReplicaType:
         "energy_j_per_prefill_token": 0.005,
     }
     power: dict[str, Any] = {
-        "power_w_active_static": 100.0,
         "power_w_cap": 500.0,
         "power_w_idle": 50.0,
         "power_w_parked": 10.0,
@@ -81,7 +86,9 @@ def replica_type(name: str = "toy", **changes: Any) -> ReplicaType:
             kind[field] = value
         else:
             raise TypeError(f"a replica type has no field {field!r}")
-    return ReplicaType(costs=StepCosts(**costs), power=PowerStates(**power), **kind)
+    numbers = StepCosts(**costs)
+    power.setdefault("power_w_active_static", min(100.0, most_static_power_w(numbers)))
+    return ReplicaType(costs=numbers, power=PowerStates(**power), **kind)
 
 
 def one_replica() -> Fleet:

@@ -52,6 +52,22 @@ def test_one_setting_for_people() -> None:
         assert word in text
 
 
+def test_a_lower_clock_is_shown_as_assumed(tmp_path: Path) -> None:
+    common = ("Llama-3.1-8B", "H100", "--batch", "32", "--context", "400")
+    text = run(*common, "--clock", "0.8")
+    assert "clock 80 %" in " ".join(text.split())
+    assert "assumed, not measured" in " ".join(text.split())
+    full, slow = (json.loads(run(*common, "--clock", frac, "--json", "-")) for frac in ("1", "0.8"))
+    assert (full["clock_frac"], slow["clock_frac"]) == (1.0, 0.8)
+    assert (full["method"], slow["method"]) == ("measured", "assumed")
+    assert slow["energy_j_per_token"] < full["energy_j_per_token"]
+    assert slow["step_s"] > full["step_s"]
+    with pytest.raises(BadInputError, match=r"0\.3 to 1"):
+        run(*common, "--clock", "0.2")
+    with pytest.raises(BadInputError, match="--clock"):
+        run("--table", table(tmp_path, HEADER, LINE), "--clock", "0.8")
+
+
 def test_a_table_echoes_names_and_sums_up_errors(tmp_path: Path) -> None:
     path = table(tmp_path, HEADER + ",joules_per_output_token", LINE + ",0.55", LINE + ",")
     answer = json.loads(run("--table", path, "--json", "-"))

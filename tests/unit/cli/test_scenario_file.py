@@ -57,6 +57,9 @@ def fleet(**fields):
         ("power_cap_w", "0", ["fleet[0]", "power cap"]),
         ("power_cap_w", ".nan", ["fleet[0]", "power cap"]),
         ("power_cap_w", "100", ["power cap of 100 W", "static power", "raise the cap"]),
+        ("clock_frac", "0.2", ["fleet[0].clock_frac", "0.3 to 1"]),
+        ("clock_frac", "1.2", ["fleet[0].clock_frac"]),
+        ("clock_frac", ".nan", ["fleet[0].clock_frac"]),
         ("park_after_s", "-1", ["fleet[0].park_after_s", "null for never"]),
         ("park_after_s", ".inf", ["fleet[0].park_after_s"]),
         ("off_after_s", ".nan", ["fleet[0].off_after_s"]),
@@ -74,6 +77,22 @@ def test_a_replica_file_that_is_none_is_refused(simulate, folder):
     simulate(fleet="fleet: [{replica: no.json, replicas: 1}]\n").refused("fleet[0].replica")
     extra = "fleet: [{replica: r.json, replicas: 1, max_batch: 3}]\n"
     simulate(fleet=extra).refused("replica and max_batch", "take them out")
+    clocked = "fleet: [{replica: r.json, replicas: 1, clock_frac: 0.8}]\n"
+    simulate(fleet=clocked).refused("replica and clock_frac", "do not tell bytes from arithmetic")
+
+
+def test_a_lower_clock_is_taken_and_noted(folder):
+    from baseload.cli.scenario_file import load_scenario
+
+    (folder / "slow.yaml").write_text(
+        "trace: {file: tiny.csv}\n"
+        "fleet: [{device: H100, model: Qwen/Qwen3-14B, replicas: 2, clock_frac: 0.8}]\n"
+    )
+    scenario = load_scenario("slow.yaml")
+    kind = scenario.groups[0].kind
+    assert kind.name.endswith("@80%")
+    assert kind.method == "assumed"
+    assert any("80 % of the highest core clock assumed" in note for note in scenario.notes)
 
 
 @pytest.mark.parametrize(

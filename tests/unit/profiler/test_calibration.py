@@ -10,8 +10,8 @@ import polars as pl
 import pytest
 
 from baseload.base.errors import BadInputError, OutputError, UnknownNameError
-from baseload.profiler.calibration import Options, calibrate_run
-from baseload.profiler.energy import fit_energy, step_logs
+from baseload.profiler.calibration import Options, _with_measured, calibrate_run
+from baseload.profiler.energy import EnergyFit, fit_energy, step_logs
 from baseload.profiler.limits import saturation
 from baseload.profiler.measured import MeasuredRun, PowerSeries, RunMeta, read_run
 from baseload.profiler.validation import validate_run
@@ -211,3 +211,22 @@ def test_measured_runs_are_predicted_within_ten_per_cent(name: str, known: bool)
     assert result.ttft_error_frac <= 0.1
     assert result.tpot_error_frac <= 0.1
     assert result.makespan_error_frac <= 0.1
+
+
+def test_static_power_gives_way_to_a_term_that_was_fitted_to_fewer_joules() -> None:
+    """Joules and seconds are fitted apart; a static power above a term's watts would let more work
+    shorten a capped step.
+    """
+    costs_j = {
+        "energy_j_per_step": 4.0,
+        "energy_j_per_sequence": 0.0016,  # 20 W over its 80 us
+        "energy_j_per_context_token": 3e-5,
+        "energy_j_per_prefill_token": 0.02,
+    }
+    fit = EnergyFit(
+        costs_j=costs_j, power_w_idle=90.0, power_w_peak=500.0, error_frac=0.1, source="power_w"
+    )
+    kind, _, _ = _with_measured(made_runs.KIND, fit, None, [])
+    assert kind.power.power_w_active_static == pytest.approx(20.0)
+    assert kind.power.power_w_idle == 90.0
+    assert kind.costs.energy_j_per_sequence == 0.0016

@@ -19,6 +19,7 @@ COSTS = StepCosts(
     energy_j_per_context_token=0.1,
     energy_j_per_prefill_token=0.05,
     time_s_all_experts=0.3,
+    energy_j_all_experts=2.0,
     expert_hit_frac=0.1,
 )
 POWER = PowerStates(
