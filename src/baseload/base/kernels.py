@@ -38,6 +38,7 @@ KERNEL_SOURCES = (
     "simulator/closed_forms.py",
     "simulator/events.py",
     "simulator/jump.py",
+    "workload/lengths.py",
 )
 """Every module with kernels. Kernels contain those they call, so each is stale when any is."""
 
