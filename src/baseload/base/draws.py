@@ -44,3 +44,15 @@ def below(state: NDArray[np.uint64], bound: int) -> int:
     below 2**-22).
     """
     return int(uniform(state) * bound)
+
+
+def uniforms(seed: int, *names: str | int, first: int, count: int) -> NDArray[np.float64]:
+    """Draws number ``first`` .. ``first + count - 1`` (from 0) of the kernel stream ``names``:
+    what ``uniform`` gives there, uniform on [0, 1), float64 ``[count]``, at once.
+    """
+    z = np.arange(first + 1, first + count + 1, dtype=np.uint64) * _GOLDEN
+    z += draws(seed, *names)[0]
+    z = (z ^ (z >> _S30)) * _MIX_1
+    z = (z ^ (z >> _S27)) * _MIX_2
+    z ^= z >> _S31
+    return (z >> _S11).astype(np.float64) * 1.1102230246251565e-16

@@ -41,6 +41,7 @@ KERNEL_SOURCES = (
     "simulator/events.py",
     "simulator/jump.py",
     "simulator/orders.py",
+    "workload/lengths.py",
 )
 """Every module with kernels. Kernels contain those they call, so each is stale when any is."""
 

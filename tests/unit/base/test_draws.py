@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from baseload.base.draws import below, draws, uniform
+from baseload.base.draws import below, draws, uniform, uniforms
 from baseload.base.kernels import plain
 
 
@@ -69,3 +69,12 @@ def test_a_stream_can_be_jumped():
         uniform(walked)
     jumped[1] = 100
     assert uniform(walked) == uniform(jumped)
+
+
+@given(seed=st.integers(0, 1000), first=st.integers(0, 2**40), count=st.integers(0, 20))
+@settings(max_examples=50, deadline=None)
+def test_many_draws_at_once_are_the_draws_one_by_one(seed, first, count):
+    state = draws(seed, "many", 1)
+    state[1] = first
+    found = uniforms(seed, "many", 1, first=first, count=count)
+    assert found.tolist() == [uniform(state) for _ in range(count)]

@@ -1,17 +1,14 @@
-"""Load, hash, requests as policies see them, and length forecasts."""
+"""Load, hash, and requests as policies see them."""
 
 from __future__ import annotations
 
 import msgspec
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from baseload.base.errors import BadInputError
 from baseload.workload.chunks import source_of, take
 from baseload.workload.fingerprint import TraceHasher, sha256_of
-from baseload.workload.lengths import MeanRule, OnlineClassMean, learned_mean, prior_tokens
 from baseload.workload.load import tokens_per_second
 from baseload.workload.requests import Request, describe, tier_of
 from baseload.workload.tiers import BULK, DEFAULT_TIERS, INTERACTIVE, Tier
@@ -121,34 +118,6 @@ def test_each_class_has_one_tier():
         tier_of("video", DEFAULT_TIERS)
     with pytest.raises(BadInputError, match="interactive, again"):
         tier_of("chat", [INTERACTIVE, Tier(name="again", classes=("chat",))])
-
-
-# forecasts
-
-
-def test_a_forecast_starts_at_the_prior_and_knows_only_the_past():
-    forecast = OnlineClassMean(prior_tokens(["chat", "unheard of"]))
-    assert (forecast.forecast(0), forecast.forecast(1)) == (211.0, 300.0)
-    forecast.learn(0, 1000)
-    assert forecast.forecast(0) == pytest.approx(211 + (1000 - 211) / 21)
-    assert forecast.forecast(1) == 300.0
-
-
-@given(st.lists(st.integers(1, 5000), min_size=1, max_size=50))
-def test_within_its_memory_a_forecast_is_the_plain_average_with_the_prior(outputs):
-    mean = 100.0
-    for seen, tokens in enumerate(outputs):
-        mean = learned_mean(mean, seen, tokens, prior_requests=4, memory_requests=1000)
-    assert mean == pytest.approx((4 * 100 + sum(outputs)) / (4 + len(outputs)))
-
-
-def test_a_forecast_forgets():
-    forecast = OnlineClassMean([100.0], MeanRule(prior_requests=1, memory_requests=10))
-    for tokens in [100] * 500 + [200] * 100:
-        forecast.learn(0, tokens)
-    assert forecast.forecast(0) == pytest.approx(200, abs=0.1)
-    with pytest.raises(BadInputError, match="memory_requests >= 1"):
-        MeanRule(memory_requests=0.5)
 
 
 # the rules of a trace
