@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 from baseload.base.kernels import kernel, outline_kernel
 from baseload.fleet.replica_type import ReplicaType
 from baseload.fleet.step import cost_table
+from baseload.workload.lengths import LengthTable, bucket_of, learn_length, length_table
 
 LIMITS = np.dtype(
     [
@@ -101,7 +102,9 @@ class FleetState(NamedTuple):
     cost: np.recarray[Any, Any]  # [k] of fleet.step.COST
     limits: np.recarray[Any, Any]  # [k] of LIMITS
     traffic: np.recarray[Any, Any]  # [1] of TRAFFIC
-    forecast: NDArray[np.float64]  # [classes] mean output tokens of ended requests of a class
+    forecast: (
+        LengthTable  # [classes, buckets + 1] of lengths.LENGTHS: outputs learned from the ended
+    )
     level_start: NDArray[np.int64]  # [k + 1] offset of a type's levels in level_count
     level_count: NDArray[np.int64]  # replicas at each level
     level_range: NDArray[np.int64]  # [k, 2] no open replica is below the first or above the last
@@ -122,13 +125,13 @@ def fleet_state(
     types: Sequence[ReplicaType],
     replicas: Sequence[int],
     *,
-    classes: int = 1,
+    classes: int | Sequence[str] = 1,
     max_queue: int = 1024,
     models: Sequence[str] = (),
 ) -> FleetState:
     """The state of an idle fleet of ``replicas[i]`` replicas of ``types[i]``.
 
-    ``classes``: how many request classes the length forecast tells apart. ``max_queue``: how many
+    ``classes``: the request classes that the length forecast tells apart, or how many. ``max_queue``: how many
     requests may wait in one replica beyond its ``max_batch``; a replica with more is not a
     candidate. ``models`` gives the codes that requests use to ask for a model (a type whose model
     is not listed gets -2, which none asks for).
@@ -156,7 +159,7 @@ def fleet_state(
         cost=cost_table(types),
         limits=limits,
         traffic=traffic,
-        forecast=np.full(max(1, classes), PRIOR_OUTPUT_TOKENS),
+        forecast=length_table([""] * max(1, classes) if isinstance(classes, int) else classes),
         level_start=np.concatenate(([0], np.cumsum(levels))),
         level_count=np.zeros(int(levels.sum()), dtype=np.int64),
         level_range=np.zeros((kinds, 2), dtype=np.int64),
@@ -367,13 +370,14 @@ def take_in(state: FleetState, kind: int, input_tokens: float, now_s: float) -> 
 
 @kernel
 def learn(state: FleetState, class_code: int, input_tokens: float, output_tokens: float) -> None:
-    """Take in the lengths of an ended request: exponential means over about the last hundred of
-    a class.
+    """Take in the lengths of an ended request: exponential means of traffic over about the last
+    hundred, and the output of its class and prompt bucket.
     """
     traffic = state.traffic[0]
     traffic.input_tokens += _LEARNING_FRAC * (input_tokens - traffic.input_tokens)
     traffic.output_tokens += _LEARNING_FRAC * (output_tokens - traffic.output_tokens)
-    state.forecast[class_code] += _LEARNING_FRAC * (output_tokens - state.forecast[class_code])
+    bucket = bucket_of(int(input_tokens))
+    learn_length(state.forecast, class_code, bucket, output_tokens)
 
 
 @kernel

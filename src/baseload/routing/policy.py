@@ -23,9 +23,9 @@ from baseload.base.errors import BadInputError, nearest_names, unknown_name
 from baseload.fleet.replica_type import ReplicaType
 from baseload.routing import pick as rules
 from baseload.routing.estimate import capacity_per_s
-from baseload.routing.sizing import profile
 from baseload.routing.fleet_state import FleetState
 from baseload.routing.price import KNOBS, PARTS, UNITS, plain_option
+from baseload.routing.sizing import profile
 from baseload.routing.slow import Slow
 from baseload.workload.requests import Request
 

@@ -260,9 +260,7 @@ def price_usd(
         spread = request.output_spread * option.output_factor
         late_s = expected_lateness_s(cost, limits, traffic, in_flight, request, output, spread)
         price += rates[LATENESS] * request.lateness_weight * late_s
-    price += _published_parts_usd(
-        rates, cost, limits, traffic, request, output, in_flight, tokens
-    )
+    price += _published_parts_usd(rates, cost, limits, traffic, request, output, in_flight, tokens)
     price += rates[QUALITY] * option.wrong_frac + rates[FEE] * option.fee_usd
     return price
 

@@ -223,7 +223,10 @@ class WorkingSet:
             return awake
         burst = _BURST_SPREADS * math.sqrt(sum(rate.error_var for rate in self._rates))
         batch, traffic = self.batch, self._traffic[0]
-        carries = [rate_within(cost, traffic, running) for cost, running in zip(self._facts.cost, batch, strict=True)]
+        carries = [
+            rate_within(cost, traffic, running)
+            for cost, running in zip(self._facts.cost, batch, strict=True)
+        ]
         idle_w = self._facts.cost.power_w_idle - self._rest_w
         order = sorted(range(len(spare)), key=lambda kind: idle_w[kind] / max(1e-9, carries[kind]))
         for kind in order:

@@ -25,6 +25,7 @@ from baseload.simulator.scenario import Scenario
 from baseload.workload.requests import describe, tier_of
 from baseload.workload.trace import TraceSource
 
+
 class Driver(NamedTuple):
     """What runs a policy: ``drive(engine, fleet, requests, begin, end, first_number, until_s,
     scratch)`` as ``jump.drive`` with its policy bound, ``release`` as ``jump.release_first``, and the

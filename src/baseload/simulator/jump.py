@@ -33,6 +33,7 @@ from baseload.simulator.records import (
     Engine,
     Row,
 )
+from baseload.workload.lengths import bucket_of, expected_length
 
 WAIT_FRAC = 0.5  # of its time to the deadline a held request may wait
 
@@ -201,22 +202,21 @@ def place_request(
 
 
 @kernel
-def describe(engine: Engine, fleet: FleetState, policy: PolicyState, request: Row, row: Row) -> None:
+def describe(
+    engine: Engine, fleet: FleetState, policy: PolicyState, request: Row, row: Row
+) -> None:
     """Fill in the visible request: what the pick may know of ``row``."""
     tier = engine.tier_of_class[row.class_code]
     promise = engine.tiers[tier]
-    if row.forecast_tokens > 0.0:
-        request.output_tokens = row.forecast_tokens
-        request.output_spread = row.forecast_spread
-    else:
-        request.output_tokens = fleet.forecast[row.class_code]
-        request.output_spread = request.output_tokens
+    bucket = bucket_of(row.input_tokens)
+    mean, spread = expected_length(
+        fleet.forecast, row.class_code, bucket, row.forecast_tokens, row.forecast_spread
+    )
+    request.output_tokens, request.output_spread = max(1.0, mean), spread
     request.input_tokens = float(row.input_tokens)
     request.ttft_s, request.tpot_s = promise.ttft_s, promise.tpot_s
     request.e2e_s = min(row.deadline_s, promise.e2e_s)
-    request.deadline_s = min(
-        request.e2e_s, promise.ttft_s + promise.tpot_s * request.output_tokens
-    )
+    request.deadline_s = min(request.e2e_s, promise.ttft_s + promise.tpot_s * request.output_tokens)
     request.lateness_weight = policy.lateness_weight[tier]
     request.model = row.model
 

@@ -94,14 +94,17 @@ class Plant:
         self._last_s = now_s
         total = engine.total[0]
         opened = self._fleet.open_count.copy()
-        self.diary.append(Tick(now_s, self._driver.state.lateness_weight.copy(), opened, int(total.held)))
+        self.diary.append(
+            Tick(now_s, self._driver.state.lateness_weight.copy(), opened, int(total.held))
+        )
 
     def _signals(self, engine: Engine, now_s: float) -> Signals:
         """What happened since the last tick, and how things stand."""
         tally, fleet = engine.tally, self._fleet
         columns = ("completed", "missed", "refused", "input_tokens", "output_tokens")
         sums = np.array(
-            [engine.arrived, engine.arrived_tokens, *(tally[name].sum(axis=1) for name in columns)], float
+            [engine.arrived, engine.arrived_tokens, *(tally[name].sum(axis=1) for name in columns)],
+            float,
         )
         new = sums - self._seen
         self._seen = sums
@@ -151,9 +154,7 @@ class Plant:
                 return
             self._driver.release(engine, fleet, scratch, now_s)
 
-    def _set_open(
-        self, engine: Engine, kind: int, wanted: int, reserve: int, now_s: float
-    ) -> None:
+    def _set_open(self, engine: Engine, kind: int, wanted: int, reserve: int, now_s: float) -> None:
         """Give each replica of a type its part: the first ``wanted`` work, the next ``reserve`` stay
         awake for a burst, the rest are not needed.
         """

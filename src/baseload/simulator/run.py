@@ -34,6 +34,7 @@ from baseload.simulator.start import new_engine
 from baseload.simulator.truth import arrivals
 from baseload.workload.chunks import source_of, take
 from baseload.workload.fingerprint import TraceHasher
+from baseload.workload.forecasts import Forecast
 from baseload.workload.load import busiest_minutes
 from baseload.workload.trace import Trace, TraceSource
 
@@ -221,6 +222,7 @@ def run_once(
     if slow.acts or scenario.parking:
         plant = Plant(scenario, fleet, driver, slow, park=scenario.parking)
     run = _Run(state, fleet, driver, plant, _log_emptier(name, seed, log))
+    run.forecast, run.seed = scenario.forecast, seed
     started = time.process_time()
     if scenario.grid_g_per_j is not None:
         run.scratch.grid_g_per_j = scenario.grid_g_per_j
@@ -265,6 +267,7 @@ class _Run:
     ) -> None:
         self.engine, self._fleet, self._driver, self._plant = engine, fleet, driver, plant
         self._empty_log = empty_log
+        self.forecast, self.seed = Forecast(), 0
         self.scratch = request_row(input_tokens=1, output_tokens=1)
         # Nothing happens at instant 0, but what was not compiled or loaded yet is now.
         self._none = arrivals(_nothing())
@@ -273,7 +276,7 @@ class _Run:
 
     def feed(self, piece: Trace, first_number: int) -> None:
         """Replay one piece of the trace, with the slow controller's ticks in between."""
-        rows = arrivals(piece)
+        rows = arrivals(piece, forecast=self.forecast, seed=self.seed, first_number=first_number)
         at = 0
         if self._plant is not None:
             while rows.arrival_s[-1] > self._plant.next_s:

@@ -11,6 +11,7 @@ from baseload.fleet.replica_type import ReplicaType
 from baseload.fleet.step import cost_table
 from baseload.routing.estimate import capacity_per_s
 from baseload.routing.fleet_state import fleet_state
+from baseload.workload.forecasts import Forecast
 from baseload.workload.load import TokenLoad
 from baseload.workload.tiers import DEFAULT_TIERS, Tier
 from baseload.workload.trace import TraceSource
@@ -53,7 +54,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     further seeds vary what chance could have made otherwise. ``grid_g_per_j``: the grid's
     average intensity, ``None`` when nobody said. ``max_queue``: requests that may wait in one
     replica before it is no candidate. ``policies``: run when none is named. ``parking``: every
-    policy's replicas sleep when the load does not need them. ``notes``: what the reader of a result
+    policy's replicas sleep when the load does not need them. ``forecast``: who says how long answers
+    will be. ``notes``: what the reader of a result
     should know.
     """
 
@@ -65,6 +67,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     max_queue: int = 1024
     policies: tuple[str, ...] = ()
     parking: bool = False
+    forecast: Forecast = Forecast()
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

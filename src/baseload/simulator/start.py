@@ -26,7 +26,7 @@ def new_engine(
     fleet = fleet_state(
         kinds,
         [group.replicas for group in groups],
-        classes=len(source.classes),
+        classes=source.classes,
         max_queue=scenario.max_queue,
         models=source.models,
     )

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from baseload.workload.forecasts import Forecast, foreseen
 from baseload.workload.trace import Trace
 
 ARRIVAL = np.dtype(
@@ -26,13 +27,17 @@ ARRIVAL = np.dtype(
     align=True,
 )
 """One request as the engine takes it: when it comes [s], its own end-to-end deadline [s] or inf,
-the forecast of its output and its standard deviation [tokens] (0: ask what was learned online),
+the forecast of its output and its standard deviation [tokens] (NaN: ask what was learned online),
 lengths, class, model or -1.
 """
 
 
-def arrivals(trace: Trace) -> np.recarray[Any, Any]:
-    """The requests of a trace as rows of ``ARRIVAL``."""
+def arrivals(
+    trace: Trace, *, forecast: Forecast | None = None, seed: int = 0, first_number: int = 0
+) -> np.recarray[Any, Any]:
+    """The requests of a trace as rows of ``ARRIVAL``. ``forecast``: who says how long answers will
+    be, by default what is learned online; ``first_number``: the first request's number in the run.
+    """
     rows = np.zeros(len(trace), dtype=ARRIVAL).view(np.recarray)
     rows.arrival_s = trace.t_us / 1e6
     rows.deadline_s = np.inf if trace.deadline_us is None else trace.deadline_us / 1e6
@@ -40,4 +45,10 @@ def arrivals(trace: Trace) -> np.recarray[Any, Any]:
     rows.output_tokens = trace.output_tokens
     rows.class_code = trace.class_code
     rows.model = -1 if trace.model_code is None else trace.model_code
+    if forecast is None or forecast.method == "online":
+        rows.forecast_tokens = np.nan
+    else:
+        rows.forecast_tokens, rows.forecast_spread = foreseen(
+            forecast, trace.output_tokens, seed=seed, first_number=first_number
+        )
     return rows
