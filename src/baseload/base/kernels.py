@@ -34,6 +34,7 @@ KERNEL_SOURCES = (
     "routing/pick.py",
     "routing/price.py",
     "simulator/accounts.py",
+    "simulator/bound_terms.py",
     "simulator/boundary.py",
     "simulator/closed_forms.py",
     "simulator/events.py",
