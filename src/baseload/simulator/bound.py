@@ -58,16 +58,19 @@ class Share(msgspec.Struct, frozen=True, kw_only=True):
 class Multipliers(msgspec.Struct, frozen=True, kw_only=True):
     """The numbers of one group's part of the bound, as docs/explanation/bound.md names them.
 
-    ``credit_power_w``: the rest power that work is relieved of [W], at most ``rest_power_w``, what
-    a replica of the type draws at least while it does nothing. ``capped_frac``: weight of the
-    stretched step against the free one. ``by_token_frac``: weight of the experts' bound by tokens
-    against the one by sequences. ``by_kv_frac``, ``by_tokens_frac``: shares of a step that are
-    divided by KV cache and by tokens, the rest by seats. ``seats``: most sequences in one step.
+    ``rest_power_w``: the least that a replica draws while it does nothing [W]. ``credit_power_w``:
+    the rest power that work is relieved of [W], at most that; negative, it is a price of time.
+    ``late_s``: seconds that a request counts at most where time has a price. ``capped_frac``:
+    weight of the stretched step against the free one. ``by_token_frac``: weight of the experts'
+    bound by tokens against the one by sequences. ``by_kv_frac``, ``by_tokens_frac``: shares of a
+    step that are divided by KV cache and by tokens, the rest by seats. ``seats``: most sequences in
+    one step.
     """
 
     type: str
     rest_power_w: float
     credit_power_w: float
+    late_s: float
     capped_frac: float
     by_token_frac: float
     by_kv_frac: float
@@ -153,7 +156,7 @@ def bound(
         method=" ".join(
             (_METHOD, _REST[sleep], _KEPT.format(may_miss_frac) if deadlines else _UNKEPT)
         ),
-        priced=deadlines and 0 < misses,
+        priced=deadlines and misses > 0,
         cpu_s=time.process_time() - started,
     )
 
@@ -366,6 +369,7 @@ def _multipliers(name: str, rest_w: float, row: Any, choice: Any) -> Multipliers
         type=name,
         rest_power_w=rest_w,
         credit_power_w=float(choice[terms.CREDIT]),
+        late_s=float(choice[terms.LATE_S]),
         capped_frac=float(choice[terms.CAPPED]),
         by_token_frac=float(choice[terms.BY_TOKEN]),
         by_kv_frac=by_kv,

@@ -89,9 +89,9 @@ def _above(kind: Row, credit_w: float, capped_frac: float, time_s: float, energy
     stretched_s = dynamic_j / (kind.cap_w - kind.static_w)
     if credit_w > kind.static_w:
         longest_s = max(time_s, stretched_s)
-        return max(0.0, dynamic_j - (credit_w - kind.static_w) * longest_s)
+        return float(max(0.0, dynamic_j - (credit_w - kind.static_w) * longest_s))
     mixed_s = (1.0 - capped_frac) * time_s + capped_frac * stretched_s
-    return max(0.0, dynamic_j + (kind.static_w - credit_w) * mixed_s)
+    return float(max(0.0, dynamic_j + (kind.static_w - credit_w) * mixed_s))
 
 
 @kernel
@@ -310,7 +310,7 @@ def value_j(problem: Problem, rows: Records, weight: float, misses: float) -> fl
     set_coefficients(problem)
     total_j = weight * add(problem, rows) + credited_j(problem)
     may_miss = max(0.0, misses - weight * problem.sums[kinds, TOO_LATE])
-    return total_j - problem.choice[kinds, 0] * may_miss
+    return float(total_j - problem.choice[kinds, 0] * may_miss)
 
 
 @kernel
@@ -421,7 +421,7 @@ def tune(problem: Problem, rows: Records, weight: float, misses: float) -> None:
     for sweep in range(_SWEEPS + 1):
         for number in range(kinds + 1):
             for column in range(CHOICES):
-                later = number < kinds and (column == CREDIT or column == LATE_S)  # noqa: PLR1714
+                later = number < kinds and column in (CREDIT, LATE_S)
                 width = limits[number, column]
                 if column == CREDIT and number < kinds:
                     width -= problem.types[number].lowest_w
