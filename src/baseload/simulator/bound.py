@@ -34,7 +34,7 @@ _METHOD = (
 )
 _REST = {
     False: "At rest a replica draws the least that its own timeouts allow.",
-    True: "At rest a replica draws its lowest state, parked or off, and wakes for nothing.",
+    True: "At rest a replica draws its lowest state at any time, and wakes for nothing.",
 }
 _KEPT = (
     "All requests keep the deadlines of their tiers but a fraction of {:g}: a bound for schedules "
@@ -170,16 +170,14 @@ def rest_power_w(group: Group, span_s: float, *, sleep: bool) -> float:
     park_s = math.inf if group.park_after_s is None else group.park_after_s
     off_s = math.inf if group.off_after_s is None else group.off_after_s
     powers = [power.power_w_idle]
-    if park_s < min(off_s, span_s):
+    if sleep or park_s < min(off_s, span_s):
         powers.append(power.power_w_parked)
         if power.wake_s_from_parked > 0:
             powers.append(power.wake_j_from_parked / power.wake_s_from_parked)
-    if off_s < span_s:
+    if sleep or off_s < span_s:
         powers.append(power.power_w_off)
         if power.wake_s_from_off > 0:
             powers.append(power.wake_j_from_off / power.wake_s_from_off)
-    if sleep:
-        powers += [power.power_w_parked, power.power_w_off]
     return min(powers)
 
 
