@@ -36,6 +36,7 @@ KERNEL_SOURCES = (
     "routing/price.py",
     "routing/sizing.py",
     "simulator/accounts.py",
+    "simulator/bound_terms.py",
     "simulator/boundary.py",
     "simulator/closed_forms.py",
     "simulator/events.py",
