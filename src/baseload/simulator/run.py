@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -38,9 +38,9 @@ from baseload.workload.fingerprint import TraceHasher
 from baseload.workload.load import busiest_minutes
 from baseload.workload.trace import Trace, TraceSource
 
-_KEEP_REQUESTS = (
-    6_000_000  # a trace up to this length is made once and kept for all policies (about 250 MB)
-)
+KEEP_REQUESTS = 6_000_000
+"""Requests of a trace that is made once and kept for all policies: about 250 MB."""
+
 _LOG_ROWS = 262_144
 _ORACLE_REQUESTS = 60
 _FOREVER_S = 1e300
@@ -50,6 +50,13 @@ Progress = Callable[[str, int, int, int], None]
 
 LogSink = Callable[[str, int, np.recarray[Any, Any]], None]
 """Called with (policy, seed, rows of ``records.LOG``) as requests end."""
+
+
+class TraceFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What the first run learns of the requests themselves, for the record of a simulation."""
+
+    trace: TraceInfo
+    offered_load_frac: float
 
 
 def simulate(
@@ -69,52 +76,91 @@ def simulate(
     be left out. Raises ``BadInputError`` for a seed count below 1, for no or two equal policies,
     and for whatever is wrong with the trace.
     """
-    names = _names(policies)
+    check_names(policies)
     if seeds < 1:
         raise BadInputError("number of seeds", found=str(seeds), allowed="an integer >= 1")
-    sources = _kept([scenario.requests(seed) for seed in range(seeds)])
-    first = sources[0]
-    load_frac = offered_load_frac(scenario.groups, busiest_minutes(first))
-    hasher = TraceHasher()
+    sources = kept({seed: scenario.requests(seed) for seed in range(seeds)})
     results: list[PolicyResult] = []
-    first_runs: list[Totals] = []
-    count, span_s = 0, 0.0
-    for name, policy in zip(names, policies, strict=True):
-        runs = []
-        for seed, source in enumerate(sources):
-            watch = hasher if name == names[0] and seed == 0 else None
-            run = run_once(
-                scenario,
-                policy,
-                source,
-                seed=seed,
-                check=check,
-                progress=progress,
-                log=log,
-                hasher=watch,
-            )
-            runs.append(run)
-            if check and isinstance(policy, Policy) and policy.price is None:
-                _against_steps(scenario, policy, source, seed)
-            if watch is not None:
-                count, span_s = run.requests, run.span_s
-        first_runs = first_runs or runs
-        parameters = parameters_of(policy)
-        results.append(result(scenario, name, parameters, runs, baseline=first_runs))
+    baseline: list[Totals] = []
+    facts: TraceFacts | None = None
+    for policy in policies:
+        runs, found = run_policy(
+            scenario, policy, sources, check=check, progress=progress, log=log, watch=not results
+        )
+        facts, baseline = facts or found, baseline or runs
+        results.append(policy_result(scenario, policy, runs, baseline=baseline))
         if done is not None:
             done(results[-1])
+    assert facts is not None
+    return simulation_of(scenario, results, facts, seeds=seeds)
+
+
+def run_policy(
+    scenario: Scenario,
+    policy: AnyPolicy,
+    sources: Mapping[int, TraceSource],
+    *,
+    check: bool = False,
+    progress: Progress | None = None,
+    log: LogSink | None = None,
+    watch: bool = False,
+) -> tuple[list[Totals], TraceFacts | None]:
+    """The runs of one policy over the ``sources`` of some seeds, and, where ``watch`` asks for
+    it, what the first of them says of the requests. Arguments as in ``simulate``.
+    """
+    runs: list[Totals] = []
+    facts: TraceFacts | None = None
+    for seed, source in sources.items():
+        first = watch and not runs
+        load_frac = offered_load_frac(scenario.groups, busiest_minutes(source)) if first else 0.0
+        hasher = TraceHasher() if first else None
+        run = run_once(
+            scenario,
+            policy,
+            source,
+            seed=seed,
+            check=check,
+            progress=progress,
+            log=log,
+            hasher=hasher,
+        )
+        runs.append(run)
+        if check and isinstance(policy, Policy) and policy.price is None:
+            _against_steps(scenario, policy, source, seed)
+        if hasher is not None:
+            info = TraceInfo(
+                name=source.name,
+                sha256=hasher.hexdigest(),
+                requests=run.requests,
+                span_s=run.span_s,
+            )
+            facts = TraceFacts(trace=info, offered_load_frac=load_frac)
+    return runs, facts
+
+
+def policy_result(
+    scenario: Scenario, policy: AnyPolicy, runs: Sequence[Totals], *, baseline: Sequence[Totals]
+) -> PolicyResult:
+    """The result of a policy from its runs of all seeds; ``baseline``: those of the first one."""
+    return result(scenario, name_of(policy), parameters_of(policy), runs, baseline=baseline)
+
+
+def simulation_of(
+    scenario: Scenario, results: list[PolicyResult], facts: TraceFacts, *, seeds: int
+) -> Simulation:
+    """The record of a whole simulation from what its policies gave, in their order."""
     return Simulation(
         schema=SCHEMA,
         version=VERSION,
         scenario=scenario.name,
         seeds=list(range(seeds)),
-        trace=TraceInfo(name=first.name, sha256=hasher.hexdigest(), requests=count, span_s=span_s),
+        trace=facts.trace,
         fleet=[_fleet_row(group) for group in scenario.groups],
         bound_energy_j=None,
         policies=results,
         tiers={tier.name: _promise(tier) for tier in scenario.tiers},
-        offered_load_frac=load_frac,
-        notes=[*scenario.notes, *_load_notes(load_frac, results)],
+        offered_load_frac=facts.offered_load_frac,
+        notes=[*scenario.notes, *_load_notes(facts.offered_load_frac, results)],
     )
 
 
@@ -126,8 +172,8 @@ def _against_steps(scenario: Scenario, policy: Policy, source: TraceSource, seed
     engines_agree(scenario, policy, head, np.concatenate(rows).view(np.recarray), seed=seed)
 
 
-def _names(policies: Sequence[AnyPolicy]) -> list[str]:
-    """The policies' names, each once."""
+def check_names(policies: Sequence[AnyPolicy]) -> None:
+    """Raise ``BadInputError`` for no policy at all, or for one that is there twice."""
     names = [name_of(policy) for policy in policies]
     twice = sorted({name for name in names if names.count(name) > 1})
     if not names or twice:
@@ -136,14 +182,15 @@ def _names(policies: Sequence[AnyPolicy]) -> list[str]:
             found=f"{', '.join(twice)} twice" if twice else "none",
             allowed="one or more, each once",
         )
-    return names
 
 
-def _kept(sources: list[TraceSource]) -> list[TraceSource]:
-    """The sources with their pieces kept in memory, if they are few enough to share."""
-    if sum(source.requests for source in sources) > _KEEP_REQUESTS:
-        return sources
-    return [_in_memory(source) for source in sources]
+def kept(
+    sources: Mapping[int, TraceSource], *, most: int = KEEP_REQUESTS
+) -> dict[int, TraceSource]:
+    """The sources with their pieces kept in memory, if they have ``most`` requests or fewer."""
+    if sum(source.requests for source in sources.values()) > most:
+        return dict(sources)
+    return {seed: _in_memory(source) for seed, source in sources.items()}
 
 
 def _in_memory(source: TraceSource) -> TraceSource:
@@ -217,9 +264,7 @@ def run_once(
     fleet, state = new_engine(scenario, source, log_rows=_LOG_ROWS if log else 0)
     drive = driver_of(policy, fleet, scenario, source, seed=seed)
     scratch = request_row(input_tokens=1, output_tokens=1)
-    # Nothing happens at instant 0, but what was not compiled or loaded yet is now.
-    drive(state, fleet, arrivals(_nothing()), 0, 0, -math.inf, scratch)
-    jump.settle(state, fleet, 0.0)
+    _load_engine(drive, state, fleet, scratch)
     started = time.process_time()
     if scenario.grid_g_per_j is not None:
         scratch.grid_g_per_j = scenario.grid_g_per_j
@@ -237,6 +282,14 @@ def run_once(
     if check:
         check_run(scenario, run, state, fleet)
     return run
+
+
+def _load_engine(
+    drive: Driver, state: Engine, fleet: FleetState, scratch: np.recarray[Any, Any]
+) -> None:
+    """Nothing happens at instant 0, but what was not compiled or loaded yet is now."""
+    drive(state, fleet, arrivals(_nothing()), 0, 0, -math.inf, scratch)
+    jump.settle(state, fleet, 0.0)
 
 
 def _pieces(source: TraceSource, hasher: TraceHasher | None) -> Iterator[Trace]:
@@ -306,6 +359,16 @@ def _log_emptier(name: str, seed: int, log: LogSink | None) -> Callable[[Engine]
         total["logged"] = 0
 
     return empty
+
+
+def compile_engine(scenario: Scenario, policy: AnyPolicy) -> None:
+    """Compile what a run under ``policy`` needs, so that processes started later find it on
+    disk.
+    """
+    source = scenario.requests(0)
+    fleet, state = new_engine(scenario, source)
+    drive = driver_of(policy, fleet, scenario, source, seed=0)
+    _load_engine(drive, state, fleet, request_row(input_tokens=1, output_tokens=1))
 
 
 def needs_compiling() -> bool:
