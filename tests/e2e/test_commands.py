@@ -16,7 +16,7 @@ import pytest
 
 pytestmark = pytest.mark.e2e
 
-COMMANDS = ("simulate", "predict", "calibrate", "validate", "policies")
+COMMANDS = ("simulate", "sweep", "predict", "calibrate", "validate", "policies")
 MY_YAML = """\
 trace: {builtin: azure-chat, stop_s: 600}
 fleet:
@@ -167,6 +167,38 @@ def test_ctrl_c_ends_with_130_and_no_files(tmp_path):
     time.sleep(6)
     running.send_signal(signal.SIGINT)
     out, err = running.communicate(timeout=120)
+    assert running.returncode == 130, err.decode()
+    assert out == b""
+    assert b"interrupted" in err
+    assert b"Traceback" not in err
+    assert {path.name for path in tmp_path.iterdir()} == {"long.yaml"}
+
+
+def test_processes_print_nothing_on_standard_output(tmp_path):
+    (tmp_path / "my.yaml").write_text(MY_YAML)
+    (tmp_path / "mine.py").write_text(
+        "print('hello')\nclass My:\n    def choose(self, request, fleet):\n        return 0\n"
+    )
+    arguments = ("-p", "least_loaded", "-p", "mine.py:My", "--load", "0.2,0.4", "--json", "-")
+    done = baseload(tmp_path, "sweep", "my.yaml", *arguments, "--jobs", "2")
+    assert done.returncode == 0, done.stderr.decode()
+    assert len(json.loads(done.stdout)["points"]) == 4
+    assert b"hello" in done.stderr
+
+
+@pytest.mark.parametrize("to_all", [True, False], ids=["as a terminal does", "to the command"])
+def test_ctrl_c_ends_all_processes(tmp_path, to_all):
+    (tmp_path / "long.yaml").write_text(LONG_YAML)
+    running = subprocess.Popen(
+        command("sweep", "long.yaml", "--out", "report", "--jobs", "2", "--seeds", "50"),
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    )
+    time.sleep(8)
+    (os.killpg if to_all else os.kill)(running.pid, signal.SIGINT)
+    out, err = running.communicate(timeout=120)  # ends when no process holds the pipes any more
     assert running.returncode == 130, err.decode()
     assert out == b""
     assert b"interrupted" in err

@@ -6,15 +6,18 @@ import itertools
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from baseload.base.errors import BadInputError, BaseloadError
+from baseload.cli.progress import Report
 
 if TYPE_CHECKING:
+    from baseload.cli.jobs import Job
     from baseload.routing.policy import AnyPolicy
-    from baseload.simulator.results import PolicyResult, Simulation
+    from baseload.simulator.results import Simulation
+    from baseload.simulator.scenario import Scenario
 
 MAX_SEEDS = 1000
 
@@ -86,6 +89,17 @@ def simulate(
             help="Hold every run against the laws (energy balance, bounds, ...): slower.",
         ),
     ] = False,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            "--jobs",
+            metavar="N",
+            help=(
+                "Run so many policies and seeds at a time, each in a process of its own; results "
+                "are the same. Default: the number of CPUs where there is much to do, else 1."
+            ),
+        ),
+    ] = None,
     quiet: Annotated[
         bool, typer.Option("--quiet", "-q", help="No progress on standard error.")
     ] = False,
@@ -124,10 +138,25 @@ def simulate(
         return
     if not 1 <= seeds <= MAX_SEEDS:
         raise BadInputError("--seeds", found=str(seeds), allowed=f"1 to {MAX_SEEDS}")
+    _check_jobs(jobs, requests)
     _check_outputs(scenario, json, out, requests)
-    with _Report(quiet=quiet) as report, redirect_stdout(sys.stderr):
-        result = _run(scenario, policy or [], seeds, load, requests, check, report)
+    with Report(quiet=quiet) as report, redirect_stdout(sys.stderr):
+        result = _run(scenario, policy or [], seeds, load, requests, check, jobs, report)
     _write(result, json, out)
+
+
+def _check_jobs(jobs: int | None, requests: Path | None) -> None:
+    """Refuse a number of processes that is none, or that could not be followed."""
+    from baseload.cli.jobs import check_jobs
+
+    check_jobs(jobs)
+    if jobs is not None and jobs > 1 and requests is not None:
+        raise BadInputError(
+            "--jobs with --requests",
+            found=f"{jobs} processes",
+            allowed="one: it collects the rows of all runs",
+            todo="leave out --jobs",
+        )
 
 
 def _check_outputs(
@@ -156,7 +185,8 @@ def _run(
     load: float | None,
     requests: Path | None,
     check: bool,
-    report: _Report,
+    jobs: int | None,
+    report: Report,
 ) -> Simulation:
     """Everything up to the result. What can be refused is refused before the work starts."""
     from baseload.cli.policy_specs import failure_in, policy_of
@@ -170,6 +200,7 @@ def _run(
     if not chosen:
         specs = list(made.policies)
         chosen = [policy_of(spec) for spec in specs] or list(POLICIES.values())
+        specs = specs or list(POLICIES)
     from baseload.cli.request_log import RequestLog
     from baseload.simulator.run import needs_compiling, simulate
 
@@ -177,6 +208,13 @@ def _run(
         report.say("compiling the engine (once on this machine, about 20 s)", keep=True)
     else:
         report.say(f"starting {len(chosen)} policies")
+    from baseload.cli.jobs import jobs_at_once, jobs_of
+
+    expected = made.requests(0).requests * seeds * len(chosen)
+    at_once = 1 if requests is not None else jobs_at_once(jobs, requests=expected)
+    if at_once > 1:
+        wanted = jobs_of(scenario, specs, seeds=seeds, load_frac=load, check=check)
+        return _side_by_side(made, chosen, wanted, at_once, report)
     log = RequestLog(requests, made) if requests is not None else None
     try:
         result = simulate(
@@ -198,6 +236,21 @@ def _run(
     if log is not None:
         log.write()
     return result
+
+
+def _side_by_side(
+    made: Scenario, chosen: list[AnyPolicy], wanted: list[Job], at_once: int, report: Report
+) -> Simulation:
+    """The simulation from jobs in processes of their own."""
+    from baseload.cli.jobs import gathered, run_jobs, title
+    from baseload.simulator.run import check_names
+
+    check_names(chosen)
+    report.say(f"{len(wanted)} runs, {at_once} at a time")
+    results = run_jobs(
+        wanted, at_once=at_once, done=lambda job, ended: report.ran_job(title(job), ended.runs)
+    )
+    return gathered(made, chosen, results)
 
 
 def _write(result: Simulation, json: str | None, out: Path | None) -> None:
@@ -240,54 +293,3 @@ def _show(name: str) -> None:
         todo = "`baseload simulate --list` lists them; --show prints built-in scenarios only"
         raise unknown_name("built-in scenario", name, texts, todo=todo)
     typer.echo(texts[name], nl=False)
-
-
-class _Report:
-    """What is being done, on standard error: a live line on a terminal, plain lines for lasting
-    news elsewhere.
-    """
-
-    def __init__(self, *, quiet: bool) -> None:
-        self.quiet = quiet
-        self._status: Any = None
-
-    def __enter__(self) -> _Report:
-        if not self.quiet:
-            from rich.console import Console
-
-            console = Console(stderr=True)
-            self._console = console
-            self._status = console.status("starting") if console.is_terminal else None
-            if self._status is not None:
-                self._status.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self._status is not None:
-            self._status.stop()
-
-    def say(self, text: str, *, keep: bool = False) -> None:
-        """Tell what is being done now; ``keep`` leaves the line standing, also in a log file."""
-        if self.quiet:
-            return
-        if self._status is not None:
-            self._update(text)
-        if keep:
-            self._console.print(text, highlight=False, markup=False)
-
-    def done(self, result: PolicyResult) -> None:
-        """A policy has been run."""
-        requests = result.completed + result.refused
-        rate = f"{result.requests_per_cpu_s:,.0f} requests per CPU-second"
-        self.say(f"{result.policy}: {requests:,} requests done, {rate}", keep=True)
-
-    def progress(self, policy: str, seed: int, done: int, expected: int) -> None:
-        """How far a run is."""
-        if self._status is not None:
-            self._update(f"{policy}, seed {seed}: {done:,} of about {expected:,} requests")
-
-    def _update(self, text: str) -> None:
-        """Change the live line; brackets in names are no markup."""
-        from rich.markup import escape
-
-        self._status.update(escape(text))

@@ -15,6 +15,7 @@ import msgspec
 from baseload.base.errors import BadInputError, unknown_name
 from baseload.report import wording
 from baseload.simulator.results import POWER_STATES, PolicyResult, Simulation
+from baseload.simulator.sweeps import keeps_targets
 
 DISTINGUISHABLE_FRAC = 0.05
 """A difference of GPU energy below this is within the error of the energy model
@@ -172,16 +173,7 @@ def keeps_promises(row: Row, simulation: Simulation) -> bool | None:
     """Whether each tier's share of misses stays at or below its target; ``None`` where no target is
     known.
     """
-    known = False
-    for tier, promise in simulation.tiers.items():
-        target = promise.get("target_miss_frac")
-        missed = row.result.miss_frac_by_tier.get(tier)
-        if target is None or missed is None:
-            continue
-        known = True
-        if missed > target:
-            return False
-    return True if known else None
+    return keeps_targets(row.result.miss_frac_by_tier, simulation.tiers)
 
 
 def front(points: Sequence[tuple[float, float]]) -> list[int]:

@@ -6,9 +6,8 @@ have chosen is escaped.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
-from importlib import resources
 
 from baseload.report import inline_svg, palette, plots, readings, wording
 from baseload.report.figures import (
@@ -18,12 +17,20 @@ from baseload.report.figures import (
     compare,
     headline,
 )
-from baseload.simulator.results import Simulation
+from baseload.report.markup import (
+    document,
+    facts,
+    figure_section,
+    footer,
+    lines,
+    notes,
+    policy_legend,
+    swatch,
+    table,
+)
+from baseload.simulator.results import FleetRow, Simulation
 
 Cell = tuple[str, Callable[[Row], str], Callable[[Row], float | None] | None]
-
-WORD_COLUMNS = frozenset({"policy", "device", "model", "numbers are", "remark"})
-"""Headings of columns that hold words, not numbers: set flush left."""
 
 UNCERTAINTY = (
     ("GPU power meters", "±5 %", "common to all policies; does not average out"),
@@ -47,33 +54,22 @@ def page_html(
     Raises ``UnknownNameError`` for a ``baseline`` that was not simulated.
     """
     comparison = compare(simulation, baseline=baseline)
-    title = f"Baseload: {simulation.scenario}"
     body = "\n".join(
         [
             _header(comparison),
             "<main>",
-            _notes(simulation.notes),
+            notes(simulation.notes),
             _results(comparison),
             _figures(comparison),
             _devices(comparison),
-            _provenance(comparison),
+            provenance(simulation.fleet, _ledger(comparison)),
             _scenario(comparison),
-            _glossary(),
+            facts("Words", wording.GLOSSARY),
             "</main>",
-            _footer(simulation, beside),
+            footer(simulation.version, beside),
         ]
     )
-    return (
-        '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width,initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{_style()}</style></head>\n<body>{body}</body></html>\n"
-    )
-
-
-def _style() -> str:
-    css = resources.files("baseload.report").joinpath("page.css").read_text(encoding="utf-8")
-    css = css.replace("LIGHT_VARIABLES", palette.css_variables(dark=False))
-    return css.replace("DARK_VARIABLES", palette.css_variables(dark=True))
+    return document(f"Baseload: {simulation.scenario}", body)
 
 
 def _header(comparison: Comparison) -> str:
@@ -91,10 +87,6 @@ def _header(comparison: Comparison) -> str:
         f'<header><h1>{escape(simulation.scenario)}</h1><p class="sub">{escape(sub)}</p>'
         f'<p class="headline">{escape(headline(comparison))}</p></header>'
     )
-
-
-def _notes(notes: Iterable[str]) -> str:
-    return "".join(f'<p class="note">{escape(note)}</p>' for note in notes)
 
 
 def _ms(value_s: float | None) -> str:
@@ -173,8 +165,8 @@ def _results(comparison: Comparison) -> str:
         cells = []
         for (_, text, _), best in zip(RESULT_CELLS, marks, strict=True):
             style = ' class="best"' if text(row) == best else ""
-            cells.append(f"<td{style}>{_lines(text(row))}</td>")
-        name = f"{_swatch(place)}{escape(row.label)}"
+            cells.append(f"<td{style}>{lines(text(row))}</td>")
+        name = f"{swatch(place)}{escape(row.label)}"
         body.append(f'<tr><th scope="row">{name}</th>{"".join(cells)}</tr>')
     caption = (
         "Energy is that of the GPUs, waiting included. Shaded: the best value of a column. "
@@ -185,8 +177,8 @@ def _results(comparison: Comparison) -> str:
         caption += (
             f" No schedule could use less than {wording.number(bound)} MJ/h for these requests."
         )
-    table = _table(caption, ["policy", *heads], body, wide=True)
-    return f"<section><h2>What each policy cost</h2>{table}</section>"
+    rows = table(caption, ["policy", *heads], body, wide=True)
+    return f"<section><h2>What each policy cost</h2>{rows}</section>"
 
 
 def _best(
@@ -196,32 +188,6 @@ def _best(
         return None
     known = [(found, text(row)) for row in rows if (found := value(row)) is not None]
     return min(known)[1] if len({words for _, words in known}) > 1 else None
-
-
-def _swatch(place: int) -> str:
-    color = palette.css_names()[palette.policy_color(place)]
-    style = f"border-top-color:var({color});border-top-style:{palette.policy_dash(place)}"
-    return f'<span class="swatch" style="{style}" aria-hidden="true"></span>'
-
-
-def _table(caption: str, heads: Sequence[str], body: Sequence[str], *, wide: bool = False) -> str:
-    cells = (_head(head) for head in heads)
-    words = f'<p class="small">{escape(caption)}</p>' if caption else ""
-    wide_class = " wide" if wide else ""
-    return (
-        f'{words}<div class="scroll{wide_class}" tabindex="0" role="region" '
-        f'aria-label="table"><table>'
-        f"<thead><tr>{''.join(cells)}</tr></thead><tbody>{''.join(body)}</tbody></table></div>"
-    )
-
-
-def _head(words: str) -> str:
-    side = ' class="words"' if words in WORD_COLUMNS else ""
-    return f'<th scope="col"{side}>{_lines(words)}</th>'
-
-
-def _lines(text: str) -> str:
-    return escape(text).replace("\n", "<br>")
 
 
 def _figures(comparison: Comparison) -> str:
@@ -239,19 +205,13 @@ def _figures(comparison: Comparison) -> str:
     parts = []
     for place, (title, reading, legend, draws, alts) in enumerate(panels):
         svgs = inline_svg.panel_svgs(draws, prefix=f"f{place}", alt=alts)
-        parts.append(
-            f"<section><h2>{escape(title)}</h2><figure><figcaption>{escape(reading)}</figcaption>{legend}"
-            f'<div class="panels">{"".join(svgs)}</div></figure></section>'
-        )
+        parts.append(figure_section(title, reading, legend, svgs))
     return "\n".join(parts)
 
 
 def _policy_legend(comparison: Comparison) -> str:
-    items = (
-        f"<li>{_swatch(place)}{escape(plots.short(row.label))}</li>"
-        for row, place in zip(comparison.rows, plots.places_of(comparison), strict=True)
-    )
-    return f'<ul class="legend">{"".join(items)}</ul>'
+    names = [plots.short(row.label) for row in comparison.rows]
+    return policy_legend(names, plots.places_of(comparison))
 
 
 def _state_legend(comparison: Comparison) -> str:
@@ -296,17 +256,19 @@ def _devices(comparison: Comparison) -> str:
             )
     if not body:
         return ""
-    return f"<section><h2>By device</h2>{_table('', heads, body)}</section>"
+    return f"<section><h2>By device</h2>{table('', heads, body)}</section>"
 
 
-def _provenance(comparison: Comparison) -> str:
-    simulation = comparison.simulation
-    fleet = [
+def provenance(fleet: Sequence[FleetRow], books: str = "") -> str:
+    """How the numbers of a page came about, of which error; ``books``: what the check of the sums
+    gave.
+    """
+    rows = [
         f'<tr><th scope="row">{escape(row.type)}</th><td class="words">{escape(row.device)}</td>'
         f'<td class="words">{escape(row.model)}</td><td>{row.replicas}</td><td>{row.gpus}</td>'
         f'<td class="words">{escape(row.method)}</td>'
         f"<td>{'' if row.error_frac is None else '±'}{wording.percent(row.error_frac)}</td></tr>"
-        for row in simulation.fleet
+        for row in fleet
     ]
     heads = [
         "replica type",
@@ -333,20 +295,20 @@ def _provenance(comparison: Comparison) -> str:
         "<em>measured</em> on that very setting, <em>modelled</em> from measurements of similar "
         "ones, or "
         "<em>assumed</em>. “–” means that a figure is not known; it does not mean zero.</p>"
-        f"{_table('', heads, fleet) if fleet else ''}"
+        f"{table('', heads, rows) if rows else ''}"
         "<p><strong>A difference below about 5 % of GPU energy cannot be told apart from the "
         "error of the "
         "model</strong>, however many seeds are run: an interval over seeds covers chance only. "
         "Errors that "
         "all policies share, such as that of the meters, change the joules but hardly the "
         "ratios.</p>"
-        f"{_table('', ['source of error', 'size', 'remark'], budget)}"
+        f"{table('', ['source of error', 'size', 'remark'], budget)}"
         "<p>Not counted: host processors, network, cooling and losses of the power supply. The "
         "joules of idle "
         "replicas are counted until the last arrival, so that a policy is not charged for a "
         "fleet that "
         "waits while the last answers finish.</p>"
-        f"<p>{escape(_ledger(comparison))}</p></section>"
+        f"<p>{escape(books)}</p></section>"
     )
 
 
@@ -363,7 +325,7 @@ def _ledger(comparison: Comparison) -> str:
 def _scenario(comparison: Comparison) -> str:
     simulation = comparison.simulation
     trace = simulation.trace
-    facts: list[tuple[str, str]] = [
+    rows: list[tuple[str, str]] = [
         ("scenario", simulation.scenario),
         ("trace", f"{trace.name}, {wording.count(trace.requests)} requests"),
         ("length of the trace", wording.duration(trace.span_s)),
@@ -374,16 +336,16 @@ def _scenario(comparison: Comparison) -> str:
         ("schema of result.json", simulation.schema),
     ]
     for tier, promise in simulation.tiers.items():
-        facts.append((f"tier {tier}", _promise(promise)))
+        rows.append((f"tier {tier}", promise_words(promise)))
     for row in comparison.rows:
         if row.result.parameters:
             said = ", ".join(f"{name} = {value}" for name, value in row.result.parameters.items())
-            facts.append((f"parameters of {row.label}", said))
-    items = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in facts)
-    return f"<section><h2>Scenario</h2><dl>{items}</dl></section>"
+            rows.append((f"parameters of {row.label}", said))
+    return facts("Scenario", rows)
 
 
-def _promise(promise: dict[str, float | None]) -> str:
+def promise_words(promise: Mapping[str, float | None]) -> str:
+    """What a tier promises, in words."""
     words = {
         "ttft_s": "first token within",
         "tpot_s": "each further token within",
@@ -398,16 +360,3 @@ def _promise(promise: dict[str, float | None]) -> str:
     if said and target is not None:
         said.append(f"at most {wording.percent(target)} may miss")
     return "; ".join(said) or "nothing promised"
-
-
-def _glossary() -> str:
-    items = "".join(
-        f"<dt>{escape(word)}</dt><dd>{escape(meaning)}</dd>" for word, meaning in wording.GLOSSARY
-    )
-    return f"<section><h2>Words</h2><dl>{items}</dl></section>"
-
-
-def _footer(simulation: Simulation, beside: Sequence[str]) -> str:
-    links = ", ".join(f'<a href="{escape(name)}">{escape(name)}</a>' for name in beside)
-    files = f" Files beside this page: {links}." if beside else ""
-    return f"<footer>Written by baseload {escape(simulation.version)}.{files}</footer>"

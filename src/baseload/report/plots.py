@@ -81,7 +81,7 @@ def draw_plots(simulation: Simulation, folder: Path, *, baseline: str | None = N
     paths = []
     for name, (draws, handles) in sheets.items():
         path = folder / f"{name}.png"
-        _write_png(path, draws, handles)
+        write_png(path, draws, handles)
         paths.append(path)
     return paths
 
@@ -134,7 +134,7 @@ def _draw_cdf(
 ) -> None:
     drawn = [(place, curve) for _, place, curve in curves if len(curve.x) > 0]
     if not drawn:
-        _say(axes, "No request was answered")
+        say(axes, "No request was answered")
         return
     low, high = np.inf, 0.0
     for place, curve in sorted(drawn, key=lambda item: item[0]):
@@ -193,7 +193,7 @@ def _power_draw(comparison: Comparison, row: Row) -> Draw:
     def draw(axes: Axes) -> None:
         axes.set_title(short(row.label), loc="left")
         if row.result.series is None or not row.result.series.t_s or top_w <= 0:
-            _say(axes, "No power over time recorded")
+            say(axes, "No power over time recorded")
             return
         _draw_power(axes, row.result.series, top_w)
 
@@ -243,7 +243,7 @@ def energy_panel(comparison: Comparison) -> Draw:
     def draw(axes: Axes) -> None:
         rows = [row for row in comparison.rows if row.result.completed > 0]
         if not rows:
-            _say(axes, "No request was answered")
+            say(axes, "No request was answered")
             return
         for height, row in enumerate(rows):
             left = 0.0
@@ -279,7 +279,7 @@ def trade_off_panel(comparison: Comparison) -> Draw:
     def draw(axes: Axes) -> None:
         points = trade_off(comparison)
         if not points:
-            _say(axes, "No request was answered")
+            say(axes, "No request was answered")
             return
         place = {id(row): place for row, place in _placed(comparison)}
         best = front([(x, y) for _, x, y in points])
@@ -355,7 +355,8 @@ def _label_points(axes: Axes, points: Sequence[tuple[Row, float, float]]) -> Non
         )  # fmt: skip
 
 
-def _say(axes: Axes, words: str) -> None:
+def say(axes: Axes, words: str) -> None:
+    """Words in place of a drawing."""
     axes.set_axis_off()
     axes.text(0.5, 0.5, words, transform=axes.transAxes, ha="center", va="center")
 
@@ -385,9 +386,10 @@ def _state_handles(comparison: Comparison) -> list[tuple[str, dict[str, Any]]]:
     ]
 
 
-def _write_png(
+def write_png(
     path: Path, draws: Sequence[Draw], handles: Sequence[tuple[str, dict[str, Any]]]
 ) -> None:
+    """Write panels as one PNG file; ``handles``: names and line styles of the legend below."""
     with drawing():
         from matplotlib.lines import Line2D
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -14,6 +15,7 @@ from baseload.report.figures import compare
 from baseload.report.page import page_html
 from baseload.report.plots import draw_plots
 from baseload.simulator.results import Simulation
+from baseload.simulator.sweeps import Sweep
 
 PAGE, RESULT = "index.html", "result.json"
 
@@ -29,30 +31,40 @@ def write_report(
     the folder cannot be written and ``UnknownNameError`` for a ``baseline`` that was not simulated.
     """
     compare(simulation, baseline=baseline)
-    folder = Path(folder)
+
+    def fill(draft: Path) -> list[str]:
+        plots = draw_plots(simulation, draft, baseline=baseline)
+        names = [RESULT, *(plot.name for plot in plots)]
+        (draft / RESULT).write_bytes(result_json(simulation))
+        page = page_html(simulation, baseline=baseline, beside=names)
+        (draft / PAGE).write_text(page, encoding="utf-8")
+        return [*names, PAGE]
+
+    write_folder(Path(folder), fill)
+    return Path(folder) / PAGE
+
+
+def write_folder(folder: Path, fill: Callable[[Path], Sequence[str]]) -> None:
+    """Let ``fill`` write files into a draft beside ``folder`` (made if absent), and move those it
+    names in at the end. Raises ``OutputError``.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
         draft = Path(tempfile.mkdtemp(prefix=".draft-", dir=folder))
     except OSError as error:
         raise _unwritable(folder, error) from error
     try:
-        plots = draw_plots(simulation, draft, baseline=baseline)
-        names = [RESULT, *(plot.name for plot in plots)]
-        (draft / RESULT).write_bytes(result_json(simulation))
-        page = page_html(simulation, baseline=baseline, beside=names)
-        (draft / PAGE).write_text(page, encoding="utf-8")
-        for name in (*names, PAGE):
+        for name in fill(draft):
             os.replace(draft / name, folder / name)
     except OSError as error:
         raise _unwritable(folder, error) from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-    return folder / PAGE
 
 
-def result_json(simulation: Simulation) -> bytes:
-    """The JSON of ``simulation``, indented, with a final newline; the contract is
-    docs/reference/simulate.md.
+def result_json(simulation: Simulation | Sweep) -> bytes:
+    """The JSON of a record, indented, with a final newline; the contracts are
+    docs/reference/simulate.md and docs/reference/sweep.md.
     """
     return msgspec.json.format(msgspec.json.encode(simulation), indent=2) + b"\n"
 

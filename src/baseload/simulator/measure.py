@@ -28,10 +28,19 @@ from baseload.simulator.records import (
     TTFT,
     Engine,
 )
-from baseload.simulator.results import POWER_STATES, Curve, PolicyResult, Quantiles, Series
+from baseload.simulator.plant import Tick
+from baseload.simulator.results import (
+    POWER_STATES,
+    ControlSeries,
+    Curve,
+    PolicyResult,
+    Quantiles,
+    Series,
+)
 from baseload.simulator.scenario import Scenario
 
 _CURVE_POINTS = 200
+_DIARY_ENTRIES = 240
 
 
 class Totals(msgspec.Struct, frozen=True, kw_only=True):
@@ -60,6 +69,10 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
     series: Series
     wakes: int = 0
     parked_s: float = 0.0
+    stream_j: float = 0.0
+    weights: tuple[float, ...] = ()
+    control: ControlSeries | None = None
+    bound_energy_j: float | None = None
 
 
 def totals(
@@ -68,9 +81,10 @@ def totals(
     requests: int,
     span_s: float,
     cpu_s: float,
-    control: Sequence[Any] | None = None,
+    scenario: Scenario,
+    diary: Sequence[Tick] = (),
 ) -> Totals:
-    """The sums of a finished engine; ``control``: the slow controller's diary (``plant.Tick``)."""
+    """The sums of a finished engine; ``diary``: of the slow controller."""
     kinds = engine.tally.shape[1]
     kind_of = engine.replicas.kind
     account_j = np.zeros((kinds, len(POWER_STATES)))
@@ -96,6 +110,33 @@ def totals(
         series=_series(engine),
         wakes=int(total.wakes),
         parked_s=float(engine.state_s[:, PARKED].sum() + engine.state_s[:, OFF].sum()),
+        stream_j=float(
+            (engine.cost.energy_j_per_step[engine.replicas.cost] * engine.replicas.iteration).sum()
+        ),
+        weights=tuple(np.mean([tick.weight for tick in diary], axis=0)) if diary else (),
+        control=_control_series(scenario, diary),
+    )
+
+
+def _control_series(scenario: Scenario, diary: Sequence[Tick]) -> ControlSeries | None:
+    """The diary, thinned, by name of tier and of type."""
+    if not diary:
+        return None
+    kept = [
+        diary[int(at)]
+        for at in np.unique(np.linspace(0, len(diary) - 1, _DIARY_ENTRIES).astype(int))
+    ]
+    return ControlSeries(
+        t_s=[tick.at_s for tick in kept],
+        lambda_by_tier={
+            tier.name: [float(tick.weight[index]) for tick in kept]
+            for index, tier in enumerate(scenario.tiers)
+        },
+        open_by_type={
+            group.kind.name: [int(tick.opened[index]) for tick in kept]
+            for index, group in enumerate(scenario.groups)
+        },
+        held=[tick.held for tick in kept],
     )
 
 
@@ -116,6 +157,16 @@ def _series(engine: Engine) -> Series:
         power_w={state: power_w[:, index].tolist() for index, state in enumerate(POWER_STATES)},
         in_flight=(engine.crowd_s[:-1] / bin_s).tolist(),
         arrivals_per_s=(engine.arrivals[:-1] / bin_s).tolist(),
+        replicas={
+            state: (engine.state_s[:-1, index] / bin_s).tolist()
+            for index, state in enumerate(POWER_STATES)
+        },
+        miss_frac=[
+            missed / ended if ended else None
+            for missed, ended in zip(
+                engine.missed[:-1].tolist(), engine.ended[:-1].tolist(), strict=True
+            )
+        ],
     )
 
 
@@ -170,7 +221,8 @@ def result(
     pooled = np.sum([run.histogram for run in runs], axis=0)
     every = pooled.sum(axis=1)
     names = [tier.name for tier in scenario.tiers]
-    figures = [_figures(scenario, run) for run in runs]
+    bounds = [first.bound_energy_j for first in baseline]
+    figures = [_figures(scenario, run, least) for run, least in zip(runs, bounds, strict=True)]
     mean = {key: _mean(figure[key] for figure in figures) for key in figures[0]}
     tally = [run.tally for run in runs]
     count = len(runs)
@@ -231,6 +283,19 @@ def result(
         ttft_curve=_curve(every[TTFT], TTFT),
         e2e_curve=_curve(every[E2E], E2E),
         series=runs[0].series,
+        energy_over_bound=mean["energy_over_bound"],
+        parked_hours=number("parked_hours"),
+        wakes=round(sum(run.wakes for run in runs) / count),
+        lambda_by_tier={
+            tier.name: sum(run.weights[index] for run in runs) / count
+            for index, tier in enumerate(scenario.tiers)
+            if all(run.weights for run in runs)
+        },
+        energy_j_by_cause={
+            cause: number(f"cause_{cause}_j") for cause in ("weight_stream", "tokens", "rest")
+        },
+        energy_j_by_tier={name: number(f"energy_j.{name}") for name in names},
+        control=runs[0].control,
     )
 
 
@@ -277,7 +342,7 @@ def _ratio(above: float, below: float) -> float | None:
     return above / below if below else None
 
 
-def _figures(scenario: Scenario, run: Totals) -> dict[str, float | None]:
+def _figures(scenario: Scenario, run: Totals, bound_j: float | None) -> dict[str, float | None]:
     """The figures of one run that are averaged over seeds and get an interval."""
     tally = run.tally
     energy_j = float(run.account_j.sum())
@@ -297,10 +362,16 @@ def _figures(scenario: Scenario, run: Totals) -> dict[str, float | None]:
         "miss_frac": _ratio(missed, completed + refused),
         "carbon_kg": None if grams is None else kg_from_g(grams),
         "goodput_per_s": (completed - int(tally.missed.sum())) / length_s,
+        "energy_over_bound": None if bound_j is None else _ratio(energy_j, bound_j),
+        "parked_hours": run.parked_s / S_PER_HOUR,
+        "cause_weight_stream_j": run.stream_j,
+        "cause_tokens_j": float(run.account_j[:, ACTIVE].sum()) - run.stream_j,
+        "cause_rest_j": float(run.account_j[:, IDLE:].sum()),
     }
     for index, tier in enumerate(scenario.tiers):
         row = tally[index]
         turned_away = int(row.refused.sum())
+        found[f"energy_j.{tier.name}"] = float(row.energy_j.sum())
         found[f"miss_frac.{tier.name}"] = _ratio(
             int(row.missed.sum()) + turned_away, int(row.completed.sum()) + turned_away
         )

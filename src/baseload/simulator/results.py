@@ -35,7 +35,8 @@ class Series(msgspec.Struct, frozen=True, kw_only=True):
     state [W].
 
     ``in_flight`` is the mean number of requests in the fleet, queued or running; ``arrivals_per_s``
-    the offered rate.
+    the offered rate; ``replicas`` the mean number of replicas by power state; ``miss_frac`` the share
+    of missed deadlines among the requests that ended in the bin, ``None`` where none did.
     """
 
     bin_s: float
@@ -43,6 +44,20 @@ class Series(msgspec.Struct, frozen=True, kw_only=True):
     power_w: dict[str, list[float]]
     in_flight: list[float]
     arrivals_per_s: list[float]
+    replicas: dict[str, list[float]] = {}
+    miss_frac: list[float | None] = []
+
+
+class ControlSeries(msgspec.Struct, frozen=True, kw_only=True):
+    """The slow controller's diary, thinned to at most 240 entries: ``t_s`` of each [s],
+    ``lambda_by_tier`` (price per second of lateness), ``open_by_type`` replicas that take requests,
+    ``held`` requests that wait outside the fleet.
+    """
+
+    t_s: list[float]
+    lambda_by_tier: dict[str, list[float]]
+    open_by_type: dict[str, list[int]]
+    held: list[int]
 
 
 class TraceInfo(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,7 +93,11 @@ class PolicyResult(msgspec.Struct, frozen=True, kw_only=True):
     empty with one seed. ``miss_frac`` counts requests that broke a promised deadline of their tier,
     refused ones included. ``goodput_per_s``: answers per second that kept every promise.
     ``ledger_residual_j``: fleet energy minus the sum of all accounts (requests, idle, parked, off,
-    waking).
+    waking). ``energy_over_bound``: over the clairvoyant bound of the same requests and rules.
+    ``parked_hours``: replica-hours parked or off, ``wakes``: from there. ``lambda_by_tier``: mean over
+    time of the price of a second of lateness, in units of the policy's price. ``energy_j_by_cause``:
+    ``weight_stream`` (the constant part of every step: what larger batches share), ``tokens`` (the
+    rest of the steps), ``rest`` (idle, parked, off, waking); ``energy_j_by_tier``: of the requests.
     """
 
     policy: str
@@ -121,6 +140,13 @@ class PolicyResult(msgspec.Struct, frozen=True, kw_only=True):
     ttft_curve: Curve = Curve(x=[], frac=[])
     e2e_curve: Curve = Curve(x=[], frac=[])
     series: Series | None = None
+    energy_over_bound: float | None = None
+    parked_hours: float = 0.0
+    wakes: int = 0
+    lambda_by_tier: dict[str, float] = {}
+    energy_j_by_cause: dict[str, float] = {}
+    energy_j_by_tier: dict[str, float] = {}
+    control: ControlSeries | None = None
 
 
 class Simulation(msgspec.Struct, frozen=True, kw_only=True):
@@ -136,4 +162,6 @@ class Simulation(msgspec.Struct, frozen=True, kw_only=True):
     policies: list[PolicyResult]
     tiers: dict[str, dict[str, float | None]] = {}
     offered_load_frac: float | None = None
+    parking: bool = False
+    forecast: str = "online"
     notes: list[str] = []

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -17,39 +17,44 @@ import numpy as np
 from baseload.base.errors import BadInputError
 from baseload.base.kernels import is_compiled
 from baseload.base.version import VERSION
-from baseload.routing.fleet_state import FleetState
 from baseload.routing.policy import AnyPolicy, Policy, name_of, parameters_of
-from baseload.routing.price import request_row
 from baseload.routing.slow import Slow
 from baseload.simulator import jump
+from baseload.simulator.bound import bound
 from baseload.simulator.checkers import check_run
-from baseload.simulator.drivers import Driver, driver_of
+from baseload.simulator.course import Course
+from baseload.simulator.drivers import driver_of
 from baseload.simulator.measure import Totals, result, totals
 from baseload.simulator.oracle import engines_agree
 from baseload.simulator.plant import Plant
-from baseload.simulator.records import Engine, with_more_held, with_more_slots
+from baseload.simulator.records import Engine
 from baseload.simulator.results import SCHEMA, FleetRow, PolicyResult, Simulation, TraceInfo
 from baseload.simulator.scenario import Scenario, offered_load_frac
 from baseload.simulator.start import new_engine
-from baseload.simulator.truth import arrivals
 from baseload.workload.chunks import source_of, take
 from baseload.workload.fingerprint import TraceHasher
-from baseload.workload.forecasts import Forecast
+from baseload.workload.forecasts import text_of_forecast
 from baseload.workload.load import busiest_minutes
 from baseload.workload.trace import Trace, TraceSource
 
-_KEEP_REQUESTS = (
-    6_000_000  # a trace up to this length is made once and kept for all policies (about 250 MB)
-)
+KEEP_REQUESTS = 6_000_000
+"""Requests of a trace that is made once and kept for all policies: about 250 MB."""
+
 _LOG_ROWS = 262_144
 _ORACLE_REQUESTS = 60
-_FOREVER_S = 1e300
 
 Progress = Callable[[str, int, int, int], None]
 """Called with (policy, seed, requests done, requests expected)."""
 
 LogSink = Callable[[str, int, np.recarray[Any, Any]], None]
 """Called with (policy, seed, rows of ``records.LOG``) as requests end."""
+
+
+class TraceFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What the first run learns of the requests themselves, for the record of a simulation."""
+
+    trace: TraceInfo
+    offered_load_frac: float
 
 
 def simulate(
@@ -69,52 +74,112 @@ def simulate(
     be left out. Raises ``BadInputError`` for a seed count below 1, for no or two equal policies,
     and for whatever is wrong with the trace.
     """
-    names = _names(policies)
+    check_names(policies)
     if seeds < 1:
         raise BadInputError("number of seeds", found=str(seeds), allowed="an integer >= 1")
-    sources = _kept([scenario.requests(seed) for seed in range(seeds)])
-    first = sources[0]
-    load_frac = offered_load_frac(scenario.groups, busiest_minutes(first))
-    hasher = TraceHasher()
+    sources = kept({seed: scenario.requests(seed) for seed in range(seeds)})
     results: list[PolicyResult] = []
-    first_runs: list[Totals] = []
-    count, span_s = 0, 0.0
-    for name, policy in zip(names, policies, strict=True):
-        runs = []
-        for seed, source in enumerate(sources):
-            watch = hasher if name == names[0] and seed == 0 else None
-            run = run_once(
-                scenario,
-                policy,
-                source,
-                seed=seed,
-                check=check,
-                progress=progress,
-                log=log,
-                hasher=watch,
-            )
-            runs.append(run)
-            if check and isinstance(policy, Policy) and policy.price is None:
-                _against_steps(scenario, policy, source, seed)
-            if watch is not None:
-                count, span_s = run.requests, run.span_s
-        first_runs = first_runs or runs
-        parameters = parameters_of(policy)
-        results.append(result(scenario, name, parameters, runs, baseline=first_runs))
+    baseline: list[Totals] = []
+    facts: TraceFacts | None = None
+    for policy in policies:
+        runs, found = run_policy(
+            scenario,
+            policy,
+            sources,
+            check=check,
+            progress=progress,
+            log=log,
+            watch=not results,
+            bounded=not results,
+        )
+        facts, baseline = facts or found, baseline or runs
+        results.append(policy_result(scenario, policy, runs, baseline=baseline))
         if done is not None:
             done(results[-1])
+    assert facts is not None
+    return simulation_of(scenario, results, facts, baseline=baseline)
+
+
+def run_policy(
+    scenario: Scenario,
+    policy: AnyPolicy,
+    sources: Mapping[int, TraceSource],
+    *,
+    check: bool = False,
+    progress: Progress | None = None,
+    log: LogSink | None = None,
+    watch: bool = False,
+    bounded: bool = False,
+) -> tuple[list[Totals], TraceFacts | None]:
+    """The runs of one policy over the ``sources`` of some seeds, and, where ``watch`` asks for
+    it, what the first of them says of the requests. ``bounded``: find the clairvoyant bound of each
+    seed's requests too. Other arguments as in ``simulate``.
+    """
+    runs: list[Totals] = []
+    facts: TraceFacts | None = None
+    for seed, source in sources.items():
+        first = watch and not runs
+        load_frac = offered_load_frac(scenario.groups, busiest_minutes(source)) if first else 0.0
+        hasher = TraceHasher() if first else None
+        run = run_once(
+            scenario,
+            policy,
+            source,
+            seed=seed,
+            check=check,
+            progress=progress,
+            log=log,
+            hasher=hasher,
+        )
+        if bounded:
+            least = bound(scenario, source, sleep=scenario.parking)
+            run = msgspec.structs.replace(run, bound_energy_j=least.energy_j)
+        runs.append(run)
+        if check and isinstance(policy, Policy) and policy.price is None:
+            _against_steps(scenario, policy, source, seed)
+        if hasher is not None:
+            info = TraceInfo(
+                name=source.name,
+                sha256=hasher.hexdigest(),
+                requests=run.requests,
+                span_s=run.span_s,
+            )
+            facts = TraceFacts(trace=info, offered_load_frac=load_frac)
+    return runs, facts
+
+
+def policy_result(
+    scenario: Scenario, policy: AnyPolicy, runs: Sequence[Totals], *, baseline: Sequence[Totals]
+) -> PolicyResult:
+    """The result of a policy from its runs of all seeds; ``baseline``: those of the first one."""
+    return result(scenario, name_of(policy), parameters_of(policy), runs, baseline=baseline)
+
+
+def simulation_of(
+    scenario: Scenario,
+    results: list[PolicyResult],
+    facts: TraceFacts,
+    *,
+    baseline: Sequence[Totals],
+) -> Simulation:
+    """The record of a whole simulation from what its policies gave, in their order; ``baseline``:
+    the runs of the first one, with the bounds.
+    """
+    bounds = [run.bound_energy_j for run in baseline if run.bound_energy_j is not None]
     return Simulation(
         schema=SCHEMA,
         version=VERSION,
         scenario=scenario.name,
-        seeds=list(range(seeds)),
-        trace=TraceInfo(name=first.name, sha256=hasher.hexdigest(), requests=count, span_s=span_s),
+        seeds=list(range(len(baseline))),
+        trace=facts.trace,
         fleet=[_fleet_row(group) for group in scenario.groups],
-        bound_energy_j=None,
+        bound_energy_j=math.fsum(bounds) / len(bounds) if bounds else None,
+        parking=scenario.parking,
+        forecast=text_of_forecast(scenario.forecast),
         policies=results,
         tiers={tier.name: _promise(tier) for tier in scenario.tiers},
-        offered_load_frac=load_frac,
-        notes=[*scenario.notes, *_load_notes(load_frac, results)],
+        offered_load_frac=facts.offered_load_frac,
+        notes=[*scenario.notes, *_load_notes(facts.offered_load_frac, results)],
     )
 
 
@@ -126,8 +191,8 @@ def _against_steps(scenario: Scenario, policy: Policy, source: TraceSource, seed
     engines_agree(scenario, policy, head, np.concatenate(rows).view(np.recarray), seed=seed)
 
 
-def _names(policies: Sequence[AnyPolicy]) -> list[str]:
-    """The policies' names, each once."""
+def check_names(policies: Sequence[AnyPolicy]) -> None:
+    """Raise ``BadInputError`` for no policy at all, or for one that is there twice."""
     names = [name_of(policy) for policy in policies]
     twice = sorted({name for name in names if names.count(name) > 1})
     if not names or twice:
@@ -136,14 +201,15 @@ def _names(policies: Sequence[AnyPolicy]) -> list[str]:
             found=f"{', '.join(twice)} twice" if twice else "none",
             allowed="one or more, each once",
         )
-    return names
 
 
-def _kept(sources: list[TraceSource]) -> list[TraceSource]:
-    """The sources with their pieces kept in memory, if they are few enough to share."""
-    if sum(source.requests for source in sources) > _KEEP_REQUESTS:
-        return sources
-    return [_in_memory(source) for source in sources]
+def kept(
+    sources: Mapping[int, TraceSource], *, most: int = KEEP_REQUESTS
+) -> dict[int, TraceSource]:
+    """The sources with their pieces kept in memory, if they have ``most`` requests or fewer."""
+    if sum(source.requests for source in sources.values()) > most:
+        return dict(sources)
+    return {seed: _in_memory(source) for seed, source in sources.items()}
 
 
 def _in_memory(source: TraceSource) -> TraceSource:
@@ -221,8 +287,15 @@ def run_once(
     plant = None
     if slow.acts or scenario.parking:
         plant = Plant(scenario, fleet, driver, slow, park=scenario.parking)
-    run = _Run(state, fleet, driver, plant, _log_emptier(name, seed, log))
-    run.forecast, run.seed = scenario.forecast, seed
+    run = Course(
+        state,
+        fleet,
+        driver,
+        plant,
+        forecast=scenario.forecast,
+        seed=seed,
+        empty_log=_log_emptier(name, seed, log),
+    )
     started = time.process_time()
     if scenario.grid_g_per_j is not None:
         run.scratch.grid_g_per_j = scenario.grid_g_per_j
@@ -239,7 +312,8 @@ def run_once(
         requests=count,
         span_s=span_s,
         cpu_s=time.process_time() - started,
-        control=None if plant is None else plant.diary,
+        scenario=scenario,
+        diary=() if plant is None else plant.diary,
     )
     if check:
         check_run(scenario, done, run.engine, fleet)
@@ -254,83 +328,6 @@ def _pieces(source: TraceSource, hasher: TraceHasher | None) -> Iterator[Trace]:
             yield piece
 
 
-class _Run:
-    """One run on its way: the engine, and whoever drives it."""
-
-    def __init__(
-        self,
-        engine: Engine,
-        fleet: FleetState,
-        driver: Driver,
-        plant: Plant | None,
-        empty_log: Callable[[Engine], None],
-    ) -> None:
-        self.engine, self._fleet, self._driver, self._plant = engine, fleet, driver, plant
-        self._empty_log = empty_log
-        self.forecast, self.seed = Forecast(), 0
-        self.scratch = request_row(input_tokens=1, output_tokens=1)
-        # Nothing happens at instant 0, but what was not compiled or loaded yet is now.
-        self._none = arrivals(_nothing())
-        self._drive(self._none, 0, 0, 0, -math.inf)
-        jump.settle(self.engine, fleet, 0.0)
-
-    def feed(self, piece: Trace, first_number: int) -> None:
-        """Replay one piece of the trace, with the slow controller's ticks in between."""
-        rows = arrivals(piece, forecast=self.forecast, seed=self.seed, first_number=first_number)
-        at = 0
-        if self._plant is not None:
-            while rows.arrival_s[-1] > self._plant.next_s:
-                tick_s = self._plant.next_s
-                end = int(np.searchsorted(rows.arrival_s, tick_s, side="right"))
-                self._drive(rows, at, end, first_number, tick_s)
-                self._plant.act(self.engine, self.scratch)
-                at = end
-        self._drive(rows, at, len(rows), first_number, -math.inf)
-
-    def drain(self, count: int, span_s: float) -> None:
-        """Run until the last answer is complete, and book what rests up to the end of the trace."""
-        total = self.engine.total[0]
-        total["horizon_s"] = span_s
-        while self._plant is not None and (total.in_flight or total.held):
-            self._drive(self._none, 0, 0, count, self._plant.next_s)
-            self._plant.act(self.engine, self.scratch)
-            total = self.engine.total[0]
-        self._drive(self._none, 0, 0, count, _FOREVER_S)
-        jump.settle(self.engine, self._fleet, span_s)
-
-    def _drive(
-        self, rows: np.recarray[Any, Any], begin: int, end: int, first: int, until_s: float
-    ) -> None:
-        """Drive to the end of ``rows[begin:end]`` and on to ``until_s``, making room on the way."""
-        at = begin
-        while True:
-            at = self._driver.drive(
-                self.engine, self._fleet, rows, max(at, begin), end, first, until_s, self.scratch
-            )
-            self._empty_log(self.engine)
-            if at == end:
-                return
-            at = end if at < 0 else at
-            total = self.engine.total[0]
-            if total.free_slots == 0:
-                self.engine = with_more_slots(self.engine)
-            if total.held == len(self.engine.held):
-                self.engine = with_more_held(self.engine)
-
-
-def _nothing() -> Trace:
-    """A trace without requests."""
-    ints = np.zeros(0, dtype=np.int32)
-    return Trace(
-        name="",
-        t_us=ints.astype(np.int64),
-        input_tokens=ints,
-        output_tokens=ints,
-        class_code=ints.astype(np.int16),
-        classes=(),
-    )
-
-
 def _log_emptier(name: str, seed: int, log: LogSink | None) -> Callable[[Engine], None]:
     """What empties the engine's log of ended requests into ``log``."""
 
@@ -341,6 +338,16 @@ def _log_emptier(name: str, seed: int, log: LogSink | None) -> Callable[[Engine]
         total["logged"] = 0
 
     return empty
+
+
+def compile_engine(scenario: Scenario, policy: AnyPolicy) -> None:
+    """Compile what a run under ``policy`` needs, so that processes started later find it on
+    disk.
+    """
+    source = scenario.requests(0)
+    fleet, state = new_engine(scenario, source)
+    driver = driver_of(policy, fleet, scenario, source, seed=0)
+    Course(state, fleet, driver, None, forecast=scenario.forecast, seed=0)
 
 
 def needs_compiling() -> bool:

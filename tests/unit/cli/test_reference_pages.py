@@ -18,6 +18,7 @@ from baseload.cli.scenario_file import (
     TraceEntry,
 )
 from baseload.routing.price import PARTS
+from baseload.simulator.sweeps import Sweep, SweepPoint
 
 PAGES = Path(__file__).parents[3] / "docs" / "reference"
 STRUCTS = {
@@ -68,6 +69,11 @@ def test_the_command_page_names_every_flag(name):
         if flag.startswith("-") and flag not in ("--help", "-h")
     }
     assert written == known
+
+
+@pytest.mark.parametrize("record", [Sweep, SweepPoint], ids=lambda record: record.__name__)
+def test_the_sweep_page_names_every_field(record):
+    assert first_cells(section("sweep.md", record.__name__)) == list(record.__struct_fields__)
 
 
 def test_the_command_page_names_every_parameter_of_policies():

@@ -216,6 +216,8 @@ def test_without_a_policy_all_are_run_and_the_scenario_may_name_some(simulate):
         (["--out", "tiny.csv/inside"], ["tiny.csv is a file"]),
         (["--json", "same", "--requests", "same"], ["json and requests are the same file"]),
         (["--json", "s.yaml"], ["SCENARIO and json are the same file"]),
+        (["--jobs", "0"], ["--jobs", "1 to 1024"]),
+        (["--jobs", "2", "--requests", "r.parquet"], ["--jobs with --requests", "leave out"]),
     ],
 )
 def test_flags_that_cannot_be_followed_are_refused_before_the_work(
@@ -278,6 +280,20 @@ def test_the_same_seed_gives_the_same_result_and_more_seeds_vary_it(simulate):
         for name in ("cpu_s", "requests_per_cpu_s"):
             result["policies"][0].pop(name)
     assert first == again
+
+
+def test_processes_change_nothing_but_the_speed(simulate, folder):
+    """Also what a user's policy prints stays off standard output."""
+    (folder / "mine.py").write_text(
+        "print('hello')\n" + PYTHON.format("print('choosing'); return 0")
+    )
+    policies = ("-p", "mine.py:My", "--seeds", "2", "--check")
+    one, two = (json.loads(simulate(*policies, "--jobs", n, "--json", "-").out) for n in "12")
+    for result in (one, two):
+        for policy in result["policies"]:
+            for name in ("cpu_s", "requests_per_cpu_s"):
+                policy.pop(name)
+    assert one == two
 
 
 def test_progress_is_on_standard_error_and_quiet_is_quiet(cli, simulate):

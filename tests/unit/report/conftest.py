@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -17,6 +19,9 @@ from baseload.simulator.results import (
     Simulation,
     TraceInfo,
 )
+from baseload.simulator.sweeps import Sweep, sweep_of
+
+Record = TypeVar("Record", PolicyResult, Simulation)
 
 SPAN_S = 3501.0
 DEVICES = ("A100-80GB", "H100-80GB", "L4")
@@ -216,10 +221,9 @@ def odd_simulations() -> dict[str, Simulation]:
     }  # fmt: skip
 
 
-def replace_fields(result: PolicyResult, **changes: object) -> PolicyResult:
-    """A copy of ``result`` with some fields changed."""
-    fields = {name: getattr(result, name) for name in result.__struct_fields__}
-    return PolicyResult(**{**fields, **changes})
+def replace_fields(record: Record, **changes: object) -> Record:
+    """A copy of ``record`` with some fields changed."""
+    return msgspec.structs.replace(record, **changes)
 
 
 @pytest.fixture(name="make_policy")
@@ -241,3 +245,51 @@ def _replace_fields() -> Callable[..., PolicyResult]:
 def odd(request: pytest.FixtureRequest) -> Simulation:
     """Each edge case in turn."""
     return odd_simulations()[request.param]
+
+
+def make_sweep(simulations: dict[float, Simulation] | None = None, **changes: object) -> Sweep:
+    """Three policies at three loads, the last of them more than the fleet completes."""
+    if simulations is None:
+        simulations = {
+            load_frac: make_simulation(
+                [
+                    make_policy("round-robin", slower=1 + load_frac),
+                    make_policy("least-loaded", saving_frac=0.03, seed=1, slower=0.9 + load_frac),
+                    make_policy("pack-and-park", saving_frac=0.4 * (1 - load_frac / 2), seed=2),
+                ],
+                offered_load_frac=load_frac,
+                notes=[],
+            )
+            for load_frac in (0.3, 0.6, 1.2)
+        }
+    return msgspec.structs.replace(sweep_of(simulations), **changes)
+
+
+def odd_sweeps() -> dict[str, Sweep]:
+    """Each odd simulation as a sweep of two loads, and sweeps that are odd themselves."""
+    found = {}
+    for name, simulation in odd_simulations().items():
+        policies = [
+            replace_fields(policy, policy=f"{policy.policy} {place}")
+            for place, policy in enumerate(simulation.policies)
+        ]
+        apart = replace_fields(simulation, policies=policies)
+        found[name] = make_sweep({0.5: apart, 0.9: apart})
+    no_bound = make_sweep()
+    points = [
+        msgspec.structs.replace(point, bound_energy_j_per_request=None, energy_over_bound=None)
+        for point in no_bound.points
+    ]
+    found["no-bound"] = msgspec.structs.replace(no_bound, points=points)
+    return found
+
+
+@pytest.fixture(name="make_sweep")
+def _make_sweep() -> Callable[..., Sweep]:
+    return make_sweep
+
+
+@pytest.fixture(params=sorted(odd_sweeps()))
+def odd_sweep(request: pytest.FixtureRequest) -> Sweep:
+    """Each odd sweep in turn."""
+    return odd_sweeps()[request.param]

@@ -1,0 +1,277 @@
+"""``baseload sweep``: what routing policies cost and miss as the load of a fleet grows."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import redirect_stdout
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from baseload.base.errors import BadInputError
+from baseload.cli.progress import Report
+
+if TYPE_CHECKING:
+    from baseload.cli.jobs import Job, JobResult
+    from baseload.routing.policy import AnyPolicy
+    from baseload.simulator.scenario import Scenario
+    from baseload.simulator.sweeps import Sweep
+
+MAX_SEEDS, MAX_LOADS = 1000, 200
+_FORMS = "LOW:HIGH:COUNT (0.2:0.9:8) or two or more loads with commas (0.3,0.5,0.7)"
+
+
+def sweep(
+    scenario: Annotated[
+        str,
+        typer.Argument(
+            help="A built-in scenario (baseload simulate --list) or a scenario file (YAML).",
+            metavar="SCENARIO",
+            show_default=False,
+        ),
+    ],
+    load: Annotated[
+        str,
+        typer.Option(
+            metavar="LOADS",
+            help=(
+                "The loads: LOW:HIGH:COUNT in equal steps, or a list with commas. Each is the "
+                "share of what the fleet can complete that the trace's busiest minutes take."
+            ),
+        ),
+    ] = "0.2:0.9:8",
+    policy: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--policy",
+            "-p",
+            metavar="NAME",
+            help=(
+                "A policy to run: a name (baseload policies), name:parameter=value, or "
+                "file.py:Name. Repeat for more; the others are compared with the first. Default: "
+                "those of the scenario, else all."
+            ),
+        ),
+    ] = None,
+    seeds: Annotated[
+        int,
+        typer.Option(
+            metavar="N",
+            help="Run with seeds 0 to N-1 (at most 1000); two or more give 95 % intervals.",
+        ),
+    ] = 1,
+    json: Annotated[
+        str | None,
+        typer.Option(
+            "--json", metavar="FILE", help="Write the result as JSON ('-': standard output)."
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="DIR",
+            help="Write a report into this folder: index.html, plots (PNG), sweep.json.",
+        ),
+    ] = None,
+    check: Annotated[
+        bool,
+        typer.Option(
+            "--check",
+            help="Hold every run against the laws (energy balance, bounds, ...): slower.",
+        ),
+    ] = False,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            "--jobs",
+            metavar="N",
+            help=(
+                "Run so many at a time, each in a process of its own; results are the same. "
+                "Default: the number of CPUs where there is much to do, else 1."
+            ),
+        ),
+    ] = None,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="No progress on standard error.")
+    ] = False,
+) -> None:
+    """Replay a trace at several loads, under one or several routing policies.
+
+    Says how energy per request, missed deadlines and latency change as the fleet fills. All
+    policies meet the same requests at each load.
+
+    \b
+    Examples:
+      baseload sweep azure-320 --load 0.2:0.9:8 -p least_loaded -p energy_greedy
+      baseload sweep azure-chat --load 0.3,0.5,0.7 --seeds 3 --out report
+      baseload sweep my.yaml --jobs 4 --json - | jq '.points[] | [.load_frac, .policy]'
+    """
+    from baseload.cli.jobs import check_jobs
+
+    loads = loads_of(load)
+    if not 1 <= seeds <= MAX_SEEDS:
+        raise BadInputError("--seeds", found=str(seeds), allowed=f"1 to {MAX_SEEDS}")
+    check_jobs(jobs)
+    _check_outputs(scenario, json, out)
+    with Report(quiet=quiet) as report, redirect_stdout(sys.stderr):
+        result = _run(scenario, policy or [], loads, seeds, check, jobs, report)
+    _write(result, json, out)
+
+
+def loads_of(text: str) -> list[float]:
+    """The loads that ``--load`` names, rising: ``LOW:HIGH:COUNT`` or two or more with commas.
+
+    Raises ``BadInputError`` for what is neither, and for loads that are not above 0 and below 100.
+    """
+    from baseload.cli.scenario_file import MAX_LOAD
+
+    loads = _range_of(text) if ":" in text else [_number(part, text) for part in text.split(",")]
+    if len(loads) < 2:
+        raise BadInputError(
+            f"--load {text}",
+            found="one load",
+            allowed="two or more",
+            todo=f"add more, or run `baseload simulate --load {text}`",
+        )
+    if len(loads) > MAX_LOADS:
+        raise BadInputError(f"--load {text}", found=f"{len(loads)} loads", allowed=str(MAX_LOADS))
+    for load_frac in loads:
+        if not 0 < load_frac < MAX_LOAD:
+            raise BadInputError(
+                f"--load {text}",
+                found=f"{load_frac:g}",
+                allowed=f"above 0 and below {MAX_LOAD:g} (1 is all that the fleet can do)",
+            )
+    twice = sorted({load_frac for load_frac in loads if loads.count(load_frac) > 1})
+    if twice:
+        raise BadInputError(f"--load {text}", found=f"{twice[0]:g} twice", allowed="each load once")
+    return sorted(loads)
+
+
+def _range_of(text: str) -> list[float]:
+    """The loads of ``LOW:HIGH:COUNT``."""
+    parts = text.split(":")
+    if len(parts) != 3:
+        raise BadInputError(f"--load {text}", found=f"{len(parts)} parts", allowed=_FORMS)
+    low, high = _number(parts[0], text), _number(parts[1], text)
+    count = parts[2].strip()
+    if not (count.isascii() and count.isdigit() and 2 <= int(count) <= MAX_LOADS):
+        raise BadInputError(
+            f"--load {text}", found=f"a count of {count!r}", allowed=f"2 to {MAX_LOADS}"
+        )
+    if not low < high:
+        raise BadInputError(
+            f"--load {text}", found=f"from {low:g} to {high:g}", allowed="LOW below HIGH"
+        )
+    step = (high - low) / (int(count) - 1)
+    return [round(low + step * place, 6) for place in range(int(count))]
+
+
+def _number(part: str, text: str) -> float:
+    """A load as written."""
+    try:
+        return float(part)
+    except ValueError:
+        raise BadInputError(f"--load {text}", found=repr(part), allowed=_FORMS) from None
+
+
+def _check_outputs(scenario: str, json: str | None, out: Path | None) -> None:
+    """Refuse now what could not be written at the end."""
+    from baseload.sources.files import check_distinct, check_folder, check_writable
+
+    json_path = None if json in (None, "-") else Path(json or "")
+    if json_path is not None:
+        check_writable(json_path)
+    if out is not None:
+        check_folder(out)
+    check_distinct(SCENARIO=Path(scenario), json=json_path)
+
+
+def _run(
+    scenario: str,
+    specs: list[str],
+    loads: list[float],
+    seeds: int,
+    check: bool,
+    jobs: int | None,
+    report: Report,
+) -> Sweep:
+    """Everything up to the result. What can be refused is refused before the work starts."""
+    from baseload.cli.jobs import jobs_at_once, jobs_of, run_jobs, title
+    from baseload.cli.policy_specs import policy_of
+    from baseload.routing.policies import POLICIES
+    from baseload.simulator.run import check_names, needs_compiling
+
+    chosen = [policy_of(spec) for spec in specs]
+    report.say(f"reading {scenario}")
+    from baseload.cli.scenario_file import load_scenario
+
+    made = {load_frac: load_scenario(scenario, load_frac=load_frac) for load_frac in loads}
+    first = made[loads[0]]
+    if not specs:
+        specs = list(first.policies) or list(POLICIES)
+        chosen = [policy_of(spec) for spec in specs]
+    check_names(chosen)
+    if loads[-1] > 1:
+        report.warn(
+            "the fleet completes no more than load 1; what comes beyond waits or is refused"
+        )
+    if needs_compiling():
+        report.say("compiling the engine (once on this machine, about 20 s)", keep=True)
+    wanted = [
+        job
+        for load_frac in reversed(loads)  # the longest first, so that no process waits at the end
+        for job in jobs_of(scenario, specs, seeds=seeds, load_frac=load_frac, check=check)
+    ]
+    expected = sum(one.requests(0).requests for one in made.values()) * seeds * len(chosen)
+    at_once = jobs_at_once(jobs, requests=expected)
+    report.say(f"{len(wanted)} runs, {min(at_once, len(wanted))} at a time")
+    results = run_jobs(
+        wanted,
+        at_once=at_once,
+        progress=report.progress,
+        done=lambda job, ended: report.ran_job(title(job), ended.runs),
+    )
+    return _gathered(made, chosen, wanted, results)
+
+
+def _gathered(
+    made: dict[float, Scenario],
+    chosen: list[AnyPolicy],
+    wanted: list[Job],
+    results: list[JobResult],
+) -> Sweep:
+    """The sweep that the results of all jobs make."""
+    from baseload.cli.jobs import gathered
+    from baseload.simulator.sweeps import sweep_of
+
+    by_load: dict[float, list[JobResult]] = {load_frac: [] for load_frac in made}
+    for job, result in zip(wanted, results, strict=True):
+        assert job.load_frac is not None
+        by_load[job.load_frac].append(result)
+    return sweep_of(
+        {
+            load_frac: gathered(made[load_frac], chosen, parts)
+            for load_frac, parts in by_load.items()
+        }
+    )
+
+
+def _write(result: Sweep, json: str | None, out: Path | None) -> None:
+    """Hand out the result: report folder, JSON, and the table unless JSON takes standard output."""
+    from baseload.cli.output import write_json
+
+    if out is not None:
+        from baseload.report.sweep_page import write_sweep_report
+
+        write_sweep_report(result, out)
+    if json is not None:
+        write_json(result, json)
+    if json != "-":
+        from baseload.report.sweep_table import print_sweep
+
+        print_sweep(result)
+        if out is not None:
+            typer.echo(f"\nThe page to open: {out / 'index.html'}")

@@ -1,0 +1,106 @@
+"""One run on its way: the engine, whoever drives it, and the slow controller's ticks in between."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from baseload.routing.fleet_state import FleetState
+from baseload.routing.price import request_row
+from baseload.simulator import jump
+from baseload.simulator.drivers import Driver
+from baseload.simulator.plant import Plant
+from baseload.simulator.records import Engine, with_more_held, with_more_slots
+from baseload.simulator.truth import arrivals
+from baseload.workload.forecasts import Forecast
+from baseload.workload.trace import Trace
+
+_FOREVER_S = 1e300
+
+
+def _keep_nothing(engine: Engine) -> None:
+    """Forget the log of ended requests."""
+    engine.total[0]["logged"] = 0
+
+
+class Course:
+    """One run on its way: the engine, and whoever drives it."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        fleet: FleetState,
+        driver: Driver,
+        plant: Plant | None,
+        *,
+        forecast: Forecast,
+        seed: int,
+        empty_log: Callable[[Engine], None] = _keep_nothing,
+    ) -> None:
+        self.engine, self._fleet, self._driver, self._plant = engine, fleet, driver, plant
+        self._empty_log = empty_log
+        self._forecast, self._seed = forecast, seed
+        self.scratch = request_row(input_tokens=1, output_tokens=1)
+        # Nothing happens at instant 0, but what was not compiled or loaded yet is now.
+        self._none = arrivals(_nothing())
+        self._drive(self._none, 0, 0, 0, -math.inf)
+        jump.settle(self.engine, fleet, 0.0)
+
+    def feed(self, piece: Trace, first_number: int) -> None:
+        """Replay one piece of the trace, with the slow controller's ticks in between."""
+        rows = arrivals(piece, forecast=self._forecast, seed=self._seed, first_number=first_number)
+        at = 0
+        if self._plant is not None:
+            while rows.arrival_s[-1] > self._plant.next_s:
+                tick_s = self._plant.next_s
+                end = int(np.searchsorted(rows.arrival_s, tick_s, side="right"))
+                self._drive(rows, at, end, first_number, tick_s)
+                self._plant.act(self.engine, self.scratch)
+                at = end
+        self._drive(rows, at, len(rows), first_number, -math.inf)
+
+    def drain(self, count: int, span_s: float) -> None:
+        """Run until the last answer is complete, and book what rests up to the end of the trace."""
+        total = self.engine.total[0]
+        total["horizon_s"] = span_s
+        while self._plant is not None and (total.in_flight or total.held):
+            self._drive(self._none, 0, 0, count, self._plant.next_s)
+            self._plant.act(self.engine, self.scratch)
+            total = self.engine.total[0]
+        self._drive(self._none, 0, 0, count, _FOREVER_S)
+        jump.settle(self.engine, self._fleet, span_s)
+
+    def _drive(
+        self, rows: np.recarray[Any, Any], begin: int, end: int, first: int, until_s: float
+    ) -> None:
+        """Drive to the end of ``rows[begin:end]`` and on to ``until_s``, making room on the way."""
+        at = begin
+        while True:
+            at = self._driver.drive(
+                self.engine, self._fleet, rows, max(at, begin), end, first, until_s, self.scratch
+            )
+            self._empty_log(self.engine)
+            if at == end:
+                return
+            at = end if at < 0 else at
+            total = self.engine.total[0]
+            if total.free_slots == 0:
+                self.engine = with_more_slots(self.engine)
+            if total.held == len(self.engine.held):
+                self.engine = with_more_held(self.engine)
+
+
+def _nothing() -> Trace:
+    """A trace without requests."""
+    ints = np.zeros(0, dtype=np.int32)
+    return Trace(
+        name="",
+        t_us=ints.astype(np.int64),
+        input_tokens=ints,
+        output_tokens=ints,
+        class_code=ints.astype(np.int16),
+        classes=(),
+    )
