@@ -113,9 +113,16 @@ def totals(
         stream_j=float(
             (engine.cost.energy_j_per_step[engine.replicas.cost] * engine.replicas.iteration).sum()
         ),
-        weights=tuple(np.mean([tick.weight for tick in diary], axis=0)) if diary else (),
+        weights=_mean_weights(diary),
         control=_control_series(scenario, diary),
     )
+
+
+def _mean_weights(diary: Sequence[Tick]) -> tuple[float, ...]:
+    """Lambda of each tier, mean over the ticks; empty without a controller."""
+    if not diary:
+        return ()
+    return tuple(np.mean([tick.weight for tick in diary], axis=0).tolist())
 
 
 def _control_series(scenario: Scenario, diary: Sequence[Tick]) -> ControlSeries | None:
