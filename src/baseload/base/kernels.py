@@ -38,6 +38,7 @@ KERNEL_SOURCES = (
     "simulator/closed_forms.py",
     "simulator/events.py",
     "simulator/jump.py",
+    "simulator/token_queues.py",
 )
 """Every module with kernels. Kernels contain those they call, so each is stale when any is."""
 

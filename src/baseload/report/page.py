@@ -18,6 +18,7 @@ from baseload.report.figures import (
     compare,
     headline,
 )
+from baseload.report.joulesched import joulesched_section
 from baseload.simulator.results import Simulation
 
 Cell = tuple[str, Callable[[Row], str], Callable[[Row], float | None] | None]
@@ -56,6 +57,7 @@ def page_html(
             _results(comparison),
             _figures(comparison),
             _devices(comparison),
+            joulesched_section(simulation),
             _provenance(comparison),
             _scenario(comparison),
             _glossary(),

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import msgspec
 
+from baseload.simulator.joulesched_records import JouleSchedStudy
+
 SCHEMA = "baseload-simulation/1"
 
 POWER_STATES = ("active", "idle", "parked", "off", "waking")
@@ -137,3 +139,4 @@ class Simulation(msgspec.Struct, frozen=True, kw_only=True):
     tiers: dict[str, dict[str, float | None]] = {}
     offered_load_frac: float | None = None
     notes: list[str] = []
+    joulesched: JouleSchedStudy | None = None
