@@ -1,7 +1,8 @@
 """The JouleSched note: published, its own model over whole days, measured physics of its fleet.
 
 Run: python bench/joulesched.py [--quick]. Writes bench/results/joulesched.json (with --quick: fewer
-requests, to out/bench). The constants are those of bench/joulesched_constants.py.
+requests, to out/bench, and no page) and the part between the markers of
+docs/explanation/joulesched.md. The constants are those of bench/joulesched_constants.py.
 """
 
 from __future__ import annotations
@@ -13,13 +14,23 @@ import msgspec
 
 from baseload.cli.policy_specs import policy_of
 from baseload.cli.scenario_file import load_scenario
-from baseload.report.joulesched import joulesched_text
+from baseload.report.joulesched import (
+    KINDS,
+    carbon_text,
+    claim_text,
+    constants_text,
+    findings,
+    joulesched_text,
+    lines_of,
+)
 from baseload.simulator.joulesched import joulesched_study
-from baseload.simulator.results import PolicyResult
+from baseload.simulator.results import PolicyResult, Simulation
 from baseload.simulator.run import simulate
-from common import QUICK_RESULTS, RESULTS, machine, timed, versions, write_json
+from common import QUICK_RESULTS, RESULTS, ROOT, machine, timed, versions, write_json, write_text
 
 SEEDS = 3
+PAGE = ROOT / "docs" / "explanation" / "joulesched.md"
+BEGIN, END = "<!-- joulesched: begin -->", "<!-- joulesched: end -->"
 
 
 def main() -> None:
@@ -49,6 +60,43 @@ def main() -> None:
     }
     write_json(content, (QUICK_RESULTS if quick else RESULTS) / "joulesched.json")
     print(joulesched_text(result))
+    if not quick:
+        before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
+        _, _, after = rest.partition(END)
+        write_text(f"{before}{BEGIN}\n{page_part(result)}\n{END}{after}", PAGE)
+
+
+def page_part(result: Simulation) -> str:
+    """Tables and findings in Markdown, from the result."""
+    study = result.joulesched
+    assert study is not None
+    lines = [
+        f"Own model: {study.requests:,.0f} requests a day, {len(study.seeds)} days. Physics: "
+        f"{result.trace.requests:,} requests, offered load "
+        f"{100 * (result.offered_load_frac or 0):.0f} %.",
+        "",
+        "| scheduler | figure | published | own model (95 % interval) | physics |",
+        "|---|---|---:|---:|---:|",
+    ]
+    for line in lines_of(result):
+        name = f"`{line.scheduler}`" if line.first else ""
+        lines.append(
+            f"| {name} | {line.figure} | {line.published} | {line.obtained} | {line.measured} |"
+        )
+    lines += ["", *(f"* {text}" for text in findings(result)), f"* {carbon_text(study)}", ""]
+    lines += [f"* {text}" for text in constants_text(study)]
+    lines += ["", "Other readings of its words, in its own model, first seed:", ""]
+    lines += ["| scheduler | " + " | ".join(kind.words for kind in KINDS.values()) + " |"]
+    lines += ["|---|" + "---:|" * len(KINDS)]
+    for name in dict.fromkeys(one.scheduler for one in study.other_readings):
+        cells = [
+            KINDS[one.figure].text(one.obtained)
+            for one in study.other_readings
+            if one.scheduler == name
+        ]
+        lines.append(f"| `{name}` | " + " | ".join(cells) + " |")
+    lines += ["", "What cannot be true:", "", *(f"* {claim_text(one)}" for one in study.impossible)]
+    return "\n".join(lines)
 
 
 def row(one: PolicyResult) -> dict[str, Any]:

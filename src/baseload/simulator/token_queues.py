@@ -136,17 +136,20 @@ def place(
     rule: int,
     groups: Any,
     free_s: NDArray[np.float64],
+    heads: NDArray[np.int64],
     lam: float,
     now_s: float,
     tokens: float,
     deadline_s: float,
 ) -> tuple[int, int]:
-    """The device that a rule other than round robin takes, and its group."""
+    """The device that a rule other than round robin takes, and its group; ``heads`` [groups] is
+    the ``shortest`` of each.
+    """
     best, best_group = -1, -1
     best_cost = best_tie = np.inf
     for g in range(len(groups)):
         group = groups[g]
-        n = shortest(free_s, group.first, group.stop)
+        n = heads[g]
         wait_s = max(0.0, free_s[n] - now_s)
         eta_s = wait_s + tokens / group.mu
         if rule == LEAST_LOADED:
@@ -187,6 +190,7 @@ def serve(
     rule: int,
     groups: Any,
     free_s: NDArray[np.float64],
+    heads: NDArray[np.int64],
     controls: Any,
     tiers: Any,
     placed: NDArray[np.float64],
@@ -199,7 +203,9 @@ def serve(
 ) -> None:
     """Place a piece of arrivals and add up what becomes of them, in place.
 
-    ``free_s`` [n]: when each device has worked off its queue. ``placed`` [groups] tokens,
+    ``free_s`` [n]: when each device has worked off its queue; that instant does not move until
+    the device gets more, so only the group that got a request is searched for its next ``heads``
+    [groups]. ``placed`` [groups] tokens,
     ``counts`` [groups, tiers] requests, ``histogram`` [tiers, BINS].
     """
     control = controls[0]
@@ -218,8 +224,11 @@ def serve(
         elif rule == JOULESCHED_FIRST:
             n, g = place_first(groups, free_s, control.lam, now_s, estimate[i], tier.deadline_s)
         else:
-            n, g = place(rule, groups, free_s, control.lam, now_s, estimate[i], tier.deadline_s)
+            lam, deadline_s = control.lam, tier.deadline_s
+            n, g = place(rule, groups, free_s, heads, lam, now_s, estimate[i], deadline_s)
         free_s[n] = max(free_s[n], now_s) + tokens[i] / groups[g].mu
+        if rule != ROUND_ROBIN and rule != JOULESCHED_FIRST:
+            heads[g] = shortest(free_s, groups[g].first, groups[g].stop)
         latency_s = free_s[n] - now_s
         placed[g] += tokens[i]
         counts[g, tier_of[i]] += 1
@@ -250,6 +259,7 @@ class TokenQueues:
         self.tiers = np.zeros(2, TIER_TALLY).view(np.recarray)
         self.tiers.deadline_s = fleet.deadline_s
         self.free_s = np.zeros(fleet.devices)
+        self.heads = self.groups.first.copy()
         self.placed = np.zeros(len(fleet.groups))
         self.counts = np.zeros((len(fleet.groups), 2), np.int64)
         self.histogram = np.zeros((2, BINS), np.int64)
@@ -263,6 +273,7 @@ class TokenQueues:
             RULES.index(self.rule),
             self.groups,
             self.free_s,
+            self.heads,
             self.controls,
             self.tiers,
             self.placed,

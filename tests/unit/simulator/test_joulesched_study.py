@@ -123,6 +123,16 @@ def test_the_shipped_constants_are_those_of_the_bench():
     assert msgspec.convert(found, ChosenConstants) == shipped_constants()
 
 
+def test_the_page_and_the_result_file_are_of_the_shipped_constants():
+    study = json.loads((ROOT / "bench" / "results" / "joulesched.json").read_text())["study"]
+    assert msgspec.convert(study["constants"], ChosenConstants) == shipped_constants()
+    assert study["time_lapse"] == 1
+    assert study["saving"]["within_tolerance"]
+    page = (ROOT / "docs" / "explanation" / "joulesched.md").read_text(encoding="utf-8")
+    assert f"in its own model {100 * study['saving']['obtained_frac']:.1f} %" in page
+    assert f"{study['requests']:,.0f} requests a day" in page
+
+
 def test_the_shipped_constants_keep_the_words_of_the_note():
     fleet = shipped_constants().fleet
     assert [(g.device, g.devices) for g in fleet.groups] == [
