@@ -155,8 +155,8 @@ class Saving(msgspec.Struct, frozen=True, kw_only=True):
     ``idle_frac`` is the saving against round robin when a device whose queue is empty draws the
     share of its full power that a measured board of its kind draws (the note has no idle power).
     ``least_eta_frac`` is what routing by the earliest end, which knows nothing of joules, saves
-    against round robin (first seed). ``within_tolerance``: whether the saving against round robin lies within 3 points of the
-    published one.
+    against round robin (first seed). ``within_tolerance``: whether the saving against round robin
+    lies within 3 points of the published one.
     """
 
     published_frac: float
