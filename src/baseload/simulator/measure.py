@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from baseload.base.units import S_PER_HOUR, S_PER_MINUTE, kg_from_g, mj_from_j
+from baseload.simulator.plant import Tick
 from baseload.simulator.records import (
     ACTIVE,
     BIN_RATIO,
@@ -28,7 +29,6 @@ from baseload.simulator.records import (
     TTFT,
     Engine,
 )
-from baseload.simulator.plant import Tick
 from baseload.simulator.results import (
     POWER_STATES,
     ControlSeries,

@@ -8,6 +8,7 @@ POLICY = Policy(
     source="llm-d latency scorer, strategy `least`; AIBrix slo-pack-load (2026); see explanation",
     rates={"headroom": 1.0},
     knobs={"margin_frac": 0.1, "ttft_weight": 0.8},
+    pending_unit=256,
     explanation="""\
 Headroom is what is left of the limits when the request is added: 0.8 x the share of the first
 token's limit + 0.2 x the share of the limit per token (llm-d's weights). Among the replicas that

@@ -8,6 +8,7 @@ POLICY = Policy(
     source="VoltanaLLM, EcoRoute `fadr` (arXiv 2509.04827, 2025), clock-free part; reconstruction",
     rates={"tiles": 1.0},
     knobs={"tile_requests": 16.0, "margin_frac": 0.0},
+    pending_unit=256,
     explanation="""\
 EcoRoute prefers an instance whose clock would not have to rise, then one with a begun tile of its
 batch, then the one with more load. With one clock the first rule says: whose predicted time per
