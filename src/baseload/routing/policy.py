@@ -166,6 +166,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
             turn=np.zeros(kinds + 1, dtype=np.int64),
             random=draws(seed, "policy", self.name),
             lateness_weight=np.full(tiers, self.slow.first_weight()),
+            promise_frac=np.ones(1),
             hold=np.zeros(tiers, dtype=np.uint8),
         )
 

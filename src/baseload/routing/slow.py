@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from baseload.base.errors import BadInputError
+from baseload.routing.fleet_state import PRIOR_INPUT_TOKENS, PRIOR_OUTPUT_TOKENS
 
 Lambda = Literal["fixed", "pi", "log"]
 
@@ -119,17 +120,32 @@ class Signals(msgspec.Struct, kw_only=True):
     waking: NDArray[np.int64]
     oldest_due_s: float = math.inf
 
+    def late_frac(self) -> float:
+        """Share of missed requests among those that ended or were refused."""
+        ended = float(self.completed.sum() + self.refused.sum())
+        return float(self.missed.sum() + self.refused.sum()) / max(1.0, ended)
+
+    def lengths(self) -> tuple[float, float]:
+        """Mean input and output tokens of the requests that ended; the prior when none did."""
+        count = float(self.completed.sum())
+        if count < 1.0:
+            return PRIOR_INPUT_TOKENS, PRIOR_OUTPUT_TOKENS
+        outputs = max(1.0, float(self.output_tokens.sum()) / count)
+        return float(self.input_tokens.sum()) / count, outputs
+
 
 class Orders(msgspec.Struct, kw_only=True):
     """What a controller wants; ``None`` leaves a thing as it is.
 
-    ``weight`` [tiers]: lambda. ``open`` [types]: replicas that should work; ``reserve`` [types]:
+    ``weight`` [tiers]: lambda. ``promise_frac``: share of each promise that the price may use up, the
+    rest being kept for what the estimates do not see. ``open`` [types]: replicas that should work; ``reserve`` [types]:
     others that should stay awake for a burst; ``forecast_batch`` [types]: requests that each open
     replica is about to run. ``hold`` [tiers]: 1 where arriving requests wait outside; ``release``:
     how many held requests may go now. ``level`` [types]: row of the clock ladder.
     """
 
     weight: NDArray[np.float64] | None = None
+    promise_frac: float | None = None
     open: NDArray[np.int64] | None = None
     reserve: NDArray[np.int64] | None = None
     forecast_batch: NDArray[np.float64] | None = None
@@ -153,9 +169,12 @@ class Promise(msgspec.Struct, frozen=True, kw_only=True):
 
 class FleetFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What a controller knows of the fleet: ``replicas`` [types], rows of ``fleet.step.COST`` and of
-    ``fleet_state.LIMITS``.
+    ``fleet_state.LIMITS``, one a type, at full clock. ``rungs[t]``: the rows of ``all_cost`` that
+    type ``t`` may run by, highest clock first; one where there is no choice.
     """
 
     replicas: NDArray[np.int64]
     cost: np.recarray[Any, Any]
     limits: np.recarray[Any, Any]
+    all_cost: np.recarray[Any, Any]
+    rungs: tuple[tuple[int, ...], ...]

@@ -213,8 +213,9 @@ def describe(
     )
     request.output_tokens, request.output_spread = max(1.0, mean), spread
     request.input_tokens = float(row.input_tokens)
-    request.ttft_s, request.tpot_s = promise.ttft_s, promise.tpot_s
-    request.e2e_s = min(row.deadline_s, promise.e2e_s)
+    share = policy.promise_frac[0]
+    request.ttft_s, request.tpot_s = share * promise.ttft_s, share * promise.tpot_s
+    request.e2e_s = share * min(row.deadline_s, promise.e2e_s)
     request.deadline_s = min(request.e2e_s, promise.ttft_s + promise.tpot_s * request.output_tokens)
     request.lateness_weight = policy.lateness_weight[tier]
     request.model = row.model

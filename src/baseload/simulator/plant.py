@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from baseload.fleet.step import cost_table
 from baseload.routing.control import Control
 from baseload.routing.fleet_state import FleetState
 from baseload.routing.slow import FleetFacts, Orders, Promise, Signals, Slow
@@ -50,6 +51,20 @@ def promises_of(scenario: Scenario) -> list[Promise]:
     ]
 
 
+def ladder_rows(
+    scenario: Scenario,
+) -> tuple[np.recarray[Any, Any], tuple[tuple[int, ...], ...]]:
+    """The cost rows of all types at full clock, then of their other clocks; and, for each type, the
+    rows that it may run by.
+    """
+    kinds = [group.kind for group in scenario.groups]
+    rungs = []
+    for place, group in enumerate(scenario.groups):
+        rungs.append((place, *range(len(kinds), len(kinds) + len(group.slower))))
+        kinds += group.slower
+    return cost_table(kinds), tuple(rungs)
+
+
 class Plant:
     """Carries out a controller's orders on one engine. ``next_s`` is when it wants to be called."""
 
@@ -63,7 +78,14 @@ class Plant:
         park: bool,
     ) -> None:
         replicas = np.diff(fleet.first)
-        facts = FleetFacts(replicas=replicas, cost=fleet.cost, limits=fleet.limits)
+        all_cost, rungs = ladder_rows(scenario)
+        facts = FleetFacts(
+            replicas=replicas,
+            cost=fleet.cost.copy(),
+            limits=fleet.limits,
+            all_cost=all_cost,
+            rungs=rungs,
+        )
         self.control = Control(slow, facts, promises_of(scenario), park=park)
         self.diary: list[Tick] = []
         self._fleet, self._driver, self._park = fleet, driver, park
@@ -139,6 +161,8 @@ class Plant:
         policy, fleet = self._driver.state, self._fleet
         if wanted.weight is not None:
             policy.lateness_weight[:] = wanted.weight
+        if wanted.promise_frac is not None:
+            policy.promise_frac[0] = wanted.promise_frac
         if wanted.hold is not None:
             policy.hold[:] = wanted.hold
         if wanted.open is not None:

@@ -21,13 +21,15 @@ class Group(msgspec.Struct, frozen=True, kw_only=True):
     """``replicas`` equal replicas of one type.
 
     ``park_after_s``, ``off_after_s``: idle seconds after which a replica's engine sleeps, or its
-    process ends; ``None``: never.
+    process ends; ``None``: never. ``slower``: the same type at lower clocks, highest first, for a
+    controller that may choose among them (assumed: docs/explanation/clocks.md).
     """
 
     kind: ReplicaType
     replicas: int
     park_after_s: float | None = None
     off_after_s: float | None = None
+    slower: tuple[ReplicaType, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse groups without replicas and timeouts that are no durations."""

@@ -11,7 +11,7 @@ POLICY = Policy(
     rising=True,
     rising_with_experts=False,
     pending_unit=256,
-    slow=Slow(weight=100.0, rule="log", working_set=True, holds_bulk=True),
+    slow=Slow(weight=300.0, rule="fixed", working_set=True, holds_bulk=True),
     explanation="""\
 The price of a candidate is the energy that the fleet draws with the request minus without it, plus
 lambda times the seconds past the promises that it is expected to cause: its own, and those of the
