@@ -24,9 +24,9 @@ from baseload.routing.sizing import (
 )
 from baseload.routing.slow import FleetFacts, Orders, Promise, Signals
 
-_FIRST_FILL, _LEAST_FILL, _MOST_FILL = 0.7, 0.3, 1.0
+_FIRST_FILL, _LEAST_FILL, _MOST_FILL = 0.7, 0.3, 1.1
 _FILL_UP_PER_S, _FILL_DOWN_PER_S = 0.001, 0.01
-_AIM_FRAC = 0.8  # of the target miss rate that is aimed at
+_AIM_FRAC = 1.0  # of the target miss rate that is aimed at
 _MOST_ERROR = 1.5
 _FILL_MEMORY_S = 60.0
 _SPREADS = 2.33  # 99 % of a normal
