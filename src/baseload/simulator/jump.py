@@ -241,6 +241,14 @@ def _route(
 
 
 @kernel
+def _due_before(due_s: float, number: int, held: Row) -> bool:
+    """Whether request ``number``, due at ``due_s``, goes before ``held``: of two due at the same
+    instant the one that came first.
+    """
+    return due_s < held.due_s or (due_s == held.due_s and number < held.number)
+
+
+@kernel
 def _hold(engine: Engine, row: Row, number: int, now_s: float) -> bool:
     """Let a request wait outside the fleet, if its deadline leaves time for it; says whether.
 
@@ -253,7 +261,7 @@ def _hold(engine: Engine, row: Row, number: int, now_s: float) -> bool:
     total = engine.total[0]
     place = total.held
     total.held += 1
-    while place > 0 and engine.held[(place - 1) >> 1].due_s > due_s:
+    while place > 0 and _due_before(due_s, number, engine.held[(place - 1) >> 1]):
         _copy_held(engine.held[place], engine.held[(place - 1) >> 1])
         place = (place - 1) >> 1
     kept = engine.held[place]
@@ -284,9 +292,10 @@ def _drop_first_held(engine: Engine) -> None:
         child = 2 * place + 1
         if child >= size:
             break
-        if child + 1 < size and engine.held[child + 1].due_s < engine.held[child].due_s:
+        right = engine.held[child + 1]
+        if child + 1 < size and _due_before(right.due_s, right.number, engine.held[child]):
             child += 1
-        if engine.held[child].due_s >= last.due_s:
+        if _due_before(last.due_s, last.number, engine.held[child]):
             break
         _copy_held(engine.held[place], engine.held[child])
         place = child
