@@ -35,7 +35,7 @@ from baseload.simulator.records import (
 )
 from baseload.workload.lengths import bucket_of, expected_length
 
-WAIT_FRAC = 0.5  # of its time to the deadline a held request may wait
+WAIT_FRAC = 0.5  # of its time to its first deadline a held request may wait
 
 
 @kernel
@@ -191,7 +191,7 @@ def place_request(
     slot.class_code, slot.tier, slot.priority = row.class_code, tier, engine.tiers[tier].priority
     if total.laxity_queue:
         kind = fleet.type_of[replica]
-        slot.laxity_s = row.arrival_s + laxity_s(
+        slot.laxity_s = now_s + laxity_s(
             fleet.cost[kind], fleet.limits[kind], fleet.traffic[0], request
         )
     slot.pending = pending_levels(fleet, input_tokens)
@@ -203,9 +203,11 @@ def place_request(
 
 @kernel
 def describe(
-    engine: Engine, fleet: FleetState, policy: PolicyState, request: Row, row: Row
+    engine: Engine, fleet: FleetState, policy: PolicyState, request: Row, row: Row, now_s: float
 ) -> None:
-    """Fill in the visible request: what the pick may know of ``row``."""
+    """Fill in the visible request: what the pick may know of ``row`` at ``now_s``. Promises run
+    from its arrival, so one that was held has less left of them.
+    """
     tier = engine.tier_of_class[row.class_code]
     promise = engine.tiers[tier]
     bucket = bucket_of(row.input_tokens)
@@ -214,9 +216,10 @@ def describe(
     )
     request.output_tokens, request.output_spread = max(1.0, mean), spread
     request.input_tokens = float(row.input_tokens)
-    request.ttft_s, request.tpot_s = promise.ttft_s, promise.tpot_s
-    request.e2e_s = min(row.deadline_s, promise.e2e_s)
-    request.deadline_s = min(request.e2e_s, promise.ttft_s + promise.tpot_s * request.output_tokens)
+    waited_s = now_s - row.arrival_s
+    request.ttft_s, request.tpot_s = promise.ttft_s - waited_s, promise.tpot_s
+    request.e2e_s = min(row.deadline_s, promise.e2e_s) - waited_s
+    request.deadline_s = min(request.e2e_s, request.ttft_s + promise.tpot_s * request.output_tokens)
     request.lateness_weight = policy.lateness_weight[tier]
     request.model = row.model
 
@@ -232,7 +235,7 @@ def _route(
     now_s: float,
 ) -> None:
     """Decide on a request and send it, or refuse it."""
-    describe(engine, fleet, policy, request, row)
+    describe(engine, fleet, policy, request, row, now_s)
     _, replica = pick(fleet, policy, request)
     if replica < 0:
         refuse(engine, fleet, request, row.class_code, now_s)
@@ -252,10 +255,11 @@ def _due_before(due_s: float, number: int, held: Row) -> bool:
 def _hold(engine: Engine, row: Row, number: int, now_s: float) -> bool:
     """Let a request wait outside the fleet, if its deadline leaves time for it; says whether.
 
-    It goes when half of its time is gone, at the latest: the other half is for serving it.
+    It goes when half of its time to the first of its deadlines is gone, at the latest: the other
+    half is for serving it.
     """
     promise = engine.tiers[engine.tier_of_class[row.class_code]]
-    due_s = now_s + WAIT_FRAC * min(row.deadline_s, promise.e2e_s)
+    due_s = now_s + WAIT_FRAC * min(row.deadline_s, promise.e2e_s, promise.ttft_s)
     if due_s == math.inf:
         return False
     total = engine.total[0]
