@@ -13,7 +13,7 @@ from baseload.routing.fleet_state import FleetState, close_replica, open_replica
 from baseload.simulator.accounts import charge, charge_idle
 from baseload.simulator.closed_forms import series_sum, steps_until
 from baseload.simulator.events import schedule
-from baseload.simulator.records import IDLE, PARKED, WAKING, Engine, Row
+from baseload.simulator.records import IDLE, OFF, PARKED, WAKING, Engine, Row
 
 
 @kernel
@@ -30,6 +30,8 @@ def wake(engine: Engine, fleet: FleetState, number: int, now_s: float) -> float:
     return), else when it has woken. Gives the instant from which it may be opened.
     """
     replica = engine.replicas[number]
+    if replica.idle and replica.idle_from_s > now_s:
+        return float(replica.idle_from_s)  # it is waking
     account = IDLE
     if replica.idle:
         account = _rest_until(engine, replica, now_s)
@@ -57,12 +59,18 @@ def close(
     off_after_s: float,
 ) -> None:
     """The replica takes no more requests; once idle it parks after ``park_after_s`` and is off
-    after ``off_after_s``, counted from now or from the end of its work.
+    after ``off_after_s``, counted from now or from the end of its work. One that sleeps by its own
+    timeouts sleeps on: only a wake ends that.
     """
     close_replica(fleet, number)
     replica = engine.replicas[number]
+    account = IDLE
     if replica.idle:
-        _rest_until(engine, replica, now_s)
+        account = _rest_until(engine, replica, now_s)
+    if account == OFF:
+        off_after_s = 0.0
+    if account != IDLE:
+        park_after_s = 0.0
     replica.park_after_s, replica.off_after_s = park_after_s, off_after_s
 
 
