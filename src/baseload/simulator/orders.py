@@ -26,8 +26,8 @@ def _rest_until(engine: Engine, replica: Row, now_s: float) -> int:
 
 @outline_kernel
 def wake(engine: Engine, fleet: FleetState, number: int, now_s: float) -> float:
-    """A closed replica is to be opened: at once when it is busy or idle (then it is open on
-    return), else when it has woken. Gives the instant from which it may be opened.
+    """A closed replica is to be opened: at once when it is busy or idle, or wakes in no time (then
+    it is open on return), else when it has woken. Gives the instant from which it may be opened.
     """
     replica = engine.replicas[number]
     if replica.idle and replica.idle_from_s > now_s:
@@ -46,6 +46,8 @@ def wake(engine: Engine, fleet: FleetState, number: int, now_s: float) -> float:
     replica.still_s += wake_s
     charge(engine, replica, WAKING, wake_j, now_s, now_s + wake_s)
     replica.idle_from_s = now_s + wake_s
+    if wake_s == 0.0:
+        open_replica(fleet, number)
     return now_s + wake_s
 
 
