@@ -159,6 +159,8 @@ def _policy(rng: np.random.Generator) -> Policy:
     """A built-in policy, or a random mix of parts."""
     if rng.random() < 0.7:
         return POLICIES[str(rng.choice(list(POLICIES)))]
+    if rng.random() < 0.2:
+        return _policy_by_tokens(rng)
     return Policy(
         name="mix",
         summary="a random mix",
@@ -166,9 +168,26 @@ def _policy(rng: np.random.Generator) -> Policy:
         rates={
             part: float(rng.choice([0.0, 1.0, rng.uniform(0, 2)]))
             for part in PARTS
-            if part != "tokens"
+            if part not in ("tokens", "backlog")
         },
         free_seats=bool(rng.random() < 0.5),
+        pending_unit=int(rng.choice([0, 0, 16, 256])),
+        queue=str(rng.choice(["fifo", "fifo", "laxity"])),
+    )
+
+
+def _policy_by_tokens(rng: np.random.Generator) -> Policy:
+    """A mix of the parts that outstanding tokens shape; flat where it is so up to some backlog."""
+    flat = bool(rng.random() < 0.5)
+    return Policy(
+        name="tokens mix",
+        summary="a random mix",
+        source="this test",
+        rates={"average": 1.0, "backlog": 1.0, "tokens": 0.0 if flat else 1e-3},
+        by_tokens=True,
+        flat=flat,
+        pending_unit=int(rng.choice([0, 64])),
+        queue=str(rng.choice(["fifo", "laxity"])),
     )
 
 

@@ -31,7 +31,8 @@ def wake(engine: Engine, fleet: FleetState, number: int, now_s: float) -> float:
     """
     replica = engine.replicas[number]
     if replica.idle and replica.idle_from_s > now_s:
-        return float(replica.idle_from_s)  # it is waking
+        woken_s: float = replica.idle_from_s
+        return woken_s
     account = IDLE
     if replica.idle:
         account = _rest_until(engine, replica, now_s)
@@ -45,10 +46,11 @@ def wake(engine: Engine, fleet: FleetState, number: int, now_s: float) -> float:
     engine.total[0].wakes += 1
     replica.still_s += wake_s
     charge(engine, replica, WAKING, wake_j, now_s, now_s + wake_s)
-    replica.idle_from_s = now_s + wake_s
+    ready_s: float = now_s + wake_s
+    replica.idle_from_s = ready_s
     if wake_s == 0.0:
         open_replica(fleet, number)
-    return now_s + wake_s
+    return ready_s
 
 
 @outline_kernel
