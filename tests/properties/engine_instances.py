@@ -11,6 +11,7 @@ that arrivals, step ends and timeouts fall on the same instants.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import msgspec
@@ -263,7 +264,14 @@ def _worst(one: Any, two: Any) -> float:
     return float(np.max(np.abs(one - two) / np.maximum(1e-6, np.abs(two)), initial=0.0))
 
 
-def compare_many(first: int, count: int) -> dict[str, float]:
+def compare_many(
+    first: int,
+    count: int,
+    *,
+    case: Callable[[int], Case] = case,
+    compare: Callable[[Case], Compared] = compare,
+    file: str = "engine_instances",
+) -> dict[str, float]:
     """Compare the instances of ``count`` seeds from ``first`` on: worst errors and how much
     happened.
 
@@ -272,7 +280,7 @@ def compare_many(first: int, count: int) -> dict[str, float]:
     worst: dict[str, float] = {}
     for seed in range(first, first + count):
         made = case(seed)
-        command = f"python tests/properties/engine_instances.py {seed}"
+        command = f"python tests/properties/{file}.py {seed}"
         replay = f"seed {seed}, policy {made.policy.name}; replay: {command}"
         try:
             seen = compare(made)
