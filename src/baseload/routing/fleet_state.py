@@ -315,6 +315,8 @@ def open_replica(state: FleetState, replica: int) -> None:
     if state.indexed[LEVELS]:
         _flip_bit(state, replica, kind, level)
         state.level_count[state.level_start[kind] + level] += 1
+        if state.open_count[kind] == 1:
+            state.level_range[kind, 0] = state.level_range[kind, 1] = level
         state.level_range[kind, 0] = min(state.level_range[kind, 0], level)
         state.level_range[kind, 1] = max(state.level_range[kind, 1], level)
     if state.indexed[TOKENS]:

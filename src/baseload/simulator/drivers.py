@@ -161,7 +161,7 @@ def _python_driver(
             engine.arrivals[min(last_bin, int(now_s / engine.bin_s[0]))] += 1
             engine.arrived[engine.tier_of_class[code]] += 1
             engine.arrived_tokens[engine.tier_of_class[code]] += row.input_tokens
-            jump.describe(engine, fleet, state, visible, row)
+            jump.describe(engine, fleet, state, visible, row, now_s)
             replica = choose(row, now_s, float(visible.output_tokens))
             if replica < 0 or not takes(fleet, visible, replica):
                 jump.refuse(engine, fleet, visible, code, now_s)
