@@ -135,7 +135,7 @@ def _cheapest_of_kind(
             replica = fewest_tokens(state, kind)
         if replica < 0:
             return np.inf, -1
-        if state.in_flight[replica] < ceiling:
+        if state.level[replica] < ceiling:
             return _candidate(state, policy, request, kind, number, replica), replica
         return _scan_kind(state, policy, request, kind, number, ceiling)
     cost, limits, traffic = state.cost[kind], state.limits[kind], state.traffic[0]
