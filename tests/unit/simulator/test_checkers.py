@@ -82,7 +82,7 @@ def energy_missing_from_the_series(totals, engine, fleet):
 
 
 def routing_forgot_to_leave(totals, engine, fleet):
-    enter(fleet, 0, 10)
+    enter(fleet, 0, 10, 0)
 
 
 def index_out_of_step(totals, engine, fleet):
