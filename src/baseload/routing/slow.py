@@ -1,8 +1,8 @@
 """Slow control: what changes a policy's numbers between requests, in plain Python.
 
 Every few seconds a controller is shown ``Signals``, counts and times that a gateway has too, and
-answers with ``Orders``: lambda of each tier, how many replicas of each type are open, which requests
-wait, how fast the clocks run. The simulator and the gateway carry the orders out.
+answers with ``Orders``: lambda of each tier, how many replicas of each type are open, which
+requests wait, how fast the clocks run. The simulator and the gateway carry the orders out.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ class Slow(msgspec.Struct, frozen=True, kw_only=True):
 
     ``weight``: lambda at the start, in units of the price per second of lateness. ``rule``: how it
     changes: not at all, by JouleSched's PI rule, or by ours on a log scale
-    (``routing.lateness_rules``). ``kp``, ``ki``: gains of the PI rule; ``anti_windup`` stops its sum
-    while lambda rests at zero. ``working_set``: keeps only as many replicas open as the deadlines
-    need, asleep or not. ``holds_bulk``: lets requests of bulk tiers wait for quiet minutes.
-    ``clocks``: lowers clocks where that saves joules within the deadlines.
+    (``routing.lateness_rules``). ``kp``, ``ki``: gains of the PI rule; ``anti_windup`` stops its
+    sum while lambda rests at zero. ``working_set``: keeps only as many replicas open as the
+    deadlines need, asleep or not. ``holds_bulk``: lets requests of bulk tiers wait for
+    quiet minutes. ``clocks``: lowers clocks where that saves joules within the deadlines.
     """
 
     weight: float = 1.0
@@ -96,13 +96,14 @@ class Slow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Signals(msgspec.Struct, kw_only=True):
-    """What a controller is shown at ``now_s``: counts since its last look, ``window_s`` ago, and the
-    present.
+    """What a controller is shown at ``now_s``: counts since its last look, ``window_s`` ago, and
+    the present.
 
-    Per tier ``[tiers]``: ``arrived``, ``prompt_tokens`` (of the arrived), ``completed``, ``missed`` (of the completed), ``refused``,
-    ``input_tokens`` and ``output_tokens`` (of the completed), ``held`` (waiting outside the fleet
-    now). Per type ``[types]``: ``in_flight`` requests, ``open`` replicas, ``waking`` replicas that
-    will be open soon. ``oldest_due_s``: when the first held request must go at the latest.
+    Per tier ``[tiers]``: ``arrived``, ``prompt_tokens`` (of the arrived), ``completed``, ``missed``
+    (of the completed), ``refused``, ``input_tokens`` and ``output_tokens`` (of the completed),
+    ``held`` (waiting outside the fleet now). Per type ``[types]``: ``in_flight`` requests, ``open``
+    replicas, ``waking`` replicas that will be open soon. ``oldest_due_s``: when
+    the first held request must go at the latest.
     """
 
     now_s: float

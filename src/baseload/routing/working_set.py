@@ -168,7 +168,7 @@ class WorkingSet:
 
     def need(self, request_per_s: float) -> NDArray[np.int64]:
         """Replicas of each type for ``request_per_s``: the types in the order of joules above rest
-        per request, each filled before the next is begun. At least one is open.
+        per request, each filled before the next is begun. At least one of each model is open.
         """
         facts, traffic = self._facts, self._traffic[0]
         batch = self.batch
@@ -190,8 +190,10 @@ class WorkingSet:
                 break
         if left > 0.0:  # beyond what keeps the promise: open the slow ones too
             wanted = facts.replicas.copy()
-        if not wanted.any():
-            wanted[int(np.argmin(joules))] = 1
+        for model in np.unique(facts.limits.model):  # requests for a model go nowhere else
+            serve = np.flatnonzero((facts.limits.model == model) & (facts.replicas > 0))
+            if len(serve) and not wanted[serve].any():
+                wanted[serve[np.argmin(joules[serve])]] = 1
         return wanted
 
     def orders(self, signals: Signals, *, extra_per_s: float = 0.0) -> Orders:

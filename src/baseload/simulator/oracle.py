@@ -141,7 +141,10 @@ class ScanRouter(Desk):
         tokens = max(1.0, mean)
         ttft_s, tpot_s, e2e_s = _promises(self._scenario.tiers[tier])
         waited_s = now_s - float(row.arrival_s)
-        left_ttft_s, left_s = ttft_s - waited_s, min(float(row.deadline_s), e2e_s) - waited_s
+        share = float(self.state.promise_frac[0])
+        left_ttft_s = share * ttft_s - waited_s
+        left_s = share * min(float(row.deadline_s), e2e_s) - waited_s
+        tpot_s *= share
         return request_row(
             input_tokens=float(row.input_tokens),
             output_tokens=tokens,
