@@ -1,5 +1,5 @@
-"""Random small instances under slow control on which the jump engine must equal the step engine; one
-by its seed:
+"""Random small instances under slow control on which the jump engine must equal the step engine;
+one by its seed:
 
     python tests/properties/slow_instances.py SEED [COUNT]
 
@@ -51,6 +51,7 @@ class Scripted:
         if not self._dyadic:
             self.period_s *= float(self._rng.uniform(0.5, 1.5))
         self.seen: list[Signals] = []
+        self.levels: list[Any] = []
 
     def tick(self, signals: Signals) -> Orders:
         """Random orders; each kind of order is given now and then."""
@@ -73,7 +74,8 @@ class Scripted:
         if rng.random() < 0.5:
             orders.release = int(rng.integers(0, 6))
         if rng.random() < 0.5:
-            orders.level = np.arange(kinds) + kinds * rng.integers(0, 3, kinds)
+            self.levels.append(rng.integers(0, 3, kinds))
+            orders.level = np.arange(kinds) + kinds * self.levels[-1]
         return orders
 
 
@@ -160,7 +162,9 @@ def compare(made: plain.Case) -> plain.Compared:
         for name in one.__struct_fields__:
             apart = getattr(one, name), getattr(two, name)
             same = np.array_equal(*apart) or np.allclose(*apart, rtol=1e-9, atol=0.0)
-            assert same, f"tick at {one.now_s} s: {name} is {apart[0]} by jumps, {apart[1]} by steps"
+            assert same, (
+                f"tick at {one.now_s} s: {name} is {apart[0]} by jumps, {apart[1]} by steps"
+            )
     return seen
 
 

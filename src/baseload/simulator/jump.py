@@ -219,9 +219,7 @@ def describe(
     request.ttft_s = share * promise.ttft_s - waited_s
     request.tpot_s = share * promise.tpot_s
     request.e2e_s = share * min(row.deadline_s, promise.e2e_s) - waited_s
-    request.deadline_s = min(
-        request.e2e_s, request.ttft_s + request.tpot_s * request.output_tokens
-    )
+    request.deadline_s = min(request.e2e_s, request.ttft_s + request.tpot_s * request.output_tokens)
     request.lateness_weight = policy.lateness_weight[tier]
     request.model = row.model
 
