@@ -43,6 +43,7 @@ KERNEL_SOURCES = (
     "simulator/jump.py",
     "simulator/orders.py",
     "workload/lengths.py",
+    "simulator/token_queues.py",
 )
 """Every module with kernels. Kernels contain those they call, so each is stale when any is."""
 

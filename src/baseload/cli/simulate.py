@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from baseload.simulator.scenario import Scenario
 
 MAX_SEEDS = 1000
+JOULESCHED = "joulesched"
+"""The built-in scenario that comes with a study of the note it is named after."""
 
 
 def simulate(
@@ -260,7 +262,17 @@ def _run(
         raise failure from error
     if log is not None:
         log.write()
-    return result
+    return _with_study(result, report) if scenario == JOULESCHED else result
+
+
+def _with_study(result: Simulation, report: Report) -> Simulation:
+    """The JouleSched note's own model beside the result of its fleet."""
+    import msgspec
+
+    from baseload.simulator.joulesched import joulesched_study
+
+    report.say("the note's own model")
+    return msgspec.structs.replace(result, joulesched=joulesched_study())
 
 
 def _side_by_side(
@@ -289,9 +301,11 @@ def _write(result: Simulation, json: str | None, out: Path | None) -> None:
     if json is not None:
         write_json(result, json)
     if json != "-":
+        from baseload.report.joulesched import print_joulesched
         from baseload.report.table import print_table
 
         print_table(result)
+        print_joulesched(result)
         if out is not None:
             typer.echo(f"\nThe page to open: {out / 'index.html'}")
 

@@ -17,6 +17,7 @@ from baseload.report.figures import (
     compare,
     headline,
 )
+from baseload.report.joulesched import joulesched_section
 from baseload.report.markup import (
     document,
     facts,
@@ -62,6 +63,7 @@ def page_html(
             _results(comparison),
             _figures(comparison),
             _devices(comparison),
+            joulesched_section(simulation),
             provenance(simulation.fleet, _ledger(comparison)),
             _scenario(comparison),
             facts("Words", wording.GLOSSARY),

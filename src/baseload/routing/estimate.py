@@ -215,9 +215,11 @@ def headroom_frac(
     ttft_s: float,
     tpot_s: float,
     ttft_weight: float,
+    margin_frac: float,
 ) -> float:
-    """What is left of the promises, as a weighted mean of their fractions; the smaller of the two
-    where one is broken. 1 without promises.
+    """What is left of the promises, as a weighted mean of their fractions; less than nothing, by how
+    much the worse one misses it, where less than ``margin_frac`` of either is left. 1 without
+    promises.
 
     ``ttft_weight`` of the first token's, the rest of the later ones' (llm-d's latency scorer: 0.8).
     """
@@ -226,8 +228,9 @@ def headroom_frac(
     first_s = wait_s(cost, limits, traffic, in_flight) + token_s
     first_s += prefill_s(cost, limits, traffic, in_flight, input_tokens)
     of_first, of_rest = 1.0 - first_s / ttft_s, 1.0 - token_s / tpot_s
-    if of_first < 0.0 or of_rest < 0.0:
-        return min(of_first, of_rest)
+    worse = min(of_first, of_rest)
+    if worse < margin_frac:
+        return worse - margin_frac
     return ttft_weight * of_first + (1.0 - ttft_weight) * of_rest
 
 

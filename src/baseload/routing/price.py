@@ -227,8 +227,9 @@ def _published_parts_usd(
             request.ttft_s,
             request.tpot_s,
             rates[TTFT_WEIGHT],
+            rates[MARGIN_FRAC],
         )
-        price += rates[HEADROOM] * (left if left >= rates[MARGIN_FRAC] else 2.0 - left)
+        price += rates[HEADROOM] * (left if left >= 0.0 else 2.0 - left)
     if rates[TILES] != 0.0:
         price += rates[TILES] * _tile_price(rates, cost, limits, traffic, request, in_flight)
     if rates[SIZE] != 0.0:

@@ -105,7 +105,6 @@ def _join_queue(engine: Engine, number: int, place: int) -> None:
 def arrive(engine: Engine, fleet: FleetState, number: int, place: int, now_s: float) -> None:
     """The request in slot ``place`` joins the queue of replica ``number``."""
     replica = engine.replicas[number]
-    slot = engine.slots[place]
     _join_queue(engine, number, place)
     replica.waiting += 1
     if replica.idle:

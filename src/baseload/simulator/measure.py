@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from baseload.base.units import S_PER_HOUR, S_PER_MINUTE, kg_from_g, mj_from_j
+from baseload.simulator.plant import Tick
 from baseload.simulator.records import (
     ACTIVE,
     BIN_RATIO,
@@ -28,7 +29,6 @@ from baseload.simulator.records import (
     TTFT,
     Engine,
 )
-from baseload.simulator.plant import Tick
 from baseload.simulator.results import (
     POWER_STATES,
     ControlSeries,
@@ -113,9 +113,16 @@ def totals(
         stream_j=float(
             (engine.cost.energy_j_per_step[engine.replicas.cost] * engine.replicas.iteration).sum()
         ),
-        weights=tuple(np.mean([tick.weight for tick in diary], axis=0)) if diary else (),
+        weights=_mean_weights(diary),
         control=_control_series(scenario, diary),
     )
+
+
+def _mean_weights(diary: Sequence[Tick]) -> tuple[float, ...]:
+    """Lambda of each tier, mean over the ticks; empty without a controller."""
+    if not diary:
+        return ()
+    return tuple(np.mean([tick.weight for tick in diary], axis=0).tolist())
 
 
 def _control_series(scenario: Scenario, diary: Sequence[Tick]) -> ControlSeries | None:

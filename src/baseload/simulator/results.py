@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import msgspec
 
+from baseload.simulator.joulesched_records import JouleSchedStudy
+
 SCHEMA = "baseload-simulation/1"
 
 POWER_STATES = ("active", "idle", "parked", "off", "waking")
@@ -165,3 +167,4 @@ class Simulation(msgspec.Struct, frozen=True, kw_only=True):
     parking: bool = False
     forecast: str = "online"
     notes: list[str] = []
+    joulesched: JouleSchedStudy | None = None

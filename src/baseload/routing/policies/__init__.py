@@ -10,13 +10,18 @@ from baseload.base.errors import unknown_name
 from baseload.routing.policies import (
     baseload,
     energy_greedy,
+    freesh_llf,
+    joulesched,
     least_latency,
     least_loaded,
     least_tokens,
     power_of_two,
     random,
     round_robin,
+    slo_packing,
+    voltana_route,
     weighted_round_robin,
+    wilkins_threshold,
 )
 from baseload.routing.policy import Policy
 
@@ -40,6 +45,11 @@ POLICIES = _table(
         power_of_two.POLICY,
         least_latency.POLICY,
         energy_greedy.POLICY,
+        slo_packing.POLICY,
+        joulesched.POLICY,
+        wilkins_threshold.POLICY,
+        voltana_route.POLICY,
+        freesh_llf.POLICY,
         baseload.POLICY,
     )
 )
