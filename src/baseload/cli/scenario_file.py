@@ -189,8 +189,8 @@ def _build(file: ScenarioFile, folder: Path, name: str, asked: Overrides) -> Sce
         else g_per_j_from_g_per_kwh(file.carbon_g_per_kwh),
         max_queue=file.max_queue,
         policies=tuple(_policy_spec(spec, folder) for spec in file.policies),
-        parking=(asked.parking or file.parking) == "all",
-        forecast=_forecast(asked.forecast or file.forecast),
+        parking=(file.parking if asked.parking is None else asked.parking) == "all",
+        forecast=_forecast(file.forecast if asked.forecast is None else asked.forecast),
         notes=(*notes, *noticed),
     )
 

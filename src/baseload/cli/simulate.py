@@ -169,6 +169,8 @@ def simulate(
     asked = Overrides(load_frac=load, parking=parking, forecast=forecast)
     with Report(quiet=quiet) as report, redirect_stdout(sys.stderr):
         result = _run(scenario, policy or [], seeds, asked, requests, check, jobs, report)
+        if scenario == JOULESCHED:
+            result = _with_study(result, report)
     _write(result, json, out)
 
 
@@ -262,7 +264,7 @@ def _run(
         raise failure from error
     if log is not None:
         log.write()
-    return _with_study(result, report) if scenario == JOULESCHED else result
+    return result
 
 
 def _with_study(result: Simulation, report: Report) -> Simulation:

@@ -71,9 +71,9 @@ def test_jobs_are_one_a_policy_and_seed_and_one_a_file():
     ]  # fmt: skip
     assert [job.watch for job in wanted] == [True, False, False, False]
     assert title(wanted[0]) == "a"
-    assert title(Job(scenario="s", policy="a", seeds=(0, 1), overrides=Overrides(load_frac=0.5))) == (
-        "a, load 0.5, seeds 0, 1"
-    )
+    assert title(
+        Job(scenario="s", policy="a", seeds=(0, 1), overrides=Overrides(load_frac=0.5))
+    ) == ("a, load 0.5, seeds 0, 1")
 
 
 def test_processes_are_many_only_where_there_is_much_to_do():
