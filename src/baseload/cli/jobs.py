@@ -23,7 +23,7 @@ import msgspec
 
 from baseload.base.errors import BadInputError, BaseloadError
 from baseload.cli.policy_specs import failure_in, policy_of
-from baseload.cli.scenario_file import load_scenario
+from baseload.cli.scenario_file import Overrides, load_scenario
 from baseload.routing.policies import POLICIES
 from baseload.routing.policy import AnyPolicy, Policy
 from baseload.simulator.measure import Totals
@@ -51,15 +51,15 @@ KEEP_IN_ALL = 4 * KEEP_REQUESTS
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """One policy over some seeds of a scenario, by name: a scenario's name or file, a policy as
-    ``--policy`` takes it. ``watch``: tell also what the requests are; ``bounded``: and the least
-    joules that any schedule of them could need.
+    """One policy over some seeds of a scenario, by name: a scenario's name or file and what goes
+    before it, a policy as ``--policy`` takes it. ``watch``: tell also what the requests are;
+    ``bounded``: and the least joules that any schedule of them could need.
     """
 
     scenario: str
     policy: str
     seeds: tuple[int, ...]
-    load_frac: float | None = None
+    overrides: Overrides = Overrides()
     check: bool = False
     watch: bool = False
     bounded: bool = False
@@ -81,7 +81,7 @@ def jobs_of(
     policies: Sequence[str],
     *,
     seeds: int,
-    load_frac: float | None = None,
+    overrides: Overrides | None = None,
     check: bool = False,
 ) -> list[Job]:
     """The jobs of a simulation: one a policy and seed, the first one watching. A policy from a
@@ -95,7 +95,7 @@ def jobs_of(
                 scenario=scenario,
                 policy=policy,
                 seeds=part,
-                load_frac=load_frac,
+                overrides=overrides or Overrides(),
                 check=check,
                 watch=place == 0 and part[0] == 0,
                 bounded=place == 0,
@@ -124,8 +124,8 @@ def gathered(
 def title(job: Job) -> str:
     """The job in words, for people who wait for it."""
     words = [job.policy]
-    if job.load_frac is not None:
-        words.append(f"load {job.load_frac:g}")
+    if job.overrides.load_frac is not None:
+        words.append(f"load {job.overrides.load_frac:g}")
     if job.seeds != (0,):
         words.append(f"seed{'s' if len(job.seeds) > 1 else ''} {', '.join(map(str, job.seeds))}")
     return ", ".join(words)
@@ -185,7 +185,7 @@ class _Worker:
     ) -> None:
         self._most_requests = most_requests
         self._progress = progress
-        self._asked: tuple[str, float | None] | None = None
+        self._asked: tuple[str, Overrides] | None = None
         self._sources: dict[int, TraceSource] = {}
         self._policies: dict[str, Policy] = {}
 
@@ -214,10 +214,10 @@ class _Worker:
 
     def _read(self, job: Job) -> None:
         """Have scenario and requests of the job at hand."""
-        asked = (job.scenario, job.load_frac)
+        asked = (job.scenario, job.overrides)
         if asked != self._asked:
             self._sources = {}
-            self._scenario = load_scenario(job.scenario, load_frac=job.load_frac)
+            self._scenario = load_scenario(job.scenario, overrides=job.overrides)
             self._asked = asked
         if not set(job.seeds) <= set(self._sources):
             new = {seed: self._scenario.requests(seed) for seed in job.seeds}
@@ -241,7 +241,7 @@ class _Worker:
 def _in_processes(jobs: Sequence[Job], *, at_once: int, done: Done | None) -> list[JobResult]:
     """The results of ``jobs``, from a pool of processes that is gone at the end."""
     if needs_compiling():  # once, here: not in every process, where all write to one cache
-        scenario = load_scenario(jobs[0].scenario, load_frac=jobs[0].load_frac)
+        scenario = load_scenario(jobs[0].scenario, overrides=jobs[0].overrides)
         compile_engine(scenario, POLICIES["least_loaded"])
     context = _Context()
     pool = ProcessPoolExecutor(

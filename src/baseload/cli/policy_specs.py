@@ -89,14 +89,24 @@ def _parameters(base: Policy, text: str, spec: str) -> dict[str, str]:
     return values
 
 
+_SHAPES = {
+    "backlog": ("deadline_factor",),
+    "headroom": ("margin_frac", "ttft_weight"),
+    "tiles": ("margin_frac", "tile_requests"),
+    "size": ("short_input_tokens", "short_output_tokens"),
+}
+"""Which of ``price.KNOBS`` shape which part of the price."""
+
+
 def settable(base: Policy) -> list[str]:
     """Names of the parameters that change what a policy does."""
+    if base.rule not in ("price", "sample"):
+        slow = base.slow.settable()
+        return ["weight", *slow] if base.rule == "weighted_round_robin" else slow
     rates = [] if base.price is not None else [f"rate_{part}" for part in PARTS]
-    if base.rule == "sample":
-        return ["choices", *rates]
-    if base.rule == "price":
-        return rates
-    return ["weight"] if base.rule == "weighted_round_robin" else []
+    shaped = [knob for part, knobs in _SHAPES.items() if base.rates.get(part) for knob in knobs]
+    choices = ["choices"] if base.rule == "sample" else []
+    return [*choices, *rates, *dict.fromkeys(shaped), *base.slow.settable()]
 
 
 def _check_value(base: Policy, name: str, value: str) -> None:

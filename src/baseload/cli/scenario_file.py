@@ -7,29 +7,24 @@ offending field.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
+from typing import Literal, get_args
 
 import msgspec
 
-from baseload.base.errors import BadInputError, BaseloadError, unknown_name
+from baseload.base.errors import BadInputError, unknown_name
 from baseload.base.units import g_per_j_from_g_per_kwh
+from baseload.cli.scenario_fields import number, require, within
+from baseload.cli.scenario_trace import TraceEntry, check_load, check_trace_entry, requests_of
 from baseload.cli.strict_yaml import decode_yaml
 from baseload.fleet.clock import CLOCK_FRAC_MIN
 from baseload.fleet.physics import replica_type
 from baseload.fleet.replica_type import ReplicaType
-from baseload.simulator.scenario import Group, Scenario, fleet_capacity_per_s
-from baseload.sources import BUILTIN_TRACES, builtin_trace, load_trace
+from baseload.simulator.scenario import Group, Scenario
 from baseload.sources.replicas import read_replica
-from baseload.sources.traces import ZeroTokens
-from baseload.workload import generator
-from baseload.workload.chunks import source_of
-from baseload.workload.load import busiest_minutes
+from baseload.workload.forecasts import Forecast, forecast_of_text
 from baseload.workload.tiers import DEFAULT_TIERS, Tier
-from baseload.workload.trace import Trace, TraceSource
-from baseload.workload.transform import multiply, slice_time, vary
 
 # Beyond these a number is a slip of the pen (or a time in another unit), and the machine too small.
 MAX_REPLICAS = 1_000_000
@@ -37,45 +32,12 @@ MAX_QUEUE = 1_000_000
 MAX_BATCH = 65_536
 MAX_STEP_TOKENS = 10_000_000
 MAX_GPUS = 1024
-MAX_REQUESTS = 1_000_000_000
-MAX_SPAN_S = 366 * 86_400.0
-MAX_LOAD = 100.0
 _MAX_INDEX_BYTES = 2_000_000_000
 
-
-class GenerateEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A generated trace: how many requests (or which mean rate), for how long, in which mix of
-    classes.
-    """
-
-    requests: float | None = None
-    mean_rate_per_s: float | None = None
-    span_s: float = 86_400.0
-    start_hour: float = 0.0
-    mix: dict[str, float] | None = None
-
-
-class TraceEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Where requests come from, how a file is read, and what is done to them.
-
-    One of ``builtin``, ``file``, ``generate``. ``multiply`` or ``load_frac`` (multiply to that
-    share of the fleet's capacity in the busiest minutes); ``start_s``, ``stop_s`` cut the trace
-    before.
-    """
-
-    builtin: str | None = None
-    file: str | None = None
-    generate: GenerateEntry | None = None
-    format: str | None = None
-    class_name: str | None = None
-    sort: bool = False
-    zero_tokens: ZeroTokens | None = None
-    keep_models: bool = False
-    start_s: float | None = None
-    stop_s: float | None = None
-    multiply: float | None = None
-    load_frac: float | None = None
-    jitter_s: float = 5.0
+Parking = Literal["all", "none"]
+"""Whose replicas sleep when the load does not need them: every policy's, or only those whose idle
+timeouts or own controller say so.
+"""
 
 
 class FleetEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -119,7 +81,22 @@ class ScenarioFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     tiers: list[TierEntry] | None = None
     carbon_g_per_kwh: float | None = None
     max_queue: int = 1024
+    parking: Parking = "none"
+    forecast: str = "online"
     policies: list[str] = []
+
+
+class Overrides(msgspec.Struct, frozen=True, kw_only=True):
+    """What goes before a scenario's own words; ``None`` leaves them.
+
+    ``load_frac``: multiply the trace to this share of the fleet's capacity in the busiest minutes.
+    ``parking``: ``all`` or ``none``. ``forecast``: a length forecaster, as
+    ``workload.forecasts.forecast_of_text`` reads it.
+    """
+
+    load_frac: float | None = None
+    parking: str | None = None
+    forecast: str | None = None
 
 
 def builtin_scenarios() -> dict[str, str]:
@@ -129,16 +106,23 @@ def builtin_scenarios() -> dict[str, str]:
     return {item.name.removesuffix(".yaml"): item.read_text(encoding="utf-8") for item in items}
 
 
-def load_scenario(name_or_path: str, *, load_frac: float | None = None) -> Scenario:
-    """The scenario of a built-in name or a file. ``load_frac`` overrides the load.
+def load_scenario(
+    name_or_path: str, *, load_frac: float | None = None, overrides: Overrides | None = None
+) -> Scenario:
+    """The scenario of a built-in name or a file, with ``overrides``; ``load_frac`` alone overrides
+    the load.
 
     Raises ``UnknownNameError`` for a name that is neither, ``BadInputError`` with the path of the
-    offending field.
+    offending field, or the flag.
     """
+    asked = Overrides() if overrides is None else overrides
+    if load_frac is not None:
+        asked = msgspec.structs.replace(asked, load_frac=load_frac)
+    _check_overrides(asked)
     builtin = builtin_scenarios()
     if name_or_path in builtin:
         file = decode_yaml(builtin[name_or_path], type=ScenarioFile, where=name_or_path)
-        return _build(file, Path(), name_or_path, load_frac)
+        return _build(file, Path(), name_or_path, asked)
     path = Path(name_or_path)
     where = f"scenario file {path}"
     try:
@@ -156,55 +140,45 @@ def load_scenario(name_or_path: str, *, load_frac: float | None = None) -> Scena
             where, found=found, allowed="a YAML file that can be read", todo="check the path"
         ) from error
     file = decode_yaml(text, type=ScenarioFile, where=where)
-    return _build(file, path.parent, path.stem, load_frac)
+    return _build(file, path.parent, path.stem, asked)
 
 
-@contextmanager
-def _within(field: str) -> Iterator[None]:
-    """Name the field of the scenario that an error comes from, and say what to do in its words."""
-    try:
-        yield
-    except BaseloadError as error:
-        todo = error.todo
-        for python, yaml in _WORDS_OF_THE_FILE:
-            todo = todo.replace(python, yaml)
-        raise type(error)(
-            f"scenario field {field}: {error.asked}",
-            found=error.found,
-            allowed=error.allowed,
-            todo=todo,
-        ) from error
-    except OSError as error:
+def _check_overrides(asked: Overrides) -> None:
+    """Refuse flags that could not be followed."""
+    check_load(asked.load_frac, "--load")
+    if asked.parking is not None and asked.parking not in get_args(Parking):
         raise BadInputError(
-            f"scenario field {field}", found=str(error), todo="check the path"
-        ) from error
+            "--parking",
+            found=repr(asked.parking),
+            allowed="all (every policy's replicas sleep when the load does not need them) or none",
+        )
+    if asked.forecast is not None:
+        try:
+            forecast_of_text(asked.forecast)
+        except BadInputError as error:
+            raise BadInputError(
+                f"--forecast: {error.asked}", found=error.found, allowed=error.allowed
+            ) from error
 
 
-_WORDS_OF_THE_FILE = (
-    ("--tensor-parallel ", "tensor_parallel: "),
-    ("read it with sort=True", "say sort: true"),
-    ("read the file with zero_tokens='drop' or 'one'", "say zero_tokens: drop (or one)"),
-)
+def _forecast(text: str) -> Forecast:
+    """The length forecaster that the file names."""
+    with within("forecast"):
+        return forecast_of_text(text)
 
 
-def _build(file: ScenarioFile, folder: Path, name: str, load_frac: float | None) -> Scenario:
+def _build(file: ScenarioFile, folder: Path, name: str, asked: Overrides) -> Scenario:
     """The scenario that a file describes; paths in it count from the file's folder."""
-    _check_load(load_frac, "--load")
-    _require(file.name is None or file.name.isprintable(), "name", file.name, "text in one line")
-    _number(file.max_queue, "max_queue", low=0, high=MAX_QUEUE)
-    _number(file.carbon_g_per_kwh, "carbon_g_per_kwh", low=0, high=1e6)
+    require(file.name is None or file.name.isprintable(), "name", file.name, "text in one line")
+    number(file.max_queue, "max_queue", low=0, high=MAX_QUEUE)
+    number(file.carbon_g_per_kwh, "carbon_g_per_kwh", low=0, high=1e6)
     tiers = DEFAULT_TIERS if file.tiers is None else _tiers(file.tiers)
     notes: list[str] = []
     groups = tuple(_group(entry, folder, at, notes) for at, entry in enumerate(file.fleet))
     _check_size(groups, file.max_queue)
-    entry = file.trace
-    if load_frac is not None:
-        made = entry.generate
-        if made is not None:
-            made = msgspec.structs.replace(made, requests=None, mean_rate_per_s=None)
-        entry = msgspec.structs.replace(entry, load_frac=load_frac, multiply=None, generate=made)
-    _check_trace_entry(entry)
-    requests, noticed = _requests(entry, folder, groups)
+    entry = _to_load(file.trace, asked.load_frac)
+    check_trace_entry(entry)
+    requests, noticed = requests_of(entry, folder, groups)
     return Scenario(
         name=file.name or name,
         groups=groups,
@@ -215,8 +189,20 @@ def _build(file: ScenarioFile, folder: Path, name: str, load_frac: float | None)
         else g_per_j_from_g_per_kwh(file.carbon_g_per_kwh),
         max_queue=file.max_queue,
         policies=tuple(_policy_spec(spec, folder) for spec in file.policies),
+        parking=(file.parking if asked.parking is None else asked.parking) == "all",
+        forecast=_forecast(file.forecast if asked.forecast is None else asked.forecast),
         notes=(*notes, *noticed),
     )
+
+
+def _to_load(entry: TraceEntry, load_frac: float | None) -> TraceEntry:
+    """The trace multiplied to another load than the file says."""
+    if load_frac is None:
+        return entry
+    made = entry.generate
+    if made is not None:
+        made = msgspec.structs.replace(made, requests=None, mean_rate_per_s=None)
+    return msgspec.structs.replace(entry, load_frac=load_frac, multiply=None, generate=made)
 
 
 def _policy_spec(spec: str, folder: Path) -> str:
@@ -224,41 +210,21 @@ def _policy_spec(spec: str, folder: Path) -> str:
     return str(folder / spec) if ".py:" in spec or spec.endswith(".py") else spec
 
 
-def _require(holds: bool, field: str, found: object, allowed: str, todo: str = "") -> None:
-    """Raise ``BadInputError`` for a field that is not as it must be."""
-    if not holds:
-        raise BadInputError(
-            f"scenario field {field}", found=repr(found), allowed=allowed, todo=todo
-        )
-
-
-def _number(
-    value: float | None, field: str, *, low: float, high: float, above: bool = False
-) -> None:
-    """Refuse a number that is not between ``low`` (or above it) and ``high``."""
-    if value is None:
-        return
-    holds = (low < value if above else low <= value) and value <= high
-    allowed = f"a number above {low:,g}" if above else f"a number from {low:,g}"
-    allowed += f" to {high:,.12g}" if high < math.inf else " up"
-    _require(holds, field, value, allowed)
-
-
 def _tiers(entries: list[TierEntry]) -> tuple[Tier, ...]:
     """The tiers, each name and each class once."""
     names: dict[str, int] = {}
     owner: dict[str, str] = {}
     tiers = []
-    _require(bool(entries), "tiers", [], "one or more, or no field at all for the default tiers")
+    require(bool(entries), "tiers", [], "one or more, or no field at all for the default tiers")
     for at, entry in enumerate(entries):
         field = f"tiers[{at}]"
-        _require(bool(entry.name.strip()), f"{field}.name", entry.name, "text")
-        _require(entry.name not in names, f"{field}.name", entry.name, "each name once")
-        _require(bool(entry.classes), f"{field}.classes", [], "one class or more")
+        require(bool(entry.name.strip()), f"{field}.name", entry.name, "text")
+        require(entry.name not in names, f"{field}.name", entry.name, "each name once")
+        require(bool(entry.classes), f"{field}.classes", [], "one class or more")
         names[entry.name] = at
         for label in entry.classes:
             other = owner.setdefault(label, entry.name)
-            _require(
+            require(
                 other == entry.name,
                 f"{field}.classes",
                 label,
@@ -266,7 +232,7 @@ def _tiers(entries: list[TierEntry]) -> tuple[Tier, ...]:
                 f"take it out of {entry.name!r} or of {other!r}",
             )
         values = {key: getattr(entry, key) for key in entry.__struct_fields__ if key != "classes"}
-        with _within(field):
+        with within(field):
             tiers.append(Tier(classes=tuple(entry.classes), **values))
     return tuple(tiers)
 
@@ -274,10 +240,10 @@ def _tiers(entries: list[TierEntry]) -> tuple[Tier, ...]:
 def _group(entry: FleetEntry, folder: Path, at: int, notes: list[str]) -> Group:
     """One entry of the fleet."""
     field = f"fleet[{at}]"
-    _number(entry.replicas, f"{field}.replicas", low=1, high=MAX_REPLICAS)
+    number(entry.replicas, f"{field}.replicas", low=1, high=MAX_REPLICAS)
     for name in ("park_after_s", "off_after_s"):
         value = getattr(entry, name)
-        _require(
+        require(
             value is None or 0 <= value < math.inf,
             f"{field}.{name}",
             value,
@@ -285,7 +251,7 @@ def _group(entry: FleetEntry, folder: Path, at: int, notes: list[str]) -> Group:
         )
     if entry.replica is not None:
         _check_calibrated(entry, field)
-        with _within(f"{field}.replica"):
+        with within(f"{field}.replica"):
             kind = read_replica(folder / entry.replica)
         if entry.name:
             kind = msgspec.structs.replace(kind, name=entry.name)
@@ -334,8 +300,8 @@ def _modelled(entry: FleetEntry, field: str, notes: list[str]) -> ReplicaType:
         ("max_step_tokens", MAX_STEP_TOKENS),
         ("max_context_tokens", 2**31 - 1),
     ):
-        _number(getattr(entry, name), f"{field}.{name}", low=1, high=high)
-    _number(entry.clock_frac, f"{field}.clock_frac", low=CLOCK_FRAC_MIN, high=1)
+        number(getattr(entry, name), f"{field}.{name}", low=1, high=high)
+    number(entry.clock_frac, f"{field}.clock_frac", low=CLOCK_FRAC_MIN, high=1)
     given = {
         key: getattr(entry, key)
         for key in (
@@ -349,7 +315,7 @@ def _modelled(entry: FleetEntry, field: str, notes: list[str]) -> ReplicaType:
         )
         if getattr(entry, key) is not None
     }
-    with _within(field):
+    with within(field):
         kind = replica_type(
             model=entry.model,
             device=entry.device,
@@ -377,7 +343,7 @@ def _modelled(entry: FleetEntry, field: str, notes: list[str]) -> ReplicaType:
 def _check_size(groups: tuple[Group, ...], max_queue: int) -> None:
     """Refuse a fleet whose index of replicas by load would not fit in memory."""
     count = sum(group.replicas for group in groups)
-    _require(count <= MAX_REPLICAS, "fleet", count, f"at most {MAX_REPLICAS:,} replicas in all")
+    require(count <= MAX_REPLICAS, "fleet", count, f"at most {MAX_REPLICAS:,} replicas in all")
     index = sum((g.kind.max_batch + max_queue + 1) * (g.replicas // 64 + 1) * 8 for g in groups)
     if index > _MAX_INDEX_BYTES:
         raise BadInputError(
@@ -386,190 +352,3 @@ def _check_size(groups: tuple[Group, ...], max_queue: int) -> None:
             allowed=f"{_MAX_INDEX_BYTES / 1e9:.0f} GB",
             todo="lower max_queue",
         )
-
-
-def _check_trace_entry(entry: TraceEntry) -> None:
-    """Refuse sources that are none or several, fields that would change nothing, odd numbers."""
-    given = [name for name in ("builtin", "file", "generate") if getattr(entry, name) is not None]
-    if len(given) != 1:
-        raise BadInputError(
-            "scenario field trace",
-            found=", ".join(given) or "no source",
-            allowed="one of builtin, file, generate",
-        )
-    reading = ("format", "class_name", "sort", "zero_tokens", "keep_models")
-    useless = {
-        "builtin": reading,
-        "file": (),
-        "generate": (*reading, "start_s", "stop_s"),
-    }[given[0]]
-    for name in useless:
-        value = getattr(entry, name)
-        if value not in (None, False):
-            raise BadInputError(
-                f"scenario field trace.{name}",
-                found=f"{name}: {value} beside {given[0]}",
-                allowed=f"{name} goes with file" + (" or builtin" if name.endswith("_s") else ""),
-                todo="take it out",
-            )
-    _number(entry.multiply, "trace.multiply", low=0, high=MAX_REQUESTS, above=True)
-    _check_load(entry.load_frac, "scenario field trace.load_frac")
-    _number(entry.jitter_s, "trace.jitter_s", low=0, high=MAX_SPAN_S)
-    _number(entry.start_s, "trace.start_s", low=0, high=math.inf)
-    _number(entry.stop_s, "trace.stop_s", low=entry.start_s or 0, high=math.inf, above=True)
-    made = entry.generate
-    if made is not None:
-        _number(made.span_s, "trace.generate.span_s", low=0, high=MAX_SPAN_S, above=True)
-        _number(made.start_hour, "trace.generate.start_hour", low=0, high=24)
-    sizes = [name for name in ("requests", "mean_rate_per_s") if made and _given(made, name)]
-    sizes += ["load_frac"] if entry.load_frac is not None else []
-    if made is not None and len(sizes) != 1:
-        raise BadInputError(
-            "scenario field trace: how many requests to generate",
-            found=" and ".join(sizes) or "nothing that says it",
-            allowed="one of generate.requests, generate.mean_rate_per_s, load_frac",
-        )
-    if entry.multiply is not None and entry.load_frac is not None:
-        raise BadInputError(
-            "scenario field trace", found="multiply and load_frac", allowed="one of them"
-        )
-
-
-def _given(entry: GenerateEntry, name: str) -> bool:
-    return getattr(entry, name) is not None
-
-
-def _check_load(load_frac: float | None, asked: str) -> None:
-    """Refuse a load that is not above 0 and below 100."""
-    if load_frac is not None and not 0 < load_frac < MAX_LOAD:
-        raise BadInputError(
-            asked,
-            found=repr(load_frac),
-            allowed=f"a number above 0 and below {MAX_LOAD:g} (1 is all that the fleet can do)",
-        )
-
-
-def _requests(
-    entry: TraceEntry, folder: Path, groups: tuple[Group, ...]
-) -> tuple[Callable[[int], TraceSource], list[str]]:
-    """The trace of each seed, and what was noticed when it was read."""
-    if entry.generate is not None:
-        return _generated(entry.generate, entry, groups), []
-    trace, notes = _recorded(entry, folder)
-    factor = 1.0 if entry.multiply is None else entry.multiply
-    if entry.load_frac is not None:
-        factor = _factor_for(entry.load_frac, source_of(trace), groups)
-    _check_count(factor * len(trace), f"{len(trace):,} requests times {factor:g}")
-
-    def of_seed(seed: int) -> TraceSource:
-        if factor != 1.0:
-            return multiply(trace, factor, seed=seed, jitter_s=entry.jitter_s)
-        return source_of(vary(trace, seed=seed, jitter_s=entry.jitter_s) if seed else trace)
-
-    return of_seed, notes
-
-
-def _check_count(requests: float, found: str) -> None:
-    """Refuse traces that round to nothing, and those that no one would wait for."""
-    if not 0.5 < requests <= MAX_REQUESTS:
-        raise BadInputError(
-            "scenario field trace: number of requests",
-            found=found,
-            allowed=f"1 to {MAX_REQUESTS:,} requests in all",
-            todo="change multiply, load or the trace",
-        )
-
-
-def _recorded(entry: TraceEntry, folder: Path) -> tuple[Trace, list[str]]:
-    """A recorded trace, cut as asked, and what was noticed when it was read."""
-    notes: list[str] = []
-    if entry.builtin is not None:
-        if entry.builtin not in BUILTIN_TRACES:
-            raise unknown_name("built-in trace", entry.builtin, BUILTIN_TRACES)
-        trace = builtin_trace(entry.builtin)
-    else:
-        assert entry.file is not None
-        with _within("trace.file"):
-            loaded = load_trace(
-                folder / entry.file,
-                format=entry.format,
-                class_name="chat" if entry.class_name is None else entry.class_name,
-                sort=entry.sort,
-                zero_tokens=entry.zero_tokens,
-                keep_models=entry.keep_models,
-            )
-        trace, notes = loaded.trace, loaded.remarks()
-    span_s = trace.span_s
-    if entry.start_s is not None or entry.stop_s is not None:
-        stop_s = span_s + 1e-6 if entry.stop_s is None else entry.stop_s
-        start_s = entry.start_s or 0.0
-        trace = slice_time(trace, min(start_s, stop_s), stop_s)
-    if not len(trace):
-        raise BadInputError(
-            "scenario field trace: no request arrives between start_s and stop_s",
-            found=f"arrivals up to {span_s:g} s",
-            allowed=f"start_s below {span_s:g}, stop_s above it",
-        )
-    if trace.span_s > MAX_SPAN_S:
-        raise BadInputError(
-            f"scenario field trace: {trace.name} is longer than a year",
-            found=f"a last arrival {trace.span_s / 86_400:,.0f} days after time 0",
-            allowed="366 days",
-            todo="let times count from the first request, not from 1970; check their unit",
-        )
-    return trace, notes
-
-
-def _factor_for(load_frac: float, source: TraceSource, groups: tuple[Group, ...]) -> float:
-    """By how much to multiply a trace so that its busiest minutes offer ``load_frac`` of the
-    fleet's capacity.
-
-    The busiest minutes are the 95th percentile of one-minute windows.
-    """
-    load = busiest_minutes(source)
-    if not load.requests_per_s > 0:
-        raise BadInputError(
-            "load of a trace with hardly any requests",
-            found=f"{source.requests:,} requests in {source.span_s:,.0f} s: its busiest minutes "
-            "(the 95th percentile) have none",
-            allowed="a trace with requests in at least one of twenty minutes",
-            todo="use multiply in place of a load",
-        )
-    return load_frac * fleet_capacity_per_s(groups, load) / load.requests_per_s
-
-
-def _generated(
-    entry: GenerateEntry, trace: TraceEntry, groups: tuple[Group, ...]
-) -> Callable[[int], TraceSource]:
-    """A generated trace of each seed."""
-    sizes = {"requests": entry.requests, "mean_rate_per_s": entry.mean_rate_per_s}
-    if trace.load_frac is not None:
-        with _within("trace.generate"):
-            probe = generator.generate(
-                seed=0,
-                span_s=entry.span_s,
-                start_hour=entry.start_hour,
-                mix=entry.mix,
-                requests=200_000,
-            )
-        factor = _factor_for(trace.load_frac, probe, groups)
-        sizes = {"requests": 200_000 * factor, "mean_rate_per_s": None}
-    if trace.multiply is not None:
-        sizes = {
-            key: None if size is None else size * trace.multiply for key, size in sizes.items()
-        }
-
-    def of_seed(seed: int) -> TraceSource:
-        return generator.generate(
-            seed=seed,
-            span_s=entry.span_s,
-            start_hour=entry.start_hour,
-            mix=entry.mix,
-            requests=sizes["requests"],
-            mean_rate_per_s=sizes["mean_rate_per_s"],
-        )
-
-    with _within("trace.generate"):  # a wrong size or mix is refused here, before anything runs
-        expected = of_seed(0).requests
-    _check_count(expected, f"about {expected:,} requests")
-    return of_seed

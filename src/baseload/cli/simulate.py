@@ -15,6 +15,7 @@ from baseload.cli.progress import Report
 
 if TYPE_CHECKING:
     from baseload.cli.jobs import Job
+    from baseload.cli.scenario_file import Overrides
     from baseload.routing.policy import AnyPolicy
     from baseload.simulator.results import Simulation
     from baseload.simulator.scenario import Scenario
@@ -59,6 +60,26 @@ def simulate(
             help=(
                 "Multiply the trace so that its busiest minutes take this share of what the fleet "
                 "can complete: 0.5 is half, above 1 it is overloaded."
+            ),
+        ),
+    ] = None,
+    parking: Annotated[
+        str | None,
+        typer.Option(
+            metavar="all|none",
+            help=(
+                "all: under every policy replicas sleep when the load does not need them; none: "
+                "only where scenario or policy say so. Default: as the scenario says, else none."
+            ),
+        ),
+    ] = None,
+    forecast: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SPEC",
+            help=(
+                "Who says how long answers will be: online (learned as they end), perfect, "
+                "perfect:error=0.5, class_quantile, ... Default: as the scenario says, else online."
             ),
         ),
     ] = None,
@@ -122,6 +143,7 @@ def simulate(
       baseload simulate azure-chat
       baseload simulate azure-320 -p least_loaded -p energy_greedy --out report
       baseload simulate azure-chat -p power_of_two:choices=3 -p mine.py:MyPolicy
+      baseload simulate azure-320 --parking all --forecast perfect:error=0.3
       baseload simulate my.yaml --seeds 5 --json - | jq .policies[0].energy_j
       baseload simulate azure-chat --show > my.yaml
     """
@@ -142,8 +164,13 @@ def simulate(
         raise BadInputError("--seeds", found=str(seeds), allowed=f"1 to {MAX_SEEDS}")
     _check_jobs(jobs, requests)
     _check_outputs(scenario, json, out, requests)
+    from baseload.cli.scenario_file import Overrides
+
+    asked = Overrides(load_frac=load, parking=parking, forecast=forecast)
     with Report(quiet=quiet) as report, redirect_stdout(sys.stderr):
-        result = _run(scenario, policy or [], seeds, load, requests, check, jobs, report)
+        result = _run(scenario, policy or [], seeds, asked, requests, check, jobs, report)
+        if scenario == JOULESCHED:
+            result = _with_study(result, report)
     _write(result, json, out)
 
 
@@ -184,7 +211,7 @@ def _run(
     scenario: str,
     specs: list[str],
     seeds: int,
-    load: float | None,
+    asked: Overrides,
     requests: Path | None,
     check: bool,
     jobs: int | None,
@@ -198,7 +225,7 @@ def _run(
     report.say(f"reading {scenario}")
     from baseload.cli.scenario_file import load_scenario
 
-    made = load_scenario(scenario, load_frac=load)
+    made = load_scenario(scenario, overrides=asked)
     if not chosen:
         specs = list(made.policies)
         chosen = [policy_of(spec) for spec in specs] or list(POLICIES.values())
@@ -215,7 +242,7 @@ def _run(
     expected = made.requests(0).requests * seeds * len(chosen)
     at_once = 1 if requests is not None else jobs_at_once(jobs, requests=expected)
     if at_once > 1:
-        wanted = jobs_of(scenario, specs, seeds=seeds, load_frac=load, check=check)
+        wanted = jobs_of(scenario, specs, seeds=seeds, overrides=asked, check=check)
         return _side_by_side(made, chosen, wanted, at_once, report)
     log = RequestLog(requests, made) if requests is not None else None
     try:
@@ -237,7 +264,7 @@ def _run(
         raise failure from error
     if log is not None:
         log.write()
-    return _with_study(result, report) if scenario == JOULESCHED else result
+    return result
 
 
 def _with_study(result: Simulation, report: Report) -> Simulation:

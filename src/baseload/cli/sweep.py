@@ -14,6 +14,7 @@ from baseload.cli.progress import Report
 
 if TYPE_CHECKING:
     from baseload.cli.jobs import Job, JobResult
+    from baseload.cli.scenario_file import Overrides
     from baseload.routing.policy import AnyPolicy
     from baseload.simulator.scenario import Scenario
     from baseload.simulator.sweeps import Sweep
@@ -61,6 +62,26 @@ def sweep(
             help="Run with seeds 0 to N-1 (at most 1000); two or more give 95 % intervals.",
         ),
     ] = 1,
+    parking: Annotated[
+        str | None,
+        typer.Option(
+            metavar="all|none",
+            help=(
+                "all: under every policy replicas sleep when the load does not need them; none: "
+                "only where scenario or policy say so. Default: as the scenario says, else none."
+            ),
+        ),
+    ] = None,
+    forecast: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SPEC",
+            help=(
+                "Who says how long answers will be: online (learned as they end), perfect, "
+                "perfect:error=0.5, class_quantile, ... Default: as the scenario says, else online."
+            ),
+        ),
+    ] = None,
     json: Annotated[
         str | None,
         typer.Option(
@@ -106,17 +127,22 @@ def sweep(
     Examples:
       baseload sweep azure-320 --load 0.2:0.9:8 -p least_loaded -p energy_greedy
       baseload sweep azure-chat --load 0.3,0.5,0.7 --seeds 3 --out report
+      baseload sweep azure-320 --load 0.2:0.8:4 --parking all
       baseload sweep my.yaml --jobs 4 --json - | jq '.points[] | [.load_frac, .policy]'
     """
     from baseload.cli.jobs import check_jobs
+    from baseload.cli.scenario_file import Overrides
 
-    loads = loads_of(load)
+    asked = [
+        Overrides(load_frac=load_frac, parking=parking, forecast=forecast)
+        for load_frac in loads_of(load)
+    ]
     if not 1 <= seeds <= MAX_SEEDS:
         raise BadInputError("--seeds", found=str(seeds), allowed=f"1 to {MAX_SEEDS}")
     check_jobs(jobs)
     _check_outputs(scenario, json, out)
     with Report(quiet=quiet) as report, redirect_stdout(sys.stderr):
-        result = _run(scenario, policy or [], loads, seeds, check, jobs, report)
+        result = _run(scenario, policy or [], asked, seeds, check, jobs, report)
     _write(result, json, out)
 
 
@@ -125,7 +151,7 @@ def loads_of(text: str) -> list[float]:
 
     Raises ``BadInputError`` for what is neither, and for loads that are not above 0 and below 100.
     """
-    from baseload.cli.scenario_file import MAX_LOAD
+    from baseload.cli.scenario_trace import MAX_LOAD
 
     loads = _range_of(text) if ":" in text else [_number(part, text) for part in text.split(",")]
     if len(loads) < 2:
@@ -192,7 +218,7 @@ def _check_outputs(scenario: str, json: str | None, out: Path | None) -> None:
 def _run(
     scenario: str,
     specs: list[str],
-    loads: list[float],
+    asked: list[Overrides],
     seeds: int,
     check: bool,
     jobs: int | None,
@@ -208,13 +234,13 @@ def _run(
     report.say(f"reading {scenario}")
     from baseload.cli.scenario_file import load_scenario
 
-    made = {load_frac: load_scenario(scenario, load_frac=load_frac) for load_frac in loads}
-    first = made[loads[0]]
+    made = {one: load_scenario(scenario, overrides=one) for one in asked}
+    first = made[asked[0]]
     if not specs:
         specs = list(first.policies) or list(POLICIES)
         chosen = [policy_of(spec) for spec in specs]
     check_names(chosen)
-    if loads[-1] > 1:
+    if (asked[-1].load_frac or 0) > 1:
         report.warn(
             "the fleet completes no more than load 1; what comes beyond waits or is refused"
         )
@@ -222,8 +248,8 @@ def _run(
         report.say("compiling the engine (once on this machine, about 20 s)", keep=True)
     wanted = [
         job
-        for load_frac in reversed(loads)  # the longest first, so that no process waits at the end
-        for job in jobs_of(scenario, specs, seeds=seeds, load_frac=load_frac, check=check)
+        for one in reversed(asked)  # the longest first, so that no process waits at the end
+        for job in jobs_of(scenario, specs, seeds=seeds, overrides=one, check=check)
     ]
     expected = sum(one.requests(0).requests for one in made.values()) * seeds * len(chosen)
     at_once = jobs_at_once(jobs, requests=expected)
@@ -238,7 +264,7 @@ def _run(
 
 
 def _gathered(
-    made: dict[float, Scenario],
+    made: dict[Overrides, Scenario],
     chosen: list[AnyPolicy],
     wanted: list[Job],
     results: list[JobResult],
@@ -247,14 +273,14 @@ def _gathered(
     from baseload.cli.jobs import gathered
     from baseload.simulator.sweeps import sweep_of
 
-    by_load: dict[float, list[JobResult]] = {load_frac: [] for load_frac in made}
+    by_load: dict[Overrides, list[JobResult]] = {one: [] for one in made}
     for job, result in zip(wanted, results, strict=True):
-        assert job.load_frac is not None
-        by_load[job.load_frac].append(result)
+        by_load[job.overrides].append(result)
     return sweep_of(
         {
-            load_frac: gathered(made[load_frac], chosen, parts)
-            for load_frac, parts in by_load.items()
+            one.load_frac: gathered(made[one], chosen, parts)
+            for one, parts in by_load.items()
+            if one.load_frac is not None
         }
     )
 

@@ -24,7 +24,7 @@ from baseload.cli.jobs import (
     usable_cpus,
 )
 from baseload.cli.policy_specs import policy_of
-from baseload.cli.scenario_file import load_scenario
+from baseload.cli.scenario_file import Overrides, load_scenario
 from baseload.simulator.run import simulate
 
 SPECS = ["least_loaded", "power_of_two:choices=3"]
@@ -52,9 +52,10 @@ def without_speed(simulation):
 
 @pytest.mark.parametrize("at_once", [1, 2])
 def test_jobs_give_the_simulation_that_simulate_gives(scenario, at_once):
-    made = load_scenario(scenario, load_frac=0.6)
+    asked = Overrides(load_frac=0.6, parking="all", forecast="perfect")
+    made = load_scenario(scenario, overrides=asked)
     policies = [policy_of(spec) for spec in SPECS]
-    wanted = jobs_of(scenario, SPECS, seeds=2, load_frac=0.6, check=True)
+    wanted = jobs_of(scenario, SPECS, seeds=2, overrides=asked, check=True)
     ended = []
     results = run_jobs(wanted, at_once=at_once, done=lambda job, _: ended.append(job))
     assert sorted(ended, key=wanted.index) == wanted
@@ -70,9 +71,9 @@ def test_jobs_are_one_a_policy_and_seed_and_one_a_file():
     ]  # fmt: skip
     assert [job.watch for job in wanted] == [True, False, False, False]
     assert title(wanted[0]) == "a"
-    assert title(Job(scenario="s", policy="a", seeds=(0, 1), load_frac=0.5)) == (
-        "a, load 0.5, seeds 0, 1"
-    )
+    assert title(
+        Job(scenario="s", policy="a", seeds=(0, 1), overrides=Overrides(load_frac=0.5))
+    ) == ("a, load 0.5, seeds 0, 1")
 
 
 def test_processes_are_many_only_where_there_is_much_to_do():
@@ -119,14 +120,14 @@ def test_a_worker_keeps_what_the_next_job_needs_and_no_more(scenario, monkeypatc
     asked = []
 
     def counted(*arguments, **options):
-        asked.append(options["load_frac"])
+        asked.append(options["overrides"].load_frac)
         return load_scenario(*arguments, **options)
 
     monkeypatch.setattr(module, "load_scenario", counted)
     wanted = [
         job
         for load_frac in (0.3, 0.6)
-        for job in jobs_of(scenario, SPECS, seeds=2, load_frac=load_frac)
+        for job in jobs_of(scenario, SPECS, seeds=2, overrides=Overrides(load_frac=load_frac))
     ]
     run_jobs(wanted, at_once=1)
     assert asked == [0.3, 0.6]

@@ -52,6 +52,14 @@ def test_parameters_change_the_policy_and_its_name():
     }
 
 
+def test_numbers_that_shape_a_price_and_controllers_can_be_set():
+    """Once, only rates and choices could, though the policies page told of the others."""
+    assert policy_of("joulesched:deadline_factor=0.5,anti_windup=1").knobs["deadline_factor"] == 0.5
+    assert policy_of("baseload:working_set=0").slow.working_set is False
+    with pytest.raises(BadInputError, match="no parameter 'deadline_factor'"):
+        policy_of("least_loaded:deadline_factor=0.5")
+
+
 @pytest.mark.parametrize(
     ("spec", "words"),
     [

@@ -10,14 +10,10 @@ import pytest
 import typer
 
 from baseload.cli.main import app
-from baseload.cli.scenario_file import (
-    FleetEntry,
-    GenerateEntry,
-    ScenarioFile,
-    TierEntry,
-    TraceEntry,
-)
-from baseload.routing.price import PARTS
+from baseload.cli.policy_specs import settable
+from baseload.cli.scenario_file import FleetEntry, ScenarioFile, TierEntry
+from baseload.cli.scenario_trace import GenerateEntry, TraceEntry
+from baseload.routing.policies import POLICIES
 from baseload.simulator.sweeps import Sweep, SweepPoint
 
 PAGES = Path(__file__).parents[3] / "docs" / "reference"
@@ -78,5 +74,6 @@ def test_the_sweep_page_names_every_field(record):
 
 def test_the_command_page_names_every_parameter_of_policies():
     text = section("command-line.md", "baseload simulate")
-    for part in PARTS:
-        assert f"`rate_{part}`" in text
+    for policy in POLICIES.values():
+        for name in settable(policy):
+            assert f"`{name}`" in text

@@ -10,7 +10,7 @@ import pytest
 
 from baseload.base.errors import BadInputError
 from baseload.cli import scenario_file
-from baseload.cli.scenario_file import FleetEntry, load_scenario
+from baseload.cli.scenario_file import FleetEntry, Overrides, load_scenario
 
 HEAD = "t_us,input_tokens,output_tokens\n"
 AZURE = "TIMESTAMP,ContextTokens,GeneratedTokens\n"
@@ -104,6 +104,11 @@ def test_a_lower_clock_is_taken_and_noted(folder):
         ("max_queue: -1", ["max_queue", "0 to 1,000,000"]),
         ("max_queue: 1e12", ["max_queue"]),
         ("max_queue: 1.5", ["max_queue", "a whole number"]),
+        ("parking: some", ["parking", "'some'"]),
+        ("parking: true", ["parking"]),
+        ("forecast: oracle", ["forecast", "'oracle'", "class_quantile"]),
+        ("forecast: 5", ["forecast", "in quotes"]),
+        ("forecast: perfect:error=9", ["forecast", "0 to 1.5"]),
         ("policies: least_loaded", ["field policies", "a list"]),
         ("policies: [1]", ["field policies[0]", "in quotes"]),
         ('name: "a\\nb"', ["field name", "one line"]),
@@ -327,6 +332,37 @@ def test_the_load_flag_goes_before_what_the_file_says(folder):
     assert full == pytest.approx(2 * half, abs=1)
     with pytest.raises(BadInputError, match="--load"):
         load_scenario("a.yaml", load_frac=float("nan"))
+
+
+def test_parking_and_forecast_are_fields_and_flags_go_before_them(folder):
+    text = "fleet: [{device: H100, model: qwen3-14b, replicas: 1}]\ntrace: {file: tiny.csv}\n"
+    (folder / "plain.yaml").write_text(text)
+    (folder / "all.yaml").write_text(text + "parking: all\nforecast: perfect:error=0.5\n")
+    plain, full = load_scenario("plain.yaml"), load_scenario("all.yaml")
+    assert (plain.parking, plain.forecast.method) == (False, "online")
+    assert (full.parking, full.forecast.method, full.forecast.error_frac) == (True, "error", 0.5)
+    other = load_scenario("all.yaml", overrides=Overrides(parking="none", forecast="online"))
+    assert (other.parking, other.forecast.method) == (False, "online")
+    both = load_scenario("plain.yaml", load_frac=0.5, overrides=Overrides(parking="all"))
+    assert both.parking
+    assert both.requests(0).requests > 3
+
+
+@pytest.mark.parametrize("command", ["simulate", "sweep"])
+@pytest.mark.parametrize(
+    ("flag", "value", "words"),
+    [
+        ("--parking", "some", ["--parking", "'some'", "all", "none"]),
+        ("--parking", "", ["--parking"]),
+        ("--forecast", "oracle", ["--forecast", "'oracle'", "class_quantile"]),
+        ("--forecast", "perfect:error=9", ["error_frac", "0 to 1.5"]),
+        ("--forecast", "", ["--forecast"]),
+    ],
+)
+def test_flags_of_parking_and_forecast_that_make_no_sense(cli, folder, command, flag, value, words):
+    text = "fleet: [{device: H100, model: qwen3-14b, replicas: 1}]\ntrace: {file: tiny.csv}\n"
+    (folder / "s.yaml").write_text(text)
+    cli(command, "s.yaml", "-q", flag, value).refused(*words)
 
 
 def test_a_context_longer_than_the_model_holds_is_cut_and_told(folder):
