@@ -1,4 +1,5 @@
-"""Which clock each replica type should run at: the fewest joules within the promised time per token.
+"""Which clock each replica type should run at: the fewest joules within the promised time per
+token.
 
 Everything below full clock is assumed (docs/explanation/clocks.md), so no policy does this unless
 it is asked to.
@@ -19,12 +20,14 @@ _ROOM_FRAC = 0.6  # of the promised time per token that a mean step may take
 
 
 class ClockChoice:
-    """Chooses a rung of each type's ladder at each tick: up as far as the load asks for, and one rung
-    more while more than the target miss; down one rung at a time, while less than half of it do.
+    """Chooses a rung of each type's ladder at each tick: up as far as the load asks for, and one
+    rung more while more than the target miss; down one rung at a time, while less than half of it
+    do.
     """
 
     def __init__(self, facts: FleetFacts, promises: Sequence[Promise]) -> None:
-        self._facts = facts
+        assert facts.all_cost is not None
+        self._rungs = facts.rungs
         strict = [promise for promise in promises if not promise.bulk] or list(promises)
         self._tpot_s = min(promise.tpot_s for promise in strict)
         self._target = min(promise.target_miss_frac for promise in promises)
@@ -48,11 +51,9 @@ class ClockChoice:
                 running * (mean_input + 0.5 * mean_output),
                 running / mean_output * mean_input,
                 _ROOM_FRAC * self._tpot_s,
-                float(self._facts.all_cost[self._facts.rungs[kind][0]].power_w_idle),
+                float(table[0].power_w_idle),
             )
             here = int(self._place[kind])
             lowest = max(0, here - 1) if hurry else here if late else here + 1
             self._place[kind] = min(wanted, lowest)
-        return np.array(
-            [rows[place] for rows, place in zip(self._facts.rungs, self._place, strict=True)]
-        )
+        return np.array([rows[place] for rows, place in zip(self._rungs, self._place, strict=True)])

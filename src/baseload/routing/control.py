@@ -12,7 +12,6 @@ from baseload.routing.lateness_rules import RULES
 from baseload.routing.slow import FleetFacts, Orders, Promise, Signals, Slow
 from baseload.routing.working_set import WorkingSet
 
-
 _PRICE_ROOM = 1.6  # the price may use up more of a promise than the working set is sized for
 
 

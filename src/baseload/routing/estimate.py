@@ -217,8 +217,8 @@ def headroom_frac(
     ttft_weight: float,
     margin_frac: float,
 ) -> float:
-    """What is left of the promises, as a weighted mean of their fractions; less than nothing, by how
-    much the worse one misses it, where less than ``margin_frac`` of either is left. 1 without
+    """What is left of the promises, as a weighted mean of their fractions; less than nothing, by
+    how much the worse one misses it, where less than ``margin_frac`` of either is left. 1 without
     promises.
 
     ``ttft_weight`` of the first token's, the rest of the later ones' (llm-d's latency scorer: 0.8).

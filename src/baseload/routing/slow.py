@@ -138,11 +138,12 @@ class Signals(msgspec.Struct, kw_only=True):
 class Orders(msgspec.Struct, kw_only=True):
     """What a controller wants; ``None`` leaves a thing as it is.
 
-    ``weight`` [tiers]: lambda. ``promise_frac``: share of each promise that the price may use up, the
-    rest being kept for what the estimates do not see. ``open`` [types]: replicas that should work; ``reserve`` [types]:
-    others that should stay awake for a burst; ``forecast_batch`` [types]: requests that each open
-    replica is about to run. ``hold`` [tiers]: 1 where arriving requests wait outside; ``release``:
-    how many held requests may go now. ``level`` [types]: row of the clock ladder.
+    ``weight`` [tiers]: lambda. ``promise_frac``: share of each promise that the price may use up,
+    the rest being kept for what the estimates do not see. ``open`` [types]: replicas that should
+    work; ``reserve`` [types]: others that should stay awake for a burst; ``forecast_batch``
+    [types]: requests that each open replica is about to run. ``hold`` [tiers]: 1 where arriving
+    requests wait outside; ``release``: how many held requests may go now. ``level`` [types]: row of
+    the clock ladder.
     """
 
     weight: NDArray[np.float64] | None = None
@@ -169,13 +170,13 @@ class Promise(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FleetFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What a controller knows of the fleet: ``replicas`` [types], rows of ``fleet.step.COST`` and of
-    ``fleet_state.LIMITS``, one a type, at full clock. ``rungs[t]``: the rows of ``all_cost`` that
-    type ``t`` may run by, highest clock first; one where there is no choice.
+    """What a controller knows of the fleet: ``replicas`` [types], rows of ``fleet.step.COST`` and
+    of ``fleet_state.LIMITS``, one a type, at full clock. ``rungs[t]``: the rows of ``all_cost``
+    that type ``t`` may run by, highest clock first; one where there is no choice.
     """
 
     replicas: NDArray[np.int64]
     cost: np.recarray[Any, Any]
     limits: np.recarray[Any, Any]
-    all_cost: np.recarray[Any, Any]
-    rungs: tuple[tuple[int, ...], ...]
+    all_cost: np.recarray[Any, Any] | None = None
+    rungs: tuple[tuple[int, ...], ...] = ()

@@ -1,9 +1,11 @@
-"""Which replicas are open: enough for the deadlines, no more, those that save the most joules first.
+"""Which replicas are open: enough for the deadlines, no more, those that save the most joules
+first.
 
 The working set is sized from the rate that is forecast and from what a replica of each type carries
 within the promises (``sizing.batch_within``), with a share of that kept free. The share, ``1 -
-fill``, follows the misses. Sets grow at once and shrink only after the lower need has lasted as long
-as a round of sleeping and waking takes to pay for itself (ski rental): docs/explanation/parking.md.
+fill``, follows the misses. Sets grow at once and shrink only after the lower need has lasted as
+long as a round of sleeping and waking takes to pay for itself (ski rental):
+docs/explanation/parking.md.
 """
 
 from __future__ import annotations
@@ -151,7 +153,8 @@ class WorkingSet:
         """Arrivals in mean requests, half by their number and half by their prompts: prefill takes
         about half of a replica's time.
         """
-        return 0.5 * (requests + prompt_tokens / max(1.0, self._traffic[0].input_tokens))
+        mean_tokens = max(1.0, float(self._traffic[0].input_tokens))
+        return 0.5 * (requests + prompt_tokens / mean_tokens)
 
     def _move_fill(self, window_s: float) -> None:
         """Move the fill by a factor, against the logarithm of the miss rate over what is aimed at:

@@ -51,7 +51,7 @@ class Course:
         # Nothing happens at instant 0, but what was not compiled or loaded yet is now.
         self._none = arrivals(_nothing())
         self._drive(self._none, 0, 0, 0, -math.inf)
-        jump.settle(self.engine, fleet, 0.0)
+        jump.settle(self.engine, 0.0)
 
     def feed(self, piece: Trace, first_number: int) -> None:
         """Replay one piece of the trace, with the slow controller's ticks in between."""
@@ -75,7 +75,7 @@ class Course:
             self._plant.act(self)
             total = self.engine.total[0]
         self._drive(self._none, 0, 0, count, _FOREVER_S)
-        jump.settle(self.engine, self._fleet, span_s)
+        jump.settle(self.engine, span_s)
 
     def counts(self) -> NDArray[np.float64]:
         """As ``plant.Machine`` says."""

@@ -28,8 +28,8 @@ from baseload.workload.trace import TraceSource
 
 class Driver(NamedTuple):
     """What runs a policy: ``drive(engine, fleet, requests, begin, end, first_number, until_s,
-    scratch)`` as ``jump.drive`` with its policy bound, ``release`` as ``jump.release_first``, and the
-    policy's state, which a slow controller changes.
+    scratch)`` as ``jump.drive`` with its policy bound, ``release`` as ``jump.release_first``, and
+    the policy's state, which a slow controller changes.
     """
 
     drive: Callable[..., int]
@@ -171,7 +171,7 @@ def _python_driver(
             return -1
         return end
 
-    def release(engine: Engine, fleet: FleetState, scratch: Any, now_s: float) -> None:
+    def release(*_: object) -> None:
         raise AssertionError("a policy in plain Python holds nothing back")
 
     return Driver(drive, release, state)

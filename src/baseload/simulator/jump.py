@@ -39,7 +39,7 @@ WAIT_FRAC = 0.5  # of its time to its first deadline a held request may wait
 
 
 @kernel
-def _wake(engine: Engine, fleet: FleetState, replica: Row, number: int, now_s: float) -> None:
+def _wake(engine: Engine, replica: Row, number: int, now_s: float) -> None:
     """The first request has come to an idle replica: a boundary at once, or when it has woken.
 
     At once is an event of this instant: it comes before the next arrival, were that simultaneous.
@@ -108,7 +108,7 @@ def arrive(engine: Engine, fleet: FleetState, number: int, place: int, now_s: fl
     _join_queue(engine, number, place)
     replica.waiting += 1
     if replica.idle:
-        _wake(engine, fleet, replica, number, now_s)
+        _wake(engine, replica, number, now_s)
     elif replica.steps > 1 and replica.prefill_tokens == 0:
         _cut(engine, fleet, replica, number, place, now_s)
 
@@ -133,7 +133,7 @@ def advance(engine: Engine, fleet: FleetState, until_s: float) -> bool:
 
 
 @outline_kernel
-def settle(engine: Engine, fleet: FleetState, end_s: float) -> None:
+def settle(engine: Engine, end_s: float) -> None:
     """Book the idleness of all idle replicas up to the end of the trace. Once, after the last
     event.
     """

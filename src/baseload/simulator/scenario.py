@@ -53,12 +53,11 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     """Everything of a simulation but the policy.
 
     ``requests(seed)`` gives the trace of a seed: seed 0 is the trace itself where it was recorded,
-    further seeds vary what chance could have made otherwise. ``grid_g_per_j``: the grid's
-    average intensity, ``None`` when nobody said. ``max_queue``: requests that may wait in one
-    replica before it is no candidate. ``policies``: run when none is named. ``parking``: every
-    policy's replicas sleep when the load does not need them. ``forecast``: who says how long answers
-    will be. ``notes``: what the reader of a result
-    should know.
+    further seeds vary what chance could have made otherwise. ``grid_g_per_j``: the grid's average
+    intensity, ``None`` when nobody said. ``max_queue``: requests that may wait in one replica
+    before it is no candidate. ``policies``: run when none is named. ``parking``: every policy's
+    replicas sleep when the load does not need them. ``forecast``: who says how long answers will
+    be. ``notes``: what the reader of a result should know.
     """
 
     name: str
