@@ -25,6 +25,7 @@ from baseload.base.streams import stream
 from baseload.fleet.step import cost_table
 from baseload.routing.slow import FleetFacts, Orders, Promise, Signals, Slow
 from baseload.simulator import plant, start
+from baseload.simulator.scenario import Scenario
 from baseload.workload.chunks import source_of
 from baseload.workload.forecasts import forecast_of_text
 from baseload.workload.trace import Trace
@@ -56,6 +57,8 @@ class Scripted:
     def tick(self, signals: Signals) -> Orders:
         """Random orders; each kind of order is given now and then."""
         self.seen.append(signals)
+        if len(self.seen) % 200 == 0:
+            self.period_s *= 2.0  # a long drain is no reason for a long test
         rng, replicas = self._rng, self._facts.replicas
         kinds = len(replicas)
         orders = Orders()
@@ -104,6 +107,8 @@ def case(seed: int) -> plain.Case:
         parking=bool(rng.random() < 0.5),
         forecast=forecast_of_text(str(rng.choice(FORECASTS))),
     )
+    if rng.random() < 0.2:
+        scenario = _that_wakes_in_no_time(scenario)
     if seed % 2 == 0:  # any controller at all: the script stands in for it
         policy = msgspec.structs.replace(made.policy, slow=Slow(working_set=True))
         return made._replace(scenario=scenario, policy=policy)
@@ -121,6 +126,18 @@ def case(seed: int) -> plain.Case:
     if not policy.slow.acts:
         policy = msgspec.structs.replace(policy, slow=slow)
     return made._replace(scenario=scenario, trace=trace, policy=policy)
+
+
+def _that_wakes_in_no_time(scenario: Scenario) -> Scenario:
+    """The scenario with wakes that cost joules and no seconds."""
+    groups = []
+    for group in scenario.groups:
+        power = msgspec.structs.replace(
+            group.kind.power, wake_s_from_parked=0.0, wake_s_from_off=0.0
+        )
+        kind = msgspec.structs.replace(group.kind, power=power)
+        groups.append(msgspec.structs.replace(group, kind=kind))
+    return msgspec.structs.replace(scenario, groups=tuple(groups))
 
 
 def _long_trace(rng: np.random.Generator, trace: Trace) -> Trace:
