@@ -12,7 +12,7 @@ from made_scenarios import all_at_once, groups_of, made_scenario, made_trace
 from baseload.routing import fleet_state
 from baseload.routing.policies import POLICIES
 from baseload.routing.slow import Orders, Slow
-from baseload.simulator import jump, plant, start
+from baseload.simulator import jump, orders, plant, start
 from baseload.simulator.course import Course
 from baseload.simulator.drivers import driver_of
 from baseload.simulator.records import IDLE, OFF, PARKED, WAKING
@@ -30,8 +30,8 @@ NEVER = math.inf
 class Script:
     """In place of ``Control``: the orders for each tick."""
 
-    def __init__(self, orders, period_s=1.0):
-        self._orders, self.period_s = list(orders), period_s
+    def __init__(self, given, period_s=1.0):
+        self._orders, self.period_s = list(given), period_s
         self.seen = []
 
     def tick(self, signals):
@@ -43,8 +43,8 @@ class Script:
 def scripted(monkeypatch):
     """Runs a scenario under scripted orders: ``(totals, log, script)``."""
 
-    def run(scenario, orders, **how):
-        script, rows = Script(orders, **how), []
+    def run(scenario, given, **how):
+        script, rows = Script(given, **how), []
         monkeypatch.setattr(plant, "Control", lambda *_arguments, **_how: script)
         source = scenario.requests(0)
         totals = run_once(
@@ -109,8 +109,8 @@ def test_a_second_order_to_wake_does_not_hurry():
     """It opened a replica before it was ready."""
     course, fleet = course_of(wake_s_from_parked=2.0)
     course.close(0, 1.0, 0.0, NEVER)
-    assert course.wake(0, 5.0) == 7.0
-    assert course.wake(0, 6.0) == 7.0
+    assert orders.wake(course.engine, fleet, 0, 5.0) == 7.0
+    assert orders.wake(course.engine, fleet, 0, 6.0) == 7.0
     assert not fleet.open[0]
     assert course.engine.total[0].wakes == 1
 
