@@ -211,23 +211,20 @@ def test_how_many_go_at_a_tick_does_not_depend_on_room(scripted, monkeypatch):
     assert (wide == narrow).all()
 
 
-def test_a_change_of_clock_in_mid_answer_does_not_reprice_what_was_before(scripted, monkeypatch):
+def test_a_change_of_clock_in_mid_answer_does_not_reprice_what_was_before(scripted):
     """The receipts of a run with two clocks did not sum to the active energy (``check=True``)."""
-    table = start.cost_table
-
-    def two_levels(kinds):
-        slow = table(kinds)
-        for name in ("time_s_per_step", "time_s_per_sequence", "time_s_per_context_token"):
-            slow[name] *= 2
-        for name in ("energy_j_per_step", "energy_j_per_sequence", "energy_j_per_context_token"):
-            slow[name] *= 0.6
-        return np.concatenate((table(kinds), slow)).view(np.recarray)
-
-    monkeypatch.setattr(start, "cost_table", two_levels)
-    scenario = made_scenario(all_at_once(8, output_tokens=400), groups=groups_of(1))
+    group = groups_of(1)[0]
+    costs, changes = group.kind.costs, {}
+    for part in ("per_step", "per_sequence", "per_context_token"):
+        changes[f"time_s_{part}"] = 1.2 * getattr(costs, f"time_s_{part}")
+        changes[f"energy_j_{part}"] = 1.5 * getattr(costs, f"energy_j_{part}")
+    slower = msgspec.structs.replace(group.kind, costs=msgspec.structs.replace(costs, **changes))
+    scenario = made_scenario(
+        all_at_once(8, output_tokens=400),
+        groups=(msgspec.structs.replace(group, slower=(slower,)),),
+    )
     at_full, *_ = scripted(scenario, [], period_s=0.5)
-    level = Orders(level=np.array([1]))
-    at_low, log, _ = scripted(scenario, [level], period_s=0.5)
+    at_low, log, _ = scripted(scenario, [Orders(level=np.array([1]))], period_s=0.5)
     assert at_low.last_s > at_full.last_s
-    assert at_low.account_j.sum() < at_full.account_j.sum()
+    assert at_low.account_j.sum() > at_full.account_j.sum()
     assert log.energy_j.sum() == pytest.approx(at_low.account_j[0, 0])
