@@ -136,3 +136,38 @@ def test_the_added_step_is_the_difference_of_two_steps():
     dense = cost_table([replica_type(power_w_cap=5000.0)])[0]
     difference = step(dense, 5.0, 5000.0, 0.0)[1] - step(dense, 4.0, 4000.0, 0.0)[1]
     assert estimate._added_step_j(dense, 4.0, 4000.0, 1000.0) == pytest.approx(difference, rel=1e-9)
+
+
+def test_a_replica_that_is_about_to_fill_asks_for_the_joules_of_a_full_one():
+    """With the batch that its controller forecasts, an idle replica costs no more than a busy one:
+    its weight stream is paid for by the others.
+    """
+    cost, limits, traffic = seen(replica_type(max_batch=64, kv_tokens=10**6, power_w_cap=5000.0))
+    idle = marginal_energy_j(cost, limits, traffic, 0, 1000.0, 250.0)
+    busy = marginal_energy_j(cost, limits, traffic, 8, 1000.0, 250.0)
+    limits["forecast_batch"] = 8.0
+    assert marginal_energy_j(cost, limits, traffic, 0, 1000.0, 250.0) == busy < idle
+    limits["forecast_batch"] = 0.5
+    part = marginal_energy_j(cost, limits, traffic, 0, 1000.0, 250.0)
+    assert part == pytest.approx(busy), "somebody is there now and then"
+
+
+def test_the_larger_of_the_present_and_the_forecast_batch_counts():
+    """Joules that depend on the batch: experts, of which a larger batch has read more already."""
+    kind = replica_type(
+        max_batch=64,
+        kv_tokens=10**6,
+        power_w_cap=5000.0,
+        expert_hit_frac=0.05,
+        energy_j_all_experts=6.0,
+        time_s_all_experts=0.02,
+    )
+    cost, limits, traffic = seen(kind)
+    alone = [marginal_energy_j(cost, limits, traffic, n, 10.0, 250.0) for n in range(60)]
+    limits["forecast_batch"] = 20.0
+    forecast = [marginal_energy_j(cost, limits, traffic, n, 10.0, 250.0) for n in range(60)]
+    assert forecast == [alone[max(n, 20)] for n in range(60)]
+    limits["forecast_batch"] = 1000.0
+    limits["max_batch"] = 40
+    full = marginal_energy_j(cost, limits, traffic, 0, 10.0, 250.0)
+    assert full == alone[39], "no more than the other seats"
