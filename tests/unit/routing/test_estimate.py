@@ -30,6 +30,7 @@ def seen(kind, *, input_tokens=1000.0, output_tokens=250.0):
 
 
 LENGTHS = st.floats(1, 4000)
+ROOMY = replica_type(max_batch=64, kv_tokens=10**6, power_w_cap=5000.0)
 
 
 def test_seats_are_what_the_memory_holds_of_mean_requests():
@@ -171,3 +172,21 @@ def test_the_larger_of_the_present_and_the_forecast_batch_counts():
     limits["max_batch"] = 40
     full = marginal_energy_j(cost, limits, traffic, 0, 10.0, 250.0)
     assert full == alone[39], "no more than the other seats"
+
+
+@given(kind=strategies.replica_types(most_batch=40), lengths=st.tuples(LENGTHS, LENGTHS))
+@settings(max_examples=150, deadline=None)
+def test_a_step_never_gets_shorter_with_the_batch(kind, lengths):
+    """It once did under a binding power cap, when more than one prompt joined each step: the price
+    of ``least_latency`` then fell with the load, and the pick by index was not that of the scan.
+    """
+    cost, _, traffic = seen(kind, input_tokens=lengths[0], output_tokens=lengths[1])
+    steps = np.array([step_s(cost, running, traffic) for running in np.arange(1.0, 60.0)])
+    assert (np.diff(steps) >= -1e-12 * steps[1:]).all()
+
+
+def test_where_more_than_a_prompt_joins_each_step_every_step_carries_so_many():
+    """Eleven running answers of 5 tokens: two prompts of 100 tokens a step."""
+    cost, _, traffic = seen(ROOMY, input_tokens=100.0, output_tokens=5.0)
+    expected = 0.01 + 11 * 0.0005 + 11 * 102.5 * 1e-6 + 200 * 2e-5
+    assert step_s(cost, 11.0, traffic) == pytest.approx(expected)
