@@ -147,13 +147,16 @@ def expected_s(
     input_tokens: float,
     output_tokens: float,
 ) -> float:
-    """Seconds from now to the last token of a request that joins ``in_flight`` others: wait,
-    prefill, decode.
+    """Seconds from now to the last token of a request that joins ``in_flight`` others: wait, the
+    step of its own prompt, which emits the first token, and a mean step for each further one.
+
+    Each of the three never falls as ``in_flight`` rises.
     """
     running = min(in_flight + 1.0, seats(limits, traffic))
-    own_s = prefill_s(cost, limits, traffic, in_flight, input_tokens)
+    context = running * (traffic.input_tokens + 0.5 * traffic.output_tokens)
+    own_s, _ = step(cost, running, context, input_tokens)
     ahead_s = wait_s(cost, limits, traffic, in_flight)
-    return ahead_s + own_s + output_tokens * step_s(cost, running, traffic)
+    return ahead_s + own_s + max(0.0, output_tokens - 1.0) * step_s(cost, running, traffic)
 
 
 @kernel

@@ -118,6 +118,34 @@ def test_load_never_shortens_the_wait():
     assert waits[-1] > 5 * waits[0], "beyond the seats a request waits for others to end"
 
 
+@given(
+    kind=strategies.replica_types(),
+    traffic=st.tuples(LENGTHS, LENGTHS),
+    request=st.tuples(LENGTHS, LENGTHS),
+)
+@settings(max_examples=100, deadline=None)
+def test_load_never_hurries_an_answer_on_any_type(kind, traffic, request):
+    """``rising`` of ``least_latency`` is a theorem. A prompt of little power once joined a step at
+    the power cap for less than one below it, and a very short answer came sooner from a busier
+    replica.
+    """
+    found = seen(kind, input_tokens=traffic[0], output_tokens=traffic[1])
+    answers = np.array([expected_s(*found, in_flight, *request) for in_flight in range(40)])
+    assert (np.diff(answers) >= -1e-12 * answers[1:]).all()
+
+
+def test_the_seconds_of_an_answer_by_hand():
+    """Two others: a step of 10 + 3 x 0.5 + 3.375 ms; with the own prompt 20 ms more; two prompts in
+    250 steps; 100 tokens.
+    """
+    found = seen(ROOMY)
+    step_0_s = 0.01 + 3 * 0.0005 + 3 * 1125 * 1e-6
+    mean_s = step_0_s + 2 / 250 * 0.02
+    expected = step_0_s + 0.02 + 99 * mean_s
+    assert expected_s(*found, 2, 1000.0, 100.0) == pytest.approx(expected)
+    assert expected_s(*found, 2, 1000.0, 1.0) == pytest.approx(step_0_s + 0.02)
+
+
 def test_capacity_counts_all_seats():
     cost, limits, traffic = seen(replica_type(max_batch=4), input_tokens=10, output_tokens=100)
     expected = 4.0 / (100.0 * step_s(cost, 4.0, traffic))
