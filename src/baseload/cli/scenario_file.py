@@ -181,7 +181,7 @@ def _build(file: ScenarioFile, folder: Path, name: str, asked: Overrides) -> Sce
     check_trace_entry(entry)
     requests, sample, noticed = requests_of(entry, folder, groups)
     parking = (file.parking if asked.parking is None else asked.parking) == "all"
-    warned = scenario_notes(groups, tiers, sample, parking=parking)
+    warned = scenario_notes(groups, tiers, sample, parking=parking) if groups else []
     return Scenario(
         name=file.name or name,
         groups=groups,
