@@ -11,6 +11,7 @@ that arrivals, step ends and timeouts fall on the same instants.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import msgspec
@@ -159,6 +160,8 @@ def _policy(rng: np.random.Generator) -> Policy:
     """A built-in policy, or a random mix of parts."""
     if rng.random() < 0.7:
         return POLICIES[str(rng.choice(list(POLICIES)))]
+    if rng.random() < 0.2:
+        return _policy_by_tokens(rng)
     return Policy(
         name="mix",
         summary="a random mix",
@@ -166,9 +169,26 @@ def _policy(rng: np.random.Generator) -> Policy:
         rates={
             part: float(rng.choice([0.0, 1.0, rng.uniform(0, 2)]))
             for part in PARTS
-            if part != "tokens"
+            if part not in ("tokens", "backlog")
         },
         free_seats=bool(rng.random() < 0.5),
+        pending_unit=int(rng.choice([0, 0, 16, 256])),
+        queue=str(rng.choice(["fifo", "fifo", "laxity"])),
+    )
+
+
+def _policy_by_tokens(rng: np.random.Generator) -> Policy:
+    """A mix of the parts that outstanding tokens shape; flat where it is so up to some backlog."""
+    flat = bool(rng.random() < 0.5)
+    return Policy(
+        name="tokens mix",
+        summary="a random mix",
+        source="this test",
+        rates={"average": 1.0, "backlog": 1.0, "tokens": 0.0 if flat else 1e-3},
+        by_tokens=True,
+        flat=flat,
+        pending_unit=int(rng.choice([0, 64])),
+        queue=str(rng.choice(["fifo", "laxity"])),
     )
 
 
@@ -244,7 +264,14 @@ def _worst(one: Any, two: Any) -> float:
     return float(np.max(np.abs(one - two) / np.maximum(1e-6, np.abs(two)), initial=0.0))
 
 
-def compare_many(first: int, count: int) -> dict[str, float]:
+def compare_many(
+    first: int,
+    count: int,
+    *,
+    case: Callable[[int], Case] = case,
+    compare: Callable[[Case], Compared] = compare,
+    file: str = "engine_instances",
+) -> dict[str, float]:
     """Compare the instances of ``count`` seeds from ``first`` on: worst errors and how much
     happened.
 
@@ -253,7 +280,7 @@ def compare_many(first: int, count: int) -> dict[str, float]:
     worst: dict[str, float] = {}
     for seed in range(first, first + count):
         made = case(seed)
-        command = f"python tests/properties/engine_instances.py {seed}"
+        command = f"python tests/properties/{file}.py {seed}"
         replay = f"seed {seed}, policy {made.policy.name}; replay: {command}"
         try:
             seen = compare(made)

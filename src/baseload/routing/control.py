@@ -7,9 +7,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from baseload.routing.clock_choice import ClockChoice
 from baseload.routing.lateness_rules import RULES
 from baseload.routing.slow import FleetFacts, Orders, Promise, Signals, Slow
 from baseload.routing.working_set import WorkingSet
+
+_PRICE_ROOM = 1.6  # the price may use up more of a promise than the working set is sized for
 
 
 class QuietHours:
@@ -46,10 +49,13 @@ class Control:
     ) -> None:
         self.period_s = slow.period_s
         self._rules = [RULES[slow.rule](slow, promise.target_miss_frac) for promise in promises]
-        self._set = None
+        self._set, self._own = None, slow.working_set
         if slow.working_set or park:
             self._set = WorkingSet(facts, promises, sleep=park, reserve=slow.working_set)
         self._quiet = QuietHours(promises) if slow.holds_bulk else None
+        self._clocks = None
+        if slow.clocks and any(len(rows) > 1 for rows in facts.rungs):
+            self._clocks = ClockChoice(facts, promises)
 
     @property
     def working_set(self) -> WorkingSet | None:
@@ -66,7 +72,13 @@ class Control:
         orders = Orders()
         if self._set is not None:
             orders = self._set.orders(signals, extra_per_s=extra_per_s)
+            if self._own:
+                orders.promise_frac = min(1.0, _PRICE_ROOM * self._set.fill)
         orders.hold, orders.release = hold, release
+        if self._clocks is not None:
+            batch = orders.forecast_batch
+            none = np.zeros(len(signals.open))
+            orders.level = self._clocks.rows(signals, none if batch is None else batch)
         orders.weight = np.array(
             [
                 rule.step(float(completed), float(missed), signals.window_s)

@@ -55,8 +55,8 @@ def step_s(cost: Cost, running: float, traffic: Traffic) -> float:
 def loaded_step_s(cost: Cost, limits: Limits, running: float, traffic: Traffic) -> float:
     """``step_s``, or more while more prompts come than a steady state would bring.
 
-    Prompts that keep a replica busy for a share ``u`` of its time leave ``1 - u`` of it to decoding,
-    so the steps of ``running`` sequences take ``decode_s / (1 - u)`` each.
+    Prompts that keep a replica busy for a share ``u`` of its time leave ``1 - u`` to decoding, so
+    the steps of ``running`` sequences take ``decode_s / (1 - u)`` each.
     """
     context = running * (traffic.input_tokens + 0.5 * traffic.output_tokens)
     decode_s, _ = step(cost, running, context, 0.0)
@@ -71,9 +71,9 @@ def loaded_step_s(cost: Cost, limits: Limits, running: float, traffic: Traffic) 
 def step_spread_s(cost: Cost, running: float, traffic: Traffic, tokens: float) -> float:
     """Standard deviation of the mean seconds a token over an answer of ``tokens`` tokens.
 
-    The prompts that join are a Poisson stream, so their total over ``tokens`` steps has the variance
-    ``tokens * rate * E[prefill_s ** 2]``; prompts spread about as much as their mean (a coefficient
-    of variation of 1: the shipped traces have 0.8 to 1.6), hence the factor 2.
+    The prompts that join are a Poisson stream, so their total over ``tokens`` steps has the
+    variance ``tokens * rate * E[prefill_s ** 2]``; prompts spread about as much as their mean (a
+    coefficient of variation of 1: the shipped traces have 0.8 to 1.6), hence the factor 2.
     """
     prompts = (running - 1.0) / max(1.0, traffic.output_tokens)
     prefill_s = traffic.input_tokens * cost.time_s_per_prefill_token
@@ -166,11 +166,11 @@ def expected_lateness_s(
 ) -> float:
     """Expected seconds past the promises that a request brings about: its own and its neighbours'.
 
-    Its own: of the first token, of the tokens after it (their mean excess times their number), of the
-    whole answer, where promised. Its neighbours': its prompt holds up each of them for its prefill
-    time, which is lateness as far as they are late. ``output_spread``: standard deviation of the
-    forecast of the output [tokens]. Each time is taken as normal with the spread of the prompts that
-    join, of the step in which the request arrives, and of its own length.
+    Its own: of the first token, of the tokens after it (their mean excess times their number), of
+    the whole answer, where promised. Its neighbours': its prompt holds up each of them for its
+    prefill time, which is lateness as far as they are late. ``output_spread``: standard deviation
+    of the forecast of the output [tokens]. Each time is taken as normal with the spread of the
+    prompts that join, of the step in which the request arrives, and of its own length.
     """
     running = min(in_flight + 1.0, seats(limits, traffic))
     token_s = loaded_step_s(cost, limits, running, traffic)
@@ -217,8 +217,8 @@ def headroom_frac(
     ttft_weight: float,
     margin_frac: float,
 ) -> float:
-    """What is left of the promises, as a weighted mean of their fractions; less than nothing, by how
-    much the worse one misses it, where less than ``margin_frac`` of either is left. 1 without
+    """What is left of the promises, as a weighted mean of their fractions; less than nothing, by
+    how much the worse one misses it, where less than ``margin_frac`` of either is left. 1 without
     promises.
 
     ``ttft_weight`` of the first token's, the rest of the later ones' (llm-d's latency scorer: 0.8).

@@ -10,7 +10,8 @@ load does not need (``close_replica``); what they hold runs to its end.
 
 A replica's **level** is how loaded it is: its requests in flight, and, for a policy that wants it,
 one more for every ``pending_unit`` tokens of prompts whose first token is not out. Without those a
-replica that has just been opened would look empty until it drowned in prompts.
+replica that has just been opened would look empty until it drowned in prompts. Prompts alone never
+make it full: its level is ``max_in_flight`` only when as many requests are in flight.
 
 The **level index** keeps, for each type, which open replicas are at which level, as one bitmap a
 level; the **token index** keeps, for each type, a tournament tree on outstanding
@@ -49,10 +50,10 @@ LIMITS = np.dtype(
 """What a replica of a type can hold. ``max_in_flight``: requests at which it is no candidate any
 more; ``model``: its code; ``forecast_batch``: requests that each open replica of the type is about
 to run, by the controller that opens them (0: nobody says); ``prompt_tokens_per_s``: prompt tokens
-that each busy replica of the type has lately been sent, a mean over about two seconds. ``profiled_*``: tokens (input and output)
-per second, and average joules per token, with all seats taken by requests of the prior mean lengths:
-the constants mu and epsilon that published schedulers profile offline. ``frugal``: 1 for the type
-with the lowest power cap.
+that each busy replica of the type has lately been sent, a mean over about two seconds.
+``profiled_*``: tokens (input and output) per second, and average joules per token, with all seats
+taken by requests of the prior mean lengths: the constants mu and epsilon that published schedulers
+profile offline. ``frugal``: 1 for the type with the lowest power cap.
 """
 
 TRAFFIC = np.dtype([("input_tokens", np.float64), ("output_tokens", np.float64)])
@@ -91,8 +92,8 @@ _POSITION = _bit_positions()
 
 
 class FleetState(NamedTuple):
-    """Struct of arrays over ``n`` replicas of ``k`` types. Changed only by ``enter``, ``leave``
-    and ``learn``.
+    """Struct of arrays over ``n`` replicas of ``k`` types. Changed only by the functions of this
+    module, and by controllers: ``limits.forecast_batch``, ``cost`` when clocks change.
     """
 
     type_of: NDArray[np.int64]  # [n]
@@ -117,7 +118,7 @@ class FleetState(NamedTuple):
     open_count: NDArray[np.int64]  # [k] how many of a type may
     clock: NDArray[np.float64]  # [1] when a prompt was sent last [s]
     pending: NDArray[np.int64]  # [n] levels of prompts whose first token is not out
-    level: NDArray[np.int64]  # [n] in_flight + pending, at most max_in_flight: what is indexed
+    level: NDArray[np.int64]  # [n] in_flight + pending, full only by requests: what is indexed
     pending_unit: NDArray[np.int64]  # [1] prompt tokens a level; 0: prompts that wait do not count
 
 
@@ -131,10 +132,10 @@ def fleet_state(
 ) -> FleetState:
     """The state of an idle fleet of ``replicas[i]`` replicas of ``types[i]``.
 
-    ``classes``: the request classes that the length forecast tells apart, or how many. ``max_queue``: how many
-    requests may wait in one replica beyond its ``max_batch``; a replica with more is not a
-    candidate. ``models`` gives the codes that requests use to ask for a model (a type whose model
-    is not listed gets -2, which none asks for).
+    ``classes``: the request classes that the length forecast tells apart, or how many.
+    ``max_queue``: how many requests may wait in one replica beyond its ``max_batch``; a replica
+    with more is not a candidate. ``models`` gives the codes that requests use to ask for a model (a
+    type whose model is not listed gets -2, which none asks for).
     """
     count, kinds = int(sum(replicas)), len(types)
     first = np.concatenate(([0], np.cumsum(replicas))).astype(np.int64)
@@ -226,8 +227,9 @@ def _fewer_tokens(state: FleetState, left: int, right: int) -> int:
 def _relevel(state: FleetState, replica: int) -> None:
     """Bring a replica's level, and its place in the index, in line with what it holds."""
     kind = state.type_of[replica]
-    load = state.in_flight[replica] + state.pending[replica]
-    level, after = state.level[replica], min(load, state.limits[kind].max_in_flight)
+    count, most = state.in_flight[replica], state.limits[kind].max_in_flight
+    after = min(count + state.pending[replica], most if count >= most else most - 1)
+    level = state.level[replica]
     if level == after:
         return
     state.level[replica] = after
@@ -315,6 +317,8 @@ def open_replica(state: FleetState, replica: int) -> None:
     if state.indexed[LEVELS]:
         _flip_bit(state, replica, kind, level)
         state.level_count[state.level_start[kind] + level] += 1
+        if state.open_count[kind] == 1:
+            state.level_range[kind, 0] = state.level_range[kind, 1] = level
         state.level_range[kind, 0] = min(state.level_range[kind, 0], level)
         state.level_range[kind, 1] = max(state.level_range[kind, 1], level)
     if state.indexed[TOKENS]:

@@ -7,13 +7,27 @@ share of missed requests among those that ended since the last look.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Protocol
 
-from baseload.routing.slow import Slow
+from baseload.routing.slow import Lambda, Slow
 
 _LOWEST, _HIGHEST = 1e-3, 1e3  # of the first weight: where the log rule stops
 _MEMORY_S = 30.0
 _RISE_PER_S, _FALL_PER_S = 0.08, 0.01
 _PRIOR_REQUESTS = 50.0
+
+
+class LatenessRule(Protocol):
+    """Moves lambda of one tier: made of the policy's ``Slow`` and the tier's target."""
+
+    weight: float
+
+    def step(self, completed: float, missed: float, window_s: float) -> float:
+        """Lambda after a window of ``window_s`` in which ``completed`` requests ended, ``missed``
+        of them late.
+        """
+        ...
 
 
 class PiRule:
@@ -81,4 +95,9 @@ class FixedRule:
         return self.weight
 
 
-RULES = {"fixed": FixedRule, "pi": PiRule, "log": LogRule}
+RULES: dict[Lambda, Callable[[Slow, float], LatenessRule]] = {
+    "fixed": FixedRule,
+    "pi": PiRule,
+    "log": LogRule,
+}
+"""The rules by the name that ``Slow.rule`` gives them."""

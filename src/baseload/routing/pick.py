@@ -52,6 +52,7 @@ class PolicyState(NamedTuple):
     turn: NDArray[np.int64]  # [types + 1] whose turn in a type, and over all (last)
     random: NDArray[np.uint64]  # [2] the policy's own random stream
     lateness_weight: NDArray[np.float64]  # [tiers] lambda of each tier, set by a controller
+    promise_frac: NDArray[np.float64]  # [1] of each promise that the price may use up
     hold: NDArray[np.uint8]  # [tiers] whether requests of the tier wait outside the fleet for now
 
 
@@ -135,7 +136,7 @@ def _cheapest_of_kind(
             replica = fewest_tokens(state, kind)
         if replica < 0:
             return np.inf, -1
-        if state.in_flight[replica] < ceiling:
+        if state.level[replica] < ceiling:
             return _candidate(state, policy, request, kind, number, replica), replica
         return _scan_kind(state, policy, request, kind, number, ceiling)
     cost, limits, traffic = state.cost[kind], state.limits[kind], state.traffic[0]

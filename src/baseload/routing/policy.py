@@ -48,16 +48,18 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
     parts, zero where absent. ``by_tokens``: the price depends on outstanding tokens, rising with
     them; else it depends on requests in flight. ``rising``: it never falls when requests in flight
     rise from one on, so only the two least loaded levels of a type need a look;
-    ``rising_with_experts``: so too on a sparse model, whose joules a token fall with the batch. ``free_seats``: prefer replicas
-    where the request would run at once. ``weight``: for weighted round robin, a replica's weight:
-    its modelled capacity, or equal. ``price``: a compiled function with the signature of
-    ``routing.price.price_usd`` less its first argument, in place of the sum of parts.
+    ``rising_with_experts``: so too on a sparse model, whose joules a token fall with the batch.
+    ``free_seats``: prefer replicas where the request would run at once. ``weight``: for weighted
+    round robin, a replica's weight: its modelled capacity, or equal. ``price``: a
+    compiled function with the signature of ``routing.price.price_usd`` less its first argument, in
+    place of the sum of parts.
 
     ``knobs``: numbers that shape parts (``price.KNOBS``), where they differ from the default.
     ``flat``: with ``by_tokens``, the price does not change up to some backlog, and the
     lowest-numbered replica below it is taken. ``queue``: the order in which a replica admits what
-    waits there: by arrival, or by least laxity. ``slow``: the controllers that change the policy's
-    numbers between requests (``routing.slow``).
+    waits there: by arrival, or by least laxity. ``pending_unit``: prompt tokens that count as one
+    more request in flight until the first token is out (0: prompts do not count).
+    ``slow``: the controllers that change the policy's numbers between requests (``routing.slow``).
     """
 
     name: str
@@ -166,6 +168,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
             turn=np.zeros(kinds + 1, dtype=np.int64),
             random=draws(seed, "policy", self.name),
             lateness_weight=np.full(tiers, self.slow.first_weight()),
+            promise_frac=np.ones(1),
             hold=np.zeros(tiers, dtype=np.uint8),
         )
 

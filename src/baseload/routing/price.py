@@ -13,9 +13,9 @@ Published routers use these parts in place of the first five:
           + tokens   [$]     x outstanding tokens
           + seconds  [$/s]   x expected seconds to the last token
           + average  [$/J]   x profiled joules a token x tokens of the request
-          + backlog  [$/s]   x lambda x seconds by which the outstanding tokens at the profiled speed
-                               pass the deadline
-          + headroom [$]     x what is left of the promises (broken ones: far above any kept)
+          + backlog  [$/s]   x lambda x seconds by which the outstanding tokens at the profiled
+                               speed pass the deadline
+          + headroom [$]     x what is left of the promises (broken ones: above any kept)
           + tiles    [$]     x 1 where the request opens a tile of the batch, less a little for load
           + size     [$]     x 1 where a short request meets a strong device, or a long one a frugal
 

@@ -54,7 +54,8 @@ def batch_within(
 @outline_kernel
 def request_energy_j(cost: Cost, traffic: Traffic, running: float, rest_power_w: float) -> float:
     """Joules above rest that one mean request costs a replica which keeps ``running`` at once: its
-    share of the weight stream included. Times and joules of the steady state of ``estimate.step_s``.
+    share of the weight stream included. Seconds of a step as in ``estimate.step_s``; the joules of
+    every prompt count, its own too.
     """
     context = running * (traffic.input_tokens + 0.5 * traffic.output_tokens)
     prompts = running / max(1.0, traffic.output_tokens)
@@ -62,7 +63,8 @@ def request_energy_j(cost: Cost, traffic: Traffic, running: float, rest_power_w:
     joined_j = step(cost, running, context, traffic.input_tokens)[1]
     step_j = decode_j + prompts * (joined_j - decode_j)
     per_request = max(1.0, traffic.output_tokens) / running
-    return per_request * (step_j - rest_power_w * step_s(cost, running, traffic))
+    spent_j: float = per_request * (step_j - rest_power_w * step_s(cost, running, traffic))
+    return spent_j
 
 
 @outline_kernel
@@ -81,7 +83,9 @@ def batch_at_rate(cost: Cost, limits: Limits, traffic: Traffic, request_per_s: f
     most = seats(limits, traffic)
     running = 1.0
     for _ in range(30):
-        after = request_per_s * max(1.0, traffic.output_tokens) * step_s(cost, running, traffic)
+        after: float = (
+            request_per_s * max(1.0, traffic.output_tokens) * step_s(cost, running, traffic)
+        )
         after = min(most, max(1.0, after))
         if math.fabs(after - running) < 0.01 * running:
             return after

@@ -1,8 +1,8 @@
 """Slow control: what changes a policy's numbers between requests, in plain Python.
 
 Every few seconds a controller is shown ``Signals``, counts and times that a gateway has too, and
-answers with ``Orders``: lambda of each tier, how many replicas of each type are open, which requests
-wait, how fast the clocks run. The simulator and the gateway carry the orders out.
+answers with ``Orders``: lambda of each tier, how many replicas of each type are open, which
+requests wait, how fast the clocks run. The simulator and the gateway carry the orders out.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from baseload.base.errors import BadInputError
+from baseload.routing.fleet_state import PRIOR_INPUT_TOKENS, PRIOR_OUTPUT_TOKENS
 
 Lambda = Literal["fixed", "pi", "log"]
 
@@ -24,10 +25,10 @@ class Slow(msgspec.Struct, frozen=True, kw_only=True):
 
     ``weight``: lambda at the start, in units of the price per second of lateness. ``rule``: how it
     changes: not at all, by JouleSched's PI rule, or by ours on a log scale
-    (``routing.lateness_rules``). ``kp``, ``ki``: gains of the PI rule; ``anti_windup`` stops its sum
-    while lambda rests at zero. ``working_set``: keeps only as many replicas open as the deadlines
-    need, asleep or not. ``holds_bulk``: lets requests of bulk tiers wait for quiet minutes.
-    ``clocks``: lowers clocks where that saves joules within the deadlines.
+    (``routing.lateness_rules``). ``kp``, ``ki``: gains of the PI rule; ``anti_windup`` stops its
+    sum while lambda rests at zero. ``working_set``: keeps only as many replicas open as the
+    deadlines need, asleep or not. ``holds_bulk``: lets requests of bulk tiers wait for
+    quiet minutes. ``clocks``: lowers clocks where that saves joules within the deadlines.
     """
 
     weight: float = 1.0
@@ -95,13 +96,14 @@ class Slow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Signals(msgspec.Struct, kw_only=True):
-    """What a controller is shown at ``now_s``: counts since its last look, ``window_s`` ago, and the
-    present.
+    """What a controller is shown at ``now_s``: counts since its last look, ``window_s`` ago, and
+    the present.
 
-    Per tier ``[tiers]``: ``arrived``, ``prompt_tokens`` (of the arrived), ``completed``, ``missed`` (of the completed), ``refused``,
-    ``input_tokens`` and ``output_tokens`` (of the completed), ``held`` (waiting outside the fleet
-    now). Per type ``[types]``: ``in_flight`` requests, ``open`` replicas, ``waking`` replicas that
-    will be open soon. ``oldest_due_s``: when the first held request must go at the latest.
+    Per tier ``[tiers]``: ``arrived``, ``prompt_tokens`` (of the arrived), ``completed``, ``missed``
+    (of the completed), ``refused``, ``input_tokens`` and ``output_tokens`` (of the completed),
+    ``held`` (waiting outside the fleet now). Per type ``[types]``: ``in_flight`` requests, ``open``
+    replicas, ``waking`` replicas that will be open soon. ``oldest_due_s``: when
+    the first held request must go at the latest.
     """
 
     now_s: float
@@ -119,17 +121,33 @@ class Signals(msgspec.Struct, kw_only=True):
     waking: NDArray[np.int64]
     oldest_due_s: float = math.inf
 
+    def late_frac(self) -> float:
+        """Share of missed requests among those that ended or were refused."""
+        ended = float(self.completed.sum() + self.refused.sum())
+        return float(self.missed.sum() + self.refused.sum()) / max(1.0, ended)
+
+    def lengths(self) -> tuple[float, float]:
+        """Mean input and output tokens of the requests that ended; the prior when none did."""
+        count = float(self.completed.sum())
+        if count < 1.0:
+            return PRIOR_INPUT_TOKENS, PRIOR_OUTPUT_TOKENS
+        outputs = max(1.0, float(self.output_tokens.sum()) / count)
+        return float(self.input_tokens.sum()) / count, outputs
+
 
 class Orders(msgspec.Struct, kw_only=True):
     """What a controller wants; ``None`` leaves a thing as it is.
 
-    ``weight`` [tiers]: lambda. ``open`` [types]: replicas that should work; ``reserve`` [types]:
-    others that should stay awake for a burst; ``forecast_batch`` [types]: requests that each open
-    replica is about to run. ``hold`` [tiers]: 1 where arriving requests wait outside; ``release``:
-    how many held requests may go now. ``level`` [types]: row of the clock ladder.
+    ``weight`` [tiers]: lambda. ``promise_frac``: share of each promise that the price may use up,
+    the rest being kept for what the estimates do not see. ``open`` [types]: replicas that should
+    work; ``reserve`` [types]: others that should stay awake for a burst; ``forecast_batch``
+    [types]: requests that each open replica is about to run. ``hold`` [tiers]: 1 where arriving
+    requests wait outside; ``release``: how many held requests may go now. ``level`` [types]: row of
+    the clock ladder.
     """
 
     weight: NDArray[np.float64] | None = None
+    promise_frac: float | None = None
     open: NDArray[np.int64] | None = None
     reserve: NDArray[np.int64] | None = None
     forecast_batch: NDArray[np.float64] | None = None
@@ -152,10 +170,13 @@ class Promise(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FleetFacts(msgspec.Struct, frozen=True, kw_only=True):
-    """What a controller knows of the fleet: ``replicas`` [types], rows of ``fleet.step.COST`` and of
-    ``fleet_state.LIMITS``.
+    """What a controller knows of the fleet: ``replicas`` [types], rows of ``fleet.step.COST`` and
+    of ``fleet_state.LIMITS``, one a type, at full clock. ``rungs[t]``: the rows of ``all_cost``
+    that type ``t`` may run by, highest clock first; one where there is no choice.
     """
 
     replicas: NDArray[np.int64]
     cost: np.recarray[Any, Any]
     limits: np.recarray[Any, Any]
+    all_cost: np.recarray[Any, Any] | None = None
+    rungs: tuple[tuple[int, ...], ...] = ()

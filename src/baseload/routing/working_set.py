@@ -1,9 +1,11 @@
-"""Which replicas are open: enough for the deadlines, no more, those that save the most joules first.
+"""Which replicas are open: enough for the deadlines, no more, those that save the most joules
+first.
 
 The working set is sized from the rate that is forecast and from what a replica of each type carries
 within the promises (``sizing.batch_within``), with a share of that kept free. The share, ``1 -
-fill``, follows the misses. Sets grow at once and shrink only after the lower need has lasted as long
-as a round of sleeping and waking takes to pay for itself (ski rental): docs/explanation/parking.md.
+fill``, follows the misses. Sets grow at once and shrink only after the lower need has lasted as
+long as a round of sleeping and waking takes to pay for itself (ski rental):
+docs/explanation/parking.md.
 """
 
 from __future__ import annotations
@@ -24,17 +26,19 @@ from baseload.routing.sizing import (
 )
 from baseload.routing.slow import FleetFacts, Orders, Promise, Signals
 
-_FIRST_FILL, _LEAST_FILL, _MOST_FILL = 0.8, 0.3, 1.3
-_FILL_UP_PER_S, _FILL_DOWN_PER_S = 0.001, 0.004
+_FIRST_FILL, _LEAST_FILL, _MOST_FILL = 0.7, 0.3, 1.1
+_FILL_UP_PER_S, _FILL_DOWN_PER_S = 0.001, 0.01
+_AIM_FRAC = 1.0  # of the target miss rate that is aimed at
+_MOST_ERROR = 1.5
 _FILL_MEMORY_S = 60.0
 _SPREADS = 2.33  # 99 % of a normal
 _RATE_MEMORY_S, _TREND_MEMORY_S = 10.0, 90.0
 _LENGTH_MEMORY_S = 120.0
-_RATE_SPREADS = 2.0
+_RATE_SPREADS = 0.5
 _PRIOR_REQUESTS = 1000.0
 _SETTLE_S = 20.0  # before it closes anything
-_BURST_SPREADS = 3.0
-_HOLD_OPEN_S = 15.0  # a replica that drains runs on with a small batch: as dear as a wake
+_BURST_SPREADS = 1.5
+_HOLD_OPEN_S = 10.0  # a replica that drains runs on with a small batch: as dear as a wake
 
 
 class RateForecast:
@@ -91,7 +95,7 @@ class WorkingSet:
         self._wanted: deque[tuple[float, NDArray[np.int64]]] = deque()
         self._fill = _FIRST_FILL
         self._ended = np.zeros(2)
-        self._target = min(promise.target_miss_frac for promise in promises)
+        self._target = max(1e-6, min(promise.target_miss_frac for promise in promises))
         strict = [promise for promise in promises if not promise.bulk] or list(promises)
         self._ttft_s = min(promise.ttft_s for promise in strict)
         self._tpot_s = min(promise.tpot_s for promise in strict)
@@ -149,23 +153,25 @@ class WorkingSet:
         """Arrivals in mean requests, half by their number and half by their prompts: prefill takes
         about half of a replica's time.
         """
-        return 0.5 * (requests + prompt_tokens / max(1.0, self._traffic[0].input_tokens))
+        mean_tokens = max(1.0, float(self._traffic[0].input_tokens))
+        return 0.5 * (requests + prompt_tokens / mean_tokens)
 
     def _move_fill(self, window_s: float) -> None:
-        """More room, fast, while more than the target is late; less, slowly, below half of it."""
+        """Move the fill by a factor, against the logarithm of the miss rate over what is aimed at:
+        down faster than up, because misses come late and in bursts.
+        """
         ended, late = self._ended
         if ended < 1.0:
             return
-        rate = late / ended
-        if rate > self._target:
-            over = min(3.0, rate / max(self._target, 1e-6))
-            self._fill = max(_LEAST_FILL, self._fill - over * _FILL_DOWN_PER_S * window_s)
-        elif rate < 0.8 * self._target:
-            self._fill = min(_MOST_FILL, self._fill + _FILL_UP_PER_S * window_s)
+        ratio = (late / ended + 0.1 * self._target) / (_AIM_FRAC * self._target)
+        error = min(_MOST_ERROR, max(-1.0, math.log(ratio)))
+        speed = _FILL_DOWN_PER_S if error > 0.0 else _FILL_UP_PER_S
+        fill = self._fill * math.exp(-error * speed * window_s)
+        self._fill = min(_MOST_FILL, max(_LEAST_FILL, fill))
 
     def need(self, request_per_s: float) -> NDArray[np.int64]:
         """Replicas of each type for ``request_per_s``: the types in the order of joules above rest
-        per request, each filled before the next is begun. At least one is open.
+        per request, each filled before the next is begun. At least one of each model is open.
         """
         facts, traffic = self._facts, self._traffic[0]
         batch = self.batch
@@ -187,8 +193,10 @@ class WorkingSet:
                 break
         if left > 0.0:  # beyond what keeps the promise: open the slow ones too
             wanted = facts.replicas.copy()
-        if not wanted.any():
-            wanted[int(np.argmin(joules))] = 1
+        for model in np.unique(facts.limits.model):  # requests for a model go nowhere else
+            serve = np.flatnonzero((facts.limits.model == model) & (facts.replicas > 0))
+            if len(serve) and not wanted[serve].any():
+                wanted[serve[np.argmin(joules[serve])]] = 1
         return wanted
 
     def orders(self, signals: Signals, *, extra_per_s: float = 0.0) -> Orders:
@@ -236,7 +244,9 @@ class WorkingSet:
         return awake
 
     def _forecast_batch(self, opened: NDArray[np.int64], rate: float) -> NDArray[np.float64]:
-        """Requests that each open replica is about to run, the load spread by what they carry."""
+        """Requests that each working replica is about to run, the load spread by what they carry; 0
+        for types of which none works: the first request there pays for opening it.
+        """
         facts, traffic = self._facts, self._traffic[0]
         batch = self.batch
         carries = np.array(
@@ -246,14 +256,11 @@ class WorkingSet:
             ]
         )
         total = float((carries * opened).sum())
-        if total <= 0.0:
-            return np.ones(len(opened))
-        return np.array(
-            [
-                batch_at_rate(cost, limits, traffic, rate * one / total) if one > 0.0 else 1.0
-                for cost, limits, one in zip(facts.cost, facts.limits, carries, strict=True)
-            ]
-        )
+        found = np.zeros(len(opened))
+        for kind in np.flatnonzero((opened > 0) & (carries > 0.0)):
+            share = rate * carries[kind] / total
+            found[kind] = batch_at_rate(facts.cost[kind], facts.limits[kind], traffic, share)
+        return found
 
 
 def _rest_power_w(cost: object, *, sleep: bool) -> float:

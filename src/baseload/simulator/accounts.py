@@ -110,11 +110,12 @@ def _count(engine: Engine, measure: int, tier: int, value: float) -> None:
 
 @kernel
 def decode_energy_j(cost: Cost, slot: Row, tokens: int) -> float:
-    """A decoder's own part of ``tokens`` steps: its seat in the batch and the context it has
-    read.
+    """A decoder's own part of its first ``tokens`` steps, less those that are paid: its seat in
+    the batch and the context it has read.
     """
-    context = series_sum(float(slot.prompt), 1.0, tokens)
-    return tokens * cost.energy_j_per_sequence + context * cost.energy_j_per_context_token
+    steps = tokens - slot.paid
+    context = series_sum(float(slot.prompt + slot.paid), 1.0, steps)
+    return steps * cost.energy_j_per_sequence + context * cost.energy_j_per_context_token
 
 
 @kernel

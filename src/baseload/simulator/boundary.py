@@ -95,6 +95,7 @@ def _emit_first(engine: Engine, fleet: FleetState, replica: Row, place: int, now
         finish(engine, fleet, replica, place, now_s)
         return
     slot.joined = replica.iteration
+    slot.paid = 0
     replica.context += slot.prompt
     last = replica.iteration + slot.output - slot.emitted
     push(engine, replica, heap_key(last, slot.admission), place)
@@ -286,6 +287,18 @@ def _plan(
     schedule(engine, number, now_s + series_sum(time_s, time_rise_s, most))
 
 
+@outline_kernel
+def _change_cost(engine: Engine, replica: Row, wanted: int) -> None:
+    """Steps cost by row ``wanted`` from now on: decoders pay for what they have had by the old."""
+    cost = engine.cost[replica.cost]
+    for place in range(replica.decoders):
+        slot = engine.slots[engine.heap[replica.heap + place].slot]
+        tokens = replica.iteration - slot.joined
+        slot.energy_j += decode_energy_j(cost, slot, tokens)
+        slot.paid = tokens
+    replica.cost = wanted
+
+
 @kernel
 def boundary(engine: Engine, fleet: FleetState, number: int, now_s: float) -> None:
     """A step of replica ``number`` has ended, or its first request has come: go through the
@@ -295,7 +308,8 @@ def boundary(engine: Engine, fleet: FleetState, number: int, now_s: float) -> No
     engine.total[0].events += 1
     if replica.steps > 0:
         _close(engine, fleet, replica, now_s)
-    replica.cost = engine.cost_wanted[replica.kind]
+    if replica.cost != engine.cost_wanted[replica.kind]:
+        _change_cost(engine, replica, engine.cost_wanted[replica.kind])
     preempted = False
     while replica.kv + replica.decoders > fleet.limits[replica.kind].kv_tokens:
         _preempt_one(engine, engine.cost[replica.cost], replica, number)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from baseload.routing.fleet_state import LEVELS, TOKENS, FleetState, fleet_state
+from baseload.routing.fleet_state import LEVELS, TOKENS, FleetState, fleet_state, keep_index
 from baseload.simulator.measure import Totals
 from baseload.simulator.records import ACTIVE, TTFT, Engine
 from baseload.simulator.scenario import Scenario
@@ -20,7 +20,7 @@ def check_run(scenario: Scenario, run: Totals, state: Engine, fleet: FleetState)
     """All laws that one finished run can be held against."""
     receipts_and_accounts_sum(run)
     every_request_ends_once(run, state)
-    power_within_bounds(state, fleet)
+    power_within_bounds(state)
     time_is_accounted(run, state)
     bins_hold_everything(run, state)
     index_is_true(scenario, fleet)
@@ -41,6 +41,7 @@ def every_request_ends_once(run: Totals, state: Engine) -> None:
     assert completed + refused == run.requests, (
         f"{run.requests} requests came, {completed} were answered, {refused} refused"
     )
+    assert state.total[0].held == 0, f"{state.total[0].held} requests still wait outside"
     assert state.total[0].in_flight == 0, f"{state.total[0].in_flight} requests never ended"
     assert int(run.histogram[TTFT].sum()) == completed, (
         "a request without its first token, or with two"
@@ -49,17 +50,21 @@ def every_request_ends_once(run: Totals, state: Engine) -> None:
     assert (state.replicas.context == 0).all(), "context still read after the last answer"
 
 
-def power_within_bounds(state: Engine, fleet: FleetState) -> None:
+def power_within_bounds(state: Engine) -> None:
     """Law 3: active power lies between static power and cap, and the fleet's energy under the
-    all-cap ceiling.
+    all-cap ceiling. Where clocks change, under the highest cap and idle power of all their levels.
     """
+    kinds = len(state.cost_wanted)
     cost = state.cost[state.replicas.kind]
+    cap_w, idle_w = cost.power_w_cap, cost.power_w_idle
+    if len(state.cost) > kinds:
+        cap_w, idle_w = state.cost.power_w_cap.max(), state.cost.power_w_idle.max()
     active_j, busy_s = state.replicas.account_j[:, ACTIVE], state.replicas.busy_s
     slack = _ROUND_OFF * np.maximum(1.0, active_j)
-    assert (active_j <= cost.power_w_cap * busy_s + slack).all(), "a replica drew more than its cap"
+    assert (active_j <= cap_w * busy_s + slack).all(), "a replica drew more than its cap"
     assert (active_j >= 0).all(), "a replica drew negative power"
     still_j = state.replicas.account_j[:, 1:4].sum(axis=1)
-    ceiling_j = cost.power_w_idle * state.replicas.still_s
+    ceiling_j = idle_w * state.replicas.still_s
     assert (still_j <= ceiling_j * (1 + _ROUND_OFF) + 1e-9).all(), (
         "a still replica drew more than idle power"
     )
@@ -78,22 +83,35 @@ def time_is_accounted(run: Totals, state: Engine) -> None:
 
 
 def bins_hold_everything(run: Totals, state: Engine) -> None:
-    """The time series sums to the accounts."""
+    """The time series sums to the accounts, and its replica-seconds to the busy and the still."""
     binned = state.power_j.sum(axis=0)
     assert np.allclose(binned, run.account_j, rtol=1e-7, atol=1e-6), "the time series lost energy"
+    state_s = state.state_s.sum(axis=0)
+    for name, binned_s, seconds in (
+        ("busy", state_s[ACTIVE], run.busy_s.sum()),
+        ("still", state_s[ACTIVE + 1 :].sum(), run.still_s.sum()),
+    ):
+        assert abs(binned_s - seconds) <= 1e-7 * max(1.0, seconds), (
+            f"the time series has {binned_s} {name} replica-seconds of {seconds}"
+        )
 
 
 def index_is_true(scenario: Scenario, fleet: FleetState) -> None:
-    """After the last answer routing's state is that of an idle fleet, its index included."""
+    """After the last answer routing's state is that of an idle fleet with the same replicas open,
+    its index included.
+    """
     fresh = fleet_state(
         [group.kind for group in scenario.groups],
         [group.replicas for group in scenario.groups],
         max_queue=scenario.max_queue,
     )
+    fresh.open[:] = fleet.open
+    fresh.open_count[:] = np.add.reduceat(fleet.open, fleet.first[:-1])
+    keep_index(fresh, levels=bool(fleet.indexed[LEVELS]), tokens=bool(fleet.indexed[TOKENS]))
     kept = ["level_count", "level_range", "bits"] if fleet.indexed[LEVELS] else []
+    fresh.level_range[fleet.open_count == 0] = fleet.level_range[fleet.open_count == 0]
     kept += ["tree"] if fleet.indexed[TOKENS] else []
-    kept = [] if not fleet.open.all() else kept  # a closed replica is in no index
-    for name in ["in_flight", "tokens", *kept]:
+    for name in ["in_flight", "tokens", "pending", "level", "open_count", *kept]:
         assert (getattr(fleet, name) == getattr(fresh, name)).all(), (
             f"routing's {name} did not come back to idle"
         )

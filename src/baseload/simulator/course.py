@@ -7,10 +7,12 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from baseload.fleet.step import Cost
 from baseload.routing.fleet_state import FleetState
 from baseload.routing.price import request_row
-from baseload.simulator import jump
+from baseload.simulator import jump, orders
 from baseload.simulator.drivers import Driver
 from baseload.simulator.plant import Plant
 from baseload.simulator.records import Engine, with_more_held, with_more_slots
@@ -27,7 +29,9 @@ def _keep_nothing(engine: Engine) -> None:
 
 
 class Course:
-    """One run on its way: the engine, and whoever drives it."""
+    """One run on its way: the engine, and whoever drives it. To its plant it is a
+    ``plant.Machine``.
+    """
 
     def __init__(
         self,
@@ -47,7 +51,7 @@ class Course:
         # Nothing happens at instant 0, but what was not compiled or loaded yet is now.
         self._none = arrivals(_nothing())
         self._drive(self._none, 0, 0, 0, -math.inf)
-        jump.settle(self.engine, fleet, 0.0)
+        jump.settle(self.engine, 0.0)
 
     def feed(self, piece: Trace, first_number: int) -> None:
         """Replay one piece of the trace, with the slow controller's ticks in between."""
@@ -58,7 +62,7 @@ class Course:
                 tick_s = self._plant.next_s
                 end = int(np.searchsorted(rows.arrival_s, tick_s, side="right"))
                 self._drive(rows, at, end, first_number, tick_s)
-                self._plant.act(self.engine, self.scratch)
+                self._plant.act(self)
                 at = end
         self._drive(rows, at, len(rows), first_number, -math.inf)
 
@@ -68,10 +72,47 @@ class Course:
         total["horizon_s"] = span_s
         while self._plant is not None and (total.in_flight or total.held):
             self._drive(self._none, 0, 0, count, self._plant.next_s)
-            self._plant.act(self.engine, self.scratch)
+            self._plant.act(self)
             total = self.engine.total[0]
         self._drive(self._none, 0, 0, count, _FOREVER_S)
-        jump.settle(self.engine, self._fleet, span_s)
+        jump.settle(self.engine, span_s)
+
+    def counts(self) -> NDArray[np.float64]:
+        """As ``plant.Machine`` says."""
+        engine = self.engine
+        columns = ("completed", "missed", "refused", "input_tokens", "output_tokens")
+        ended = [engine.tally[name].sum(axis=1) for name in columns]
+        return np.array([engine.arrived, engine.arrived_tokens, *ended], dtype=np.float64)
+
+    def held(self) -> tuple[NDArray[np.int64], float]:
+        """As ``plant.Machine`` says."""
+        engine, count = self.engine, int(self.engine.total[0].held)
+        if count == 0:
+            return np.zeros(len(engine.tiers), dtype=np.int64), math.inf
+        tiers = engine.tier_of_class[engine.held.class_code[:count]]
+        return np.bincount(tiers, minlength=len(engine.tiers)), float(engine.held[0].due_s)
+
+    def wake(self, replica: int, now_s: float) -> float:
+        """As ``plant.Machine`` says."""
+        return float(orders.wake(self.engine, self._fleet, replica, now_s))
+
+    def close(self, replica: int, now_s: float, park_after_s: float, off_after_s: float) -> None:
+        """As ``plant.Machine`` says."""
+        orders.close(self.engine, self._fleet, replica, now_s, park_after_s, off_after_s)
+
+    def set_level(self, kind: int, row: int, now_s: float) -> Cost:
+        """As ``plant.Machine`` says."""
+        orders.set_level(self.engine, self._fleet, kind, row, now_s)
+        return self.engine.cost[row]
+
+    def release_first(self, now_s: float) -> None:
+        """As ``plant.Machine`` says. A replica that one release has set to work begins at once,
+        before the next release.
+        """
+        self._drive(self._none, 0, 0, 0, now_s)
+        if self.engine.total[0].free_slots == 0:
+            self.engine = with_more_slots(self.engine)
+        self._driver.release(self.engine, self._fleet, self.scratch, now_s)
 
     def _drive(
         self, rows: np.recarray[Any, Any], begin: int, end: int, first: int, until_s: float

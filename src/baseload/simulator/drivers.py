@@ -28,8 +28,8 @@ from baseload.workload.trace import TraceSource
 
 class Driver(NamedTuple):
     """What runs a policy: ``drive(engine, fleet, requests, begin, end, first_number, until_s,
-    scratch)`` as ``jump.drive`` with its policy bound, ``release`` as ``jump.release_first``, and the
-    policy's state, which a slow controller changes.
+    scratch)`` as ``jump.drive`` with its policy bound, ``release`` as ``jump.release_first``, and
+    the policy's state, which a slow controller changes.
     """
 
     drive: Callable[..., int]
@@ -161,7 +161,7 @@ def _python_driver(
             engine.arrivals[min(last_bin, int(now_s / engine.bin_s[0]))] += 1
             engine.arrived[engine.tier_of_class[code]] += 1
             engine.arrived_tokens[engine.tier_of_class[code]] += row.input_tokens
-            jump.describe(engine, fleet, state, visible, row)
+            jump.describe(engine, fleet, state, visible, row, now_s)
             replica = choose(row, now_s, float(visible.output_tokens))
             if replica < 0 or not takes(fleet, visible, replica):
                 jump.refuse(engine, fleet, visible, code, now_s)
@@ -171,7 +171,7 @@ def _python_driver(
             return -1
         return end
 
-    def release(engine: Engine, fleet: FleetState, scratch: Any, now_s: float) -> None:
+    def release(*_: object) -> None:
         raise AssertionError("a policy in plain Python holds nothing back")
 
     return Driver(drive, release, state)

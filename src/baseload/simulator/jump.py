@@ -35,11 +35,11 @@ from baseload.simulator.records import (
 )
 from baseload.workload.lengths import bucket_of, expected_length
 
-WAIT_FRAC = 0.5  # of its time to the deadline a held request may wait
+WAIT_FRAC = 0.5  # of its time to its first deadline a held request may wait
 
 
 @kernel
-def _wake(engine: Engine, fleet: FleetState, replica: Row, number: int, now_s: float) -> None:
+def _wake(engine: Engine, replica: Row, number: int, now_s: float) -> None:
     """The first request has come to an idle replica: a boundary at once, or when it has woken.
 
     At once is an event of this instant: it comes before the next arrival, were that simultaneous.
@@ -108,7 +108,7 @@ def arrive(engine: Engine, fleet: FleetState, number: int, place: int, now_s: fl
     _join_queue(engine, number, place)
     replica.waiting += 1
     if replica.idle:
-        _wake(engine, fleet, replica, number, now_s)
+        _wake(engine, replica, number, now_s)
     elif replica.steps > 1 and replica.prefill_tokens == 0:
         _cut(engine, fleet, replica, number, place, now_s)
 
@@ -133,7 +133,7 @@ def advance(engine: Engine, fleet: FleetState, until_s: float) -> bool:
 
 
 @outline_kernel
-def settle(engine: Engine, fleet: FleetState, end_s: float) -> None:
+def settle(engine: Engine, end_s: float) -> None:
     """Book the idleness of all idle replicas up to the end of the trace. Once, after the last
     event.
     """
@@ -190,7 +190,7 @@ def place_request(
     slot.class_code, slot.tier, slot.priority = row.class_code, tier, engine.tiers[tier].priority
     if total.laxity_queue:
         kind = fleet.type_of[replica]
-        slot.laxity_s = row.arrival_s + laxity_s(
+        slot.laxity_s = now_s + laxity_s(
             fleet.cost[kind], fleet.limits[kind], fleet.traffic[0], request
         )
     slot.pending = pending_levels(fleet, input_tokens)
@@ -202,9 +202,11 @@ def place_request(
 
 @kernel
 def describe(
-    engine: Engine, fleet: FleetState, policy: PolicyState, request: Row, row: Row
+    engine: Engine, fleet: FleetState, policy: PolicyState, request: Row, row: Row, now_s: float
 ) -> None:
-    """Fill in the visible request: what the pick may know of ``row``."""
+    """Fill in the visible request: what the pick may know of ``row`` at ``now_s``. Promises run
+    from its arrival, so one that was held has less left of them.
+    """
     tier = engine.tier_of_class[row.class_code]
     promise = engine.tiers[tier]
     bucket = bucket_of(row.input_tokens)
@@ -213,9 +215,11 @@ def describe(
     )
     request.output_tokens, request.output_spread = max(1.0, mean), spread
     request.input_tokens = float(row.input_tokens)
-    request.ttft_s, request.tpot_s = promise.ttft_s, promise.tpot_s
-    request.e2e_s = min(row.deadline_s, promise.e2e_s)
-    request.deadline_s = min(request.e2e_s, promise.ttft_s + promise.tpot_s * request.output_tokens)
+    share, waited_s = policy.promise_frac[0], now_s - row.arrival_s
+    request.ttft_s = share * promise.ttft_s - waited_s
+    request.tpot_s = share * promise.tpot_s
+    request.e2e_s = share * min(row.deadline_s, promise.e2e_s) - waited_s
+    request.deadline_s = min(request.e2e_s, request.ttft_s + request.tpot_s * request.output_tokens)
     request.lateness_weight = policy.lateness_weight[tier]
     request.model = row.model
 
@@ -231,7 +235,7 @@ def _route(
     now_s: float,
 ) -> None:
     """Decide on a request and send it, or refuse it."""
-    describe(engine, fleet, policy, request, row)
+    describe(engine, fleet, policy, request, row, now_s)
     _, replica = pick(fleet, policy, request)
     if replica < 0:
         refuse(engine, fleet, request, row.class_code, now_s)
@@ -240,19 +244,28 @@ def _route(
 
 
 @kernel
+def _due_before(due_s: float, number: int, held: Row) -> bool:
+    """Whether request ``number``, due at ``due_s``, goes before ``held``: of two due at the same
+    instant the one that came first.
+    """
+    return due_s < held.due_s or (due_s == held.due_s and number < held.number)
+
+
+@kernel
 def _hold(engine: Engine, row: Row, number: int, now_s: float) -> bool:
     """Let a request wait outside the fleet, if its deadline leaves time for it; says whether.
 
-    It goes when half of its time is gone, at the latest: the other half is for serving it.
+    It goes when half of its time to the first of its deadlines is gone, at the latest: the other
+    half is for serving it.
     """
     promise = engine.tiers[engine.tier_of_class[row.class_code]]
-    due_s = now_s + WAIT_FRAC * min(row.deadline_s, promise.e2e_s)
+    due_s = now_s + WAIT_FRAC * min(row.deadline_s, promise.e2e_s, promise.ttft_s)
     if due_s == math.inf:
         return False
     total = engine.total[0]
     place = total.held
     total.held += 1
-    while place > 0 and engine.held[(place - 1) >> 1].due_s > due_s:
+    while place > 0 and _due_before(due_s, number, engine.held[(place - 1) >> 1]):
         _copy_held(engine.held[place], engine.held[(place - 1) >> 1])
         place = (place - 1) >> 1
     kept = engine.held[place]
@@ -283,9 +296,10 @@ def _drop_first_held(engine: Engine) -> None:
         child = 2 * place + 1
         if child >= size:
             break
-        if child + 1 < size and engine.held[child + 1].due_s < engine.held[child].due_s:
+        right = engine.held[child + 1]
+        if child + 1 < size and _due_before(right.due_s, right.number, engine.held[child]):
             child += 1
-        if engine.held[child].due_s >= last.due_s:
+        if _due_before(last.due_s, last.number, engine.held[child]):
             break
         _copy_held(engine.held[place], engine.held[child])
         place = child

@@ -7,89 +7,263 @@ first requests of a trace.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from baseload.routing.fleet_state import FleetState, enter, learn, leave
-from baseload.routing.pick import PolicyState, pick_scan
+from baseload.fleet.step import Cost
+from baseload.routing.estimate import laxity_s
+from baseload.routing.fleet_state import (
+    FleetState,
+    close_replica,
+    enter,
+    first_token,
+    keep_index,
+    learn,
+    leave,
+    open_replica,
+    take_in,
+)
+from baseload.routing.pick import pick_scan
 from baseload.routing.policy import Policy
 from baseload.routing.price import request_row
-from baseload.simulator.records import Row
+from baseload.simulator.jump import WAIT_FRAC
+from baseload.simulator.plant import COUNTED, Plant
 from baseload.simulator.scenario import Scenario
 from baseload.simulator.start import new_engine
-from baseload.simulator.steps import StepRun, cut_output, run_steps
+from baseload.simulator.step_replica import cut_output
+from baseload.simulator.steps import Desk, StepEngine, StepRun, run_steps
 from baseload.simulator.truth import arrivals
 from baseload.workload.chunks import source_of
+from baseload.workload.lengths import bucket_of, expected_length
 from baseload.workload.requests import tier_of
+from baseload.workload.tiers import Tier
 from baseload.workload.trace import Trace
 
 _ROUND_OFF = 1e-9
 
 
-class ScanRouter:
-    """Routes for the step engine: what ``jump.drive`` does for a request, in plain Python."""
+class ScanRouter(Desk):
+    """Routes for the step engine: what ``jump.drive`` does for a request, in plain Python; counts
+    what a slow controller is shown.
+    """
 
     def __init__(
-        self, scenario: Scenario, trace: Trace, fleet: FleetState, state: PolicyState
+        self, scenario: Scenario, policy: Policy, trace: Trace, fleet: FleetState, *, seed: int
     ) -> None:
-        self._groups, self._fleet, self._state = scenario.groups, fleet, state
-        self._rows = arrivals(trace)
-        self._grid_g_per_j = scenario.grid_g_per_j or 0.0
-        self.tiers = [tier_of(trace.classes[code], scenario.tiers) for code in trace.class_code]
-        self._sent: dict[int, tuple[int, int]] = {}  # tokens as told to routing, output as given
+        self.fleet, self.state = fleet, policy.state(fleet, seed=seed, tiers=len(scenario.tiers))
+        self.counts = np.zeros((len(COUNTED), len(scenario.tiers)))
+        self.held = np.zeros(len(scenario.tiers), dtype=np.int64)
+        self._scenario, self._laxity = scenario, policy.queue == "laxity"
+        self._rows = arrivals(trace, forecast=scenario.forecast, seed=seed)
+        order = {tier.name: index for index, tier in enumerate(scenario.tiers)}
+        of_class = [order[tier_of(name, scenario.tiers).name] for name in trace.classes]
+        self.tier_of = np.array(of_class, dtype=np.int64)[trace.class_code]
+        self._waits: set[int] = set()
+        self._sent: dict[int, _Sent] = {}
+        # The estimate of the prompts under way asks the level index who is idle, where it is kept.
+        by_price = policy.rule == "price"
+        keep_index(fleet, levels=by_price and not policy.by_tokens, tokens=False)
 
-    def pick(self, index: int, now_s: float) -> int:  # noqa: ARG002 the step engine's protocol
+    def arrived(self, index: int, now_s: float) -> float | None:
+        """Counts the request; until when it waits outside, if its tier is held back now: half of
+        its time to its first deadline.
+        """
+        row, tier = self._rows[index], self.tier_of[index]
+        self._count("arrived", index)
+        self._count("prompt_tokens", index, float(row.input_tokens))
+        ttft_s, _, e2e_s = _promises(self._scenario.tiers[tier])
+        due_s = now_s + WAIT_FRAC * min(float(row.deadline_s), e2e_s, ttft_s)
+        if not self.state.hold[tier] or math.isinf(due_s):
+            return None
+        self.held[tier] += 1
+        self._waits.add(index)
+        return due_s
+
+    def pick(self, index: int, now_s: float) -> int:
         """The replica for request ``index``, or -1."""
-        row = self._rows[index]
-        forecast = float(self._fleet.forecast[row.class_code])
-        visible = request_row(
-            input_tokens=float(row.input_tokens),
-            output_tokens=forecast,
-            deadline_s=self._deadline_s(index, row, forecast),
-            grid_g_per_j=self._grid_g_per_j,
-            model=int(row.model),
+        if index in self._waits:
+            self._waits.remove(index)
+            self.held[self.tier_of[index]] -= 1
+        row, fleet = self._rows[index], self.fleet
+        visible = self._describe(index, now_s)[0]
+        _, replica = pick_scan(fleet, self.state, visible)
+        if replica < 0:
+            self._count("refused", index)
+            return -1
+        kind = int(fleet.type_of[replica])
+        prompt = int(row.input_tokens)
+        unit = int(fleet.pending_unit[0])
+        self._sent[index] = _Sent(
+            tokens=prompt + int(visible.output_tokens),
+            pending=math.ceil(prompt / unit) if unit else 0,
+            output=cut_output(self._scenario.groups[kind].kind, prompt, int(row.output_tokens)),
+            arrival_s=float(row.arrival_s),
         )
-        _, replica = pick_scan(self._fleet, self._state, visible[0])
-        if replica >= 0:
-            kind = self._groups[self._fleet.type_of[replica]].kind
-            tokens = int(row.input_tokens) + int(forecast)
-            output = cut_output(kind, int(row.input_tokens), int(row.output_tokens))
-            self._sent[index] = (tokens, output)
-            enter(self._fleet, replica, tokens)
+        if self._laxity:
+            spare_s = laxity_s(fleet.cost[kind], fleet.limits[kind], fleet.traffic[0], visible)
+            self._sent[index].laxity_s = now_s + spare_s
+        enter(fleet, replica, self._sent[index].tokens, self._sent[index].pending)
+        take_in(fleet, kind, float(prompt), now_s)
         return int(replica)
 
-    def done(self, index: int, replica: int, now_s: float) -> None:  # noqa: ARG002
-        """Request ``index`` has left ``replica``."""
-        tokens, output = self._sent.pop(index)
-        row = self._rows[index]
-        leave(self._fleet, replica, tokens)
-        learn(self._fleet, int(row.class_code), float(row.input_tokens), float(output))
+    def laxity_s(self, index: int) -> float:
+        """When request ``index`` would have to begin; 0 where queues go by arrival."""
+        return self._sent[index].laxity_s
 
-    def _deadline_s(self, index: int, row: Row, forecast: float) -> float:
-        """Seconds promised to the last token, as ``jump.describe`` says."""
-        tier = self.tiers[index]
-        ttft_s, tpot_s, e2e_s = (
-            math.inf if value is None else value for value in (tier.ttft_s, tier.tpot_s, tier.e2e_s)
+    def first_token(self, index: int, replica: int, now_s: float) -> None:
+        """Its prompt is no load on ``replica`` any more."""
+        self._sent[index].first_s = now_s
+        first_token(self.fleet, replica, self._sent[index].pending)
+
+    def done(self, index: int, replica: int, now_s: float) -> None:
+        """Request ``index`` has left ``replica``."""
+        sent, row = self._sent.pop(index), self._rows[index]
+        leave(self.fleet, replica, sent.tokens)
+        learn(self.fleet, int(row.class_code), float(row.input_tokens), float(sent.output))
+        self._count("completed", index)
+        self._count("missed", index, float(self._missed(index, sent, now_s)))
+        self._count("input_tokens", index, float(row.input_tokens))
+        self._count("output_tokens", index, float(sent.output))
+
+    def _describe(self, index: int, now_s: float) -> np.recarray[Any, Any]:
+        """What the pick may know, as ``jump.describe`` says."""
+        row, tier = self._rows[index], self.tier_of[index]
+        mean, spread = expected_length(
+            self.fleet.forecast,
+            row.class_code,
+            bucket_of(row.input_tokens),
+            row.forecast_tokens,
+            row.forecast_spread,
         )
-        return min(float(row.deadline_s), e2e_s, ttft_s + tpot_s * forecast)
+        tokens = max(1.0, mean)
+        ttft_s, tpot_s, e2e_s = _promises(self._scenario.tiers[tier])
+        waited_s = now_s - float(row.arrival_s)
+        share = float(self.state.promise_frac[0])
+        left_ttft_s = share * ttft_s - waited_s
+        left_s = share * min(float(row.deadline_s), e2e_s) - waited_s
+        tpot_s *= share
+        return request_row(
+            input_tokens=float(row.input_tokens),
+            output_tokens=tokens,
+            output_spread=spread,
+            deadline_s=min(left_s, left_ttft_s + tpot_s * tokens),
+            ttft_s=left_ttft_s,
+            tpot_s=tpot_s,
+            e2e_s=left_s,
+            lateness_weight=float(self.state.lateness_weight[tier]),
+            grid_g_per_j=self._scenario.grid_g_per_j or 0.0,
+            model=int(row.model),
+        )
+
+    def _missed(self, index: int, sent: _Sent, now_s: float) -> bool:
+        """Whether the answer broke a promise."""
+        ttft_s, tpot_s, e2e_s = _promises(self._scenario.tiers[self.tier_of[index]])
+        late = sent.first_s - sent.arrival_s > ttft_s
+        late |= now_s - sent.arrival_s > min(e2e_s, float(self._rows[index].deadline_s))
+        return late or (sent.output > 1 and (now_s - sent.first_s) / (sent.output - 1) > tpot_s)
+
+    def _count(self, name: str, index: int, amount: float = 1.0) -> None:
+        """Count something of request ``index`` in its tier."""
+        self.counts[COUNTED.index(name), self.tier_of[index]] += amount
+
+
+@dataclass(slots=True, kw_only=True)
+class _Sent:
+    """A request on its way: tokens and levels as told to routing, output as given, instants [s]."""
+
+    tokens: int
+    pending: int
+    output: int
+    arrival_s: float
+    laxity_s: float = 0.0
+    first_s: float = math.nan
+
+
+def _promises(tier: Tier) -> tuple[float, float, float]:
+    """A tier's limits for the first token, each later one, and the whole answer [s]; inf: none."""
+    ttft_s, tpot_s, e2e_s = (
+        math.inf if value is None else value for value in (tier.ttft_s, tier.tpot_s, tier.e2e_s)
+    )
+    return ttft_s, tpot_s, e2e_s
+
+
+class StepMachine:
+    """The step engine as a plant's ``Machine``, and the plant's hand on it."""
+
+    def __init__(
+        self, engine: StepEngine, router: ScanRouter, plant: Plant, cost: np.recarray[Any, Any]
+    ) -> None:
+        self._engine, self._router, self._plant, self._cost = engine, router, plant, cost
+
+    @property
+    def next_s(self) -> float:
+        """When the plant wants to be called next [s]."""
+        return self._plant.next_s
+
+    def act(self) -> None:
+        """Let the plant do what is due."""
+        self._plant.act(self)
+
+    def counts(self) -> NDArray[np.float64]:
+        """As ``plant.Machine`` says."""
+        return self._router.counts.copy()
+
+    def held(self) -> tuple[NDArray[np.int64], float]:
+        """As ``plant.Machine`` says."""
+        held = self._engine.held
+        return self._router.held.copy(), held[0][0] if held else math.inf
+
+    def wake(self, replica: int, now_s: float) -> float:
+        """As ``plant.Machine`` says."""
+        ready_s = self._engine.wake(replica, now_s)
+        if ready_s <= now_s:
+            open_replica(self._router.fleet, replica)
+        return ready_s
+
+    def close(self, replica: int, now_s: float, park_after_s: float, off_after_s: float) -> None:
+        """As ``plant.Machine`` says."""
+        close_replica(self._router.fleet, replica)
+        self._engine.sleep(replica, now_s, park_after_s, off_after_s)
+
+    def set_level(self, kind: int, row: int, now_s: float) -> Cost:  # noqa: ARG002
+        """As ``plant.Machine`` says."""
+        for replica in np.flatnonzero(self._router.fleet.type_of == kind):
+            self._engine.replicas[replica].next_cost = self._cost[row]
+        return self._cost[row]
+
+    def release_first(self, now_s: float) -> None:
+        """As ``plant.Machine`` says."""
+        self._engine.release_first(now_s)
 
 
 def replay_by_steps(scenario: Scenario, policy: Policy, trace: Trace, *, seed: int) -> StepRun:
-    """The whole trace by the step engine under a policy that is data, picked by scan."""
-    fleet, _ = new_engine(scenario, source_of(trace))
-    router = ScanRouter(scenario, trace, fleet, policy.state(fleet, seed=seed))
+    """The whole trace by the step engine under a policy that is data, picked by scan, with the slow
+    controllers that ``run.run_once`` would give it.
+    """
+    fleet, idle = new_engine(scenario, source_of(trace))
+    router = ScanRouter(scenario, policy, trace, fleet, seed=seed)
+
+    def slow(engine: StepEngine) -> StepMachine:
+        plant = Plant(scenario, fleet, router.state, policy.slow, park=scenario.parking)
+        return StepMachine(engine, router, plant, idle.cost)
+
     return run_steps(
         types=[group.kind for group in scenario.groups],
         type_of_replica=fleet.type_of,
         arrival_s=trace.t_us / 1e6,
         input_tokens=trace.input_tokens.astype(np.int64),
         output_tokens=trace.output_tokens.astype(np.int64),
-        priority=np.array([tier.priority for tier in router.tiers], dtype=np.int64),
+        priority=np.array(
+            [scenario.tiers[tier].priority for tier in router.tier_of], dtype=np.int64
+        ),
         router=router,
         park_after_s=[group.park_after_s for group in scenario.groups],
         off_after_s=[group.off_after_s for group in scenario.groups],
         horizon_s=trace.span_s,
+        slow=slow if policy.slow.acts or scenario.parking else None,
     )
 
 

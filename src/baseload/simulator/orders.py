@@ -13,7 +13,7 @@ from baseload.routing.fleet_state import FleetState, close_replica, open_replica
 from baseload.simulator.accounts import charge, charge_idle
 from baseload.simulator.closed_forms import series_sum, steps_until
 from baseload.simulator.events import schedule
-from baseload.simulator.records import IDLE, PARKED, WAKING, Engine, Row
+from baseload.simulator.records import IDLE, OFF, PARKED, WAKING, Engine, Row
 
 
 @kernel
@@ -26,10 +26,13 @@ def _rest_until(engine: Engine, replica: Row, now_s: float) -> int:
 
 @outline_kernel
 def wake(engine: Engine, fleet: FleetState, number: int, now_s: float) -> float:
-    """A closed replica is to be opened: at once when it is busy or idle (then it is open on
-    return), else when it has woken. Gives the instant from which it may be opened.
+    """A closed replica is to be opened: at once when it is busy or idle, or wakes in no time (then
+    it is open on return), else when it has woken. Gives the instant from which it may be opened.
     """
     replica = engine.replicas[number]
+    if replica.idle and replica.idle_from_s > now_s:
+        woken_s: float = replica.idle_from_s
+        return woken_s
     account = IDLE
     if replica.idle:
         account = _rest_until(engine, replica, now_s)
@@ -43,8 +46,11 @@ def wake(engine: Engine, fleet: FleetState, number: int, now_s: float) -> float:
     engine.total[0].wakes += 1
     replica.still_s += wake_s
     charge(engine, replica, WAKING, wake_j, now_s, now_s + wake_s)
-    replica.idle_from_s = now_s + wake_s
-    return now_s + wake_s
+    ready_s: float = now_s + wake_s
+    replica.idle_from_s = ready_s
+    if wake_s == 0.0:
+        open_replica(fleet, number)
+    return ready_s
 
 
 @outline_kernel
@@ -57,12 +63,18 @@ def close(
     off_after_s: float,
 ) -> None:
     """The replica takes no more requests; once idle it parks after ``park_after_s`` and is off
-    after ``off_after_s``, counted from now or from the end of its work.
+    after ``off_after_s``, counted from now or from the end of its work. One that sleeps by its own
+    timeouts sleeps on: only a wake ends that.
     """
     close_replica(fleet, number)
     replica = engine.replicas[number]
+    account = IDLE
     if replica.idle:
-        _rest_until(engine, replica, now_s)
+        account = _rest_until(engine, replica, now_s)
+    if account == OFF:
+        off_after_s = 0.0
+    if account != IDLE:
+        park_after_s = 0.0
     replica.park_after_s, replica.off_after_s = park_after_s, off_after_s
 
 

@@ -89,6 +89,7 @@ SLOT = np.dtype(
         ("energy_j", np.float64),
         ("seat_j", np.float64),  # the replica's seat_j when this was admitted
         ("joined", np.int64),  # iteration at which it began to decode
+        ("paid", np.int64),  # tokens since then that its own energy is booked for
         ("number", np.int64),  # which request of the run
         ("admission", np.int64),
         ("tokens", np.int64),  # as given to routing

@@ -37,8 +37,8 @@ class Series(msgspec.Struct, frozen=True, kw_only=True):
     state [W].
 
     ``in_flight`` is the mean number of requests in the fleet, queued or running; ``arrivals_per_s``
-    the offered rate; ``replicas`` the mean number of replicas by power state; ``miss_frac`` the share
-    of missed deadlines among the requests that ended in the bin, ``None`` where none did.
+    the offered rate; ``replicas`` the mean number of replicas by power state; ``miss_frac`` the
+    share of missed deadlines among the requests that ended in the bin, ``None`` where none did.
     """
 
     bin_s: float
@@ -96,10 +96,11 @@ class PolicyResult(msgspec.Struct, frozen=True, kw_only=True):
     refused ones included. ``goodput_per_s``: answers per second that kept every promise.
     ``ledger_residual_j``: fleet energy minus the sum of all accounts (requests, idle, parked, off,
     waking). ``energy_over_bound``: over the clairvoyant bound of the same requests and rules.
-    ``parked_hours``: replica-hours parked or off, ``wakes``: from there. ``lambda_by_tier``: mean over
-    time of the price of a second of lateness, in units of the policy's price. ``energy_j_by_cause``:
-    ``weight_stream`` (the constant part of every step: what larger batches share), ``tokens`` (the
-    rest of the steps), ``rest`` (idle, parked, off, waking); ``energy_j_by_tier``: of the requests.
+    ``parked_hours``: replica-hours parked or off, ``wakes``: from there. ``lambda_by_tier``: mean
+    over time of the price of a second of lateness, in units of the policy's price.
+    ``energy_j_by_cause``: ``weight_stream`` (the constant part of every step: what larger batches
+    share), ``tokens`` (the rest of the steps), ``rest`` (idle, parked, off, waking);
+    ``energy_j_by_tier``: of the requests.
     """
 
     policy: str

@@ -286,7 +286,7 @@ def run_once(
     state.total[0].laxity_queue = isinstance(policy, Policy) and policy.queue == "laxity"
     plant = None
     if slow.acts or scenario.parking:
-        plant = Plant(scenario, fleet, driver, slow, park=scenario.parking)
+        plant = Plant(scenario, fleet, driver.state, slow, park=scenario.parking)
     run = Course(
         state,
         fleet,

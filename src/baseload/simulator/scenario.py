@@ -21,13 +21,15 @@ class Group(msgspec.Struct, frozen=True, kw_only=True):
     """``replicas`` equal replicas of one type.
 
     ``park_after_s``, ``off_after_s``: idle seconds after which a replica's engine sleeps, or its
-    process ends; ``None``: never.
+    process ends; ``None``: never. ``slower``: the same type at lower clocks, highest first, for a
+    controller that may choose among them (assumed: docs/explanation/clocks.md).
     """
 
     kind: ReplicaType
     replicas: int
     park_after_s: float | None = None
     off_after_s: float | None = None
+    slower: tuple[ReplicaType, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse groups without replicas and timeouts that are no durations."""
@@ -51,12 +53,11 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     """Everything of a simulation but the policy.
 
     ``requests(seed)`` gives the trace of a seed: seed 0 is the trace itself where it was recorded,
-    further seeds vary what chance could have made otherwise. ``grid_g_per_j``: the grid's
-    average intensity, ``None`` when nobody said. ``max_queue``: requests that may wait in one
-    replica before it is no candidate. ``policies``: run when none is named. ``parking``: every
-    policy's replicas sleep when the load does not need them. ``forecast``: who says how long answers
-    will be. ``notes``: what the reader of a result
-    should know.
+    further seeds vary what chance could have made otherwise. ``grid_g_per_j``: the grid's average
+    intensity, ``None`` when nobody said. ``max_queue``: requests that may wait in one replica
+    before it is no candidate. ``policies``: run when none is named. ``parking``: every policy's
+    replicas sleep when the load does not need them. ``forecast``: who says how long answers will
+    be. ``notes``: what the reader of a result should know.
     """
 
     name: str

@@ -38,7 +38,7 @@ def new_engine(
         max_step_tokens=[kind.max_step_tokens for kind in kinds],
         park_after_s=[_never(group.park_after_s) for group in groups],
         off_after_s=[_never(group.off_after_s) for group in groups],
-        cost=cost_table(kinds),
+        cost=cost_table([*kinds, *(slow for group in groups for slow in group.slower)]),
         tiers=_tier_rows(scenario),
         tier_of_class=np.array(tier_of_class, dtype=np.int16),
         span_s=source.span_s,

@@ -1,29 +1,36 @@
 """The step engine: one loop iteration per engine step, plain enough to check by eye.
 
 It is the oracle of the jump engine and the reference for docs/explanation/engine.md, whose order
-of work and names it follows line by line. It sums over the batch where it could keep a running
-total: slow, and hard to get wrong.
+of work and names it follows line by line. What happens inside a replica is in ``step_replica``;
+here are its queue of boundaries, the arrivals, and what a slow controller may do.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from baseload.fleet.replica_type import ReplicaType
-from baseload.fleet.step import Cost, cost_table, step
+from baseload.fleet.step import cost_table
+from baseload.simulator.step_replica import (
+    ACTIVE,
+    IDLE,
+    OFF,
+    PARKED,
+    Floats,
+    Request,
+    Rest,
+    StepReplica,
+    cut_output,
+    longest_context,
+)
 
-Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-
-ACTIVE, IDLE, PARKED, OFF, WAKING = 0, 1, 2, 3, 4
-"""Columns of ``StepRun.account_j``, in the order of ``results.POWER_STATES``."""
 
 REFUSED = -1
 
@@ -39,6 +46,34 @@ class Router(Protocol):
 
     def done(self, index: int, replica: int, now_s: float) -> None:
         """Request ``index`` has left ``replica`` at ``now_s`` [s] with its last token."""
+
+
+class Desk:
+    """What a router may be told and asked besides; one that is no ``Desk`` gets these answers."""
+
+    def arrived(self, index: int, now_s: float) -> float | None:  # noqa: ARG002
+        """Request ``index`` has arrived: until when it may wait outside the fleet [s]; ``None``: it
+        is to be picked for at once.
+        """
+        return None
+
+    def laxity_s(self, index: int) -> float:  # noqa: ARG002
+        """What orders a replica's queue, least first, asked after ``index`` was picked for [s]."""
+        return 0.0
+
+    def first_token(self, index: int, replica: int, now_s: float) -> None:
+        """Request ``index`` has its first token at ``now_s`` [s]."""
+
+
+class SlowHand(Protocol):
+    """A slow controller with its hands on the engine."""
+
+    @property
+    def next_s(self) -> float:
+        """When it wants to be called next [s]."""
+
+    def act(self) -> None:
+        """Do what is due at ``next_s``; the engine has run up to it."""
 
 
 @dataclass(kw_only=True)
@@ -80,323 +115,173 @@ class StepRun:
         return float(self.account_j[:, ACTIVE].sum() - self.energy_j.sum())
 
 
-@dataclass(slots=True, kw_only=True)
-class Request:
-    """A request inside a replica.
-
-    ``emitted``: its tokens so far; ``processed``: prompt tokens of the present prefill.
-    """
-
-    index: int
-    priority: int
-    input_tokens: int
-    output_tokens: int
-    emitted: int = 0
-    processed: int = 0
-    admission: int = 0
-    preemptions: int = 0
-    energy_j: float = 0.0
-    first_token_s: float = float("nan")
-
-    @property
-    def prompt(self) -> int:
-        """Tokens to process before it can decode: its input and, after a preemption, what it had
-        emitted.
-        """
-        return self.input_tokens + self.emitted
-
-    @property
-    def held_as_decoder(self) -> int:
-        """KV tokens it holds while it decodes: all but the token emitted last."""
-        return self.input_tokens + self.emitted - 1
-
-
-def longest_context(kind: ReplicaType) -> int:
-    """``L`` [tokens]: the longest input a replica takes, and the most that input and output may
-    hold.
-    """
-    return min(kind.max_context_tokens, kind.kv_tokens)
-
-
-def cut_output(kind: ReplicaType, input_tokens: int, output_tokens: int) -> int:
-    """``output_tokens``, cut so that ``input + output - 1 <= L``.
-
-    The input must be no longer than ``L``.
-    """
-    return min(output_tokens, longest_context(kind) - input_tokens + 1)
-
-
-def admission_limit(kind: ReplicaType) -> int:
-    """KV tokens that an admission may fill: all but one in a hundred, rounded up."""
-    return kind.kv_tokens - (kind.kv_tokens + 99) // 100
-
-
-@dataclass(slots=True, kw_only=True)
-class StepReplica:
-    """One replica: queues, prefill list, decoders, and the step that runs. Times in s, energy in
-    J.
-    """
-
-    kind: ReplicaType
-    cost: Cost
-    queues: dict[int, deque[Request]] = field(default_factory=dict)
-    prefills: list[Request] = field(default_factory=list)
-    decoders: list[Request] = field(default_factory=list)
-    chunks: list[int] = field(default_factory=list)
-    admissions: int = 0
-    work: tuple[int, int, int] = (0, 0, 0)
-    in_step: bool = False
-    waking: bool = False
-    idle_since_s: float = 0.0
-    busy_s: float = 0.0
-    steps: int = 0
-    batch_time: float = 0.0
-    active_j: float = 0.0
-    peak_power_w: float = 0.0
-
-    @property
-    def at_rest(self) -> bool:
-        """Does nothing: runs no step and does not wake."""
-        return not self.in_step and not self.waking
-
-    def enqueue(self, request: Request, *, front: bool = False) -> None:
-        """Put ``request`` at the end (or front) of the queue of its priority."""
-        queue = self.queues.setdefault(request.priority, deque())
-        if front:
-            queue.appendleft(request)
-        else:
-            queue.append(request)
-
-    def kv(self) -> int:
-        """KV tokens held: decoders what they have, prefilling requests their whole prompt."""
-        decoding = sum(request.held_as_decoder for request in self.decoders)
-        return decoding + sum(request.prompt for request in self.prefills)
-
-    def begin_step(self, now_s: float) -> float | None:
-        """The boundary at ``now_s``: preempt, admit, compose, run. When the step ends [s];
-        ``None``: the replica is idle.
-        """
-        if not self._preempt():
-            self._admit()
-        if not self.decoders and not self.prefills:
-            assert not any(self.queues.values()), "a replica went idle with requests in its queue"
-            self.idle_since_s = now_s
-            return None
-        self._compose()
-        time_s = self._run()
-        self.in_step = True
-        return now_s + time_s
-
-    def end_step(self, now_s: float) -> list[Request]:
-        """The step that ends at ``now_s`` [s] hands out its tokens. The requests that leave."""
-        self.in_step = False
-        left: list[Request] = []
-        for request in self.decoders:
-            self._emit(request, now_s, left)
-        self.decoders = [
-            request for request in self.decoders if request.emitted < request.output_tokens
-        ]
-        waiting: list[Request] = []
-        for request, tokens in zip(self.prefills, self.chunks, strict=True):
-            request.processed += tokens
-            if request.processed < request.prompt:
-                waiting.append(request)
-                continue
-            self._emit(request, now_s, left)
-            if request.emitted < request.output_tokens:
-                self.decoders.append(request)
-        self.prefills = waiting
-        return left
-
-    @staticmethod
-    def _emit(request: Request, now_s: float, left: list[Request]) -> None:
-        if request.emitted == 0:
-            request.first_token_s = now_s
-        request.emitted += 1
-        if request.emitted == request.output_tokens:
-            left.append(request)
-
-    def _preempt(self) -> bool:
-        """Rule 1. Whether anybody was preempted."""
-        preempted = False
-        while self.kv() + len(self.decoders) > self.kind.kv_tokens:
-            victim = max(self.decoders + self.prefills, key=lambda r: (r.priority, r.admission))
-            self.decoders = [request for request in self.decoders if request is not victim]
-            self.prefills = [request for request in self.prefills if request is not victim]
-            victim.processed = 0
-            victim.preemptions += 1
-            self.enqueue(victim, front=True)
-            preempted = True
-        return preempted
-
-    def _admit(self) -> None:
-        """Rule 2."""
-        batch = len(self.decoders)
-        unprocessed = sum(request.prompt - request.processed for request in self.prefills)
-        budget = self.kind.max_step_tokens - batch - unprocessed
-        while budget > 0 and batch + len(self.prefills) < self.kind.max_batch:
-            queue = next((self.queues[p] for p in sorted(self.queues) if self.queues[p]), None)
-            if queue is None:
-                return
-            held, prompt = self.kv(), queue[0].prompt
-            if held > 0 and held + prompt + batch > admission_limit(self.kind):
-                return
-            request = queue.popleft()
-            self.admissions += 1
-            request.admission = self.admissions
-            self.prefills.append(request)
-            budget -= prompt
-
-    def _compose(self) -> None:
-        """Rule 3: ``chunks[i]`` prefill tokens for ``prefills[i]``."""
-        budget = self.kind.max_step_tokens - len(self.decoders)
-        self.chunks = []
-        for request in self.prefills:
-            tokens = min(budget, request.prompt - request.processed)
-            self.chunks.append(tokens)
-            budget -= tokens
-
-    def _run(self) -> float:
-        """Rule 4: charge the step to its requests and the replica. Its duration [s]."""
-        work = [(request, request.held_as_decoder, 0) for request in self.decoders]
-        for request, tokens in zip(self.prefills, self.chunks, strict=True):
-            work.append((request, request.processed if tokens else 0, tokens))
-        context = sum(tokens for _, tokens, _ in work)
-        prefill = sum(tokens for _, _, tokens in work)
-        time_s, energy_j = step(self.cost, float(len(work)), float(context), float(prefill))
-        self.work = (len(work), context, prefill)
-        own_j = [
-            float(
-                self.cost.energy_j_per_sequence
-                + held * self.cost.energy_j_per_context_token
-                + tokens * self.cost.energy_j_per_prefill_token
-            )
-            for _, held, tokens in work
-        ]
-        shared_j = (energy_j - sum(own_j)) / len(work)
-        for (request, _, _), joules in zip(work, own_j, strict=True):
-            request.energy_j += joules + shared_j
-        self.busy_s += time_s
-        self.steps += 1
-        self.batch_time += len(work) * time_s
-        self.active_j += energy_j
-        self.peak_power_w = max(self.peak_power_w, energy_j / time_s)
-        return float(time_s)
-
-
-@dataclass(slots=True, kw_only=True)
-class _Rest:
-    """What a replica draws and how it wakes when it does nothing: timeouts [s] (``inf``: never),
-    accounts [J].
-    """
-
-    cost: Cost
-    park_after_s: float
-    off_after_s: float
-    horizon_s: float
-    account_j: Floats
-
-    def count(self, since_s: float, until_s: float) -> None:
-        """Charge the rest from ``since_s`` to ``until_s`` to idle, parked and off, clipped to
-        ``[0, horizon_s]``.
-        """
-        off_at = since_s + self.off_after_s
-        park_at = min(since_s + self.park_after_s, off_at)
-        for account, power_w, begin, end in (
-            (IDLE, self.cost.power_w_idle, since_s, min(park_at, until_s)),
-            (PARKED, self.cost.power_w_parked, park_at, min(off_at, until_s)),
-            (OFF, self.cost.power_w_off, off_at, until_s),
-        ):
-            seconds = min(end, self.horizon_s) - max(begin, 0.0)
-            if seconds > 0.0:
-                self.account_j[account] += seconds * power_w
-
-    def wake_s(self, since_s: float, now_s: float) -> float:
-        """Seconds to wake at ``now_s`` after rest since ``since_s``; its energy goes to
-        ``waking``. 0 when idle.
-        """
-        if now_s >= since_s + self.off_after_s:
-            self.account_j[WAKING] += self.cost.wake_j_from_off
-            return float(self.cost.wake_s_from_off)
-        if now_s >= since_s + self.park_after_s:
-            self.account_j[WAKING] += self.cost.wake_j_from_parked
-            return float(self.cost.wake_s_from_parked)
-        return 0.0
-
-
 OnStep = Callable[[int, float, float, tuple[int, int, int]], None]
 """Called as a step begins: replica, begin [s], end [s], (sequences, context, prefill tokens)."""
 
 
-class _Engine:
-    """The event loop: a heap of (boundary time, replica), arrivals in between."""
+class Requests(NamedTuple):
+    """What there is to answer: lengths, and which queue they join in a replica; ``[n]`` each."""
+
+    input_tokens: Ints
+    output_tokens: Ints
+    priority: Ints
+
+
+class StepEngine:
+    """A fleet on its way: a heap of (boundary time, replica), and what waits outside."""
 
     def __init__(
         self,
         replicas: list[StepReplica],
-        rests: list[_Rest],
+        rests: list[Rest],
+        requests: Requests,
         router: Router,
         out: StepRun,
         on_step: OnStep | None,
     ) -> None:
-        self.on_step = on_step
-        self.replicas = replicas
-        self.rests = rests
-        self.router = router
-        self.out = out
-        self.boundaries: list[tuple[float, int]] = []
+        self.replicas, self.rests = replicas, rests
+        self.in_flight = 0
+        self.held: list[tuple[float, int]] = []  # (due, request)
+        self._requests, self._router, self._out, self._on_step = requests, router, out, on_step
+        self._desk = router if isinstance(router, Desk) else Desk()
+        self._boundaries: list[tuple[float, int]] = []
 
-    def boundaries_until(self, now_s: float) -> None:
-        """Run every boundary at or before ``now_s``, in order of time, then of replica."""
-        while self.boundaries and self.boundaries[0][0] <= now_s:
-            when_s, index = heapq.heappop(self.boundaries)
-            replica = self.replicas[index]
-            if replica.waking:
-                replica.waking = False
-            else:
-                for request in replica.end_step(when_s):
-                    self._leave(request, index, when_s)
-            self._begin(index, when_s)
+    def run_to(self, now_s: float) -> None:
+        """Everything that happens by itself at or before ``now_s``: boundaries, and held requests
+        that are due, each after the boundaries of its instant.
+        """
+        while self.held and self.held[0][0] <= now_s:
+            due_s = self.held[0][0]
+            self._boundaries_until(due_s)
+            self.release_first(due_s)
+        self._boundaries_until(now_s)
 
-    def arrive(self, request: Request, index: int, now_s: float) -> None:
-        """``request`` arrives at replica ``index``, which starts or wakes if it was at rest."""
-        replica, rest = self.replicas[index], self.rests[index]
-        replica.enqueue(request)
-        if not replica.at_rest:
-            return
-        rest.count(replica.idle_since_s, now_s)
-        wake_s = rest.wake_s(replica.idle_since_s, now_s)
-        if wake_s > 0.0:
-            replica.waking = True
-            heapq.heappush(self.boundaries, (now_s + wake_s, index))
+    def arrive(self, index: int, now_s: float) -> None:
+        """Request ``index`` arrives: it waits outside, or is sent to a replica."""
+        due_s = self._desk.arrived(index, now_s)
+        if due_s is None:
+            self._send(index, now_s)
         else:
-            self._begin(index, now_s)
+            heapq.heappush(self.held, (due_s, index))
+
+    def release_first(self, now_s: float) -> None:
+        """Send the held request that is due first, of two the one that came first."""
+        _, index = heapq.heappop(self.held)
+        self._send(index, now_s)
+
+    def wake(self, index: int, now_s: float) -> float:
+        """By order, replica ``index`` is made ready for requests and stays so: from when [s]."""
+        replica, rest = self.replicas[index], self.rests[index]
+        if replica.at_rest and replica.idle_since_s <= now_s:
+            state = self._rest_until(index, now_s)
+            replica.idle_since_s = now_s + rest.wake_s(replica.cost, state)
+        rest.never()
+        return max(now_s, replica.idle_since_s) if replica.at_rest else now_s
+
+    def sleep(self, index: int, now_s: float, park_after_s: float, off_after_s: float) -> None:
+        """By order, replica ``index`` rests by these timeouts [s] from now on, or from the end of
+        its work; one that sleeps does not awake by it.
+        """
+        replica, rest = self.replicas[index], self.rests[index]
+        state = IDLE
+        if replica.at_rest and replica.idle_since_s <= now_s:
+            state = self._rest_until(index, now_s)
+        rest.park_after_s = 0.0 if state in (PARKED, OFF) else park_after_s
+        rest.off_after_s = 0.0 if state == OFF else off_after_s
 
     def close(self) -> None:
         """Charge what rests at the end, and copy the replicas' sums out."""
-        out = self.out
+        out = self._out
         for index, (replica, rest) in enumerate(zip(self.replicas, self.rests, strict=True)):
-            rest.count(replica.idle_since_s, max(rest.horizon_s, replica.idle_since_s))
+            self._rest_until(index, max(rest.horizon_s, replica.idle_since_s))
             out.account_j[index] = rest.account_j
             out.account_j[index, ACTIVE] = replica.active_j
             out.busy_s[index], out.steps[index] = replica.busy_s, replica.steps
             out.batch_time[index] = replica.batch_time
             out.peak_power_w[index] = replica.peak_power_w
 
+    def _rest_until(self, index: int, now_s: float) -> int:
+        """Charge the rest of a replica up to now; its power state. The rest goes on."""
+        replica, rest = self.replicas[index], self.rests[index]
+        state = rest.state(replica.idle_since_s, now_s)
+        rest.count(replica.cost, replica.idle_since_s, now_s)
+        replica.idle_since_s = now_s
+        return state
+
+    def _boundaries_until(self, now_s: float) -> None:
+        """Run every boundary at or before ``now_s``, in order of time, then of replica."""
+        while self._boundaries and self._boundaries[0][0] <= now_s:
+            when_s, index = heapq.heappop(self._boundaries)
+            replica = self.replicas[index]
+            if replica.waking:
+                replica.waking = False
+            else:
+                begun, left = replica.end_step(when_s)
+                for request in begun:
+                    self._desk.first_token(request.index, index, when_s)
+                for request in left:
+                    self._leave(request, index, when_s)
+            self._begin(index, when_s)
+
+    def _send(self, row: int, now_s: float) -> None:
+        """Ask the router where request ``row`` goes, and queue it there; the replica starts or
+        wakes if it was at rest.
+        """
+        out, index = self._out, self._router.pick(row, now_s)
+        if index == REFUSED:
+            out.refused[row] = True
+            return
+        replica, rest = self.replicas[index], self.rests[index]
+        request = self._request(row, replica.kind)
+        out.replica[row], out.output_tokens[row] = index, request.output_tokens
+        self.in_flight += 1
+        replica.enqueue(request)
+        if not replica.at_rest:
+            return
+        assert replica.idle_since_s <= now_s, "a replica that wakes by order was sent a request"
+        wake_s = rest.wake_s(replica.cost, self._rest_until(index, now_s))
+        if wake_s > 0.0:
+            replica.waking = True
+            heapq.heappush(self._boundaries, (now_s + wake_s, index))
+        else:
+            self._begin(index, now_s)
+
+    def _request(self, row: int, kind: ReplicaType) -> Request:
+        """Request ``row`` as a replica of ``kind`` takes it, its answer cut where it must be."""
+        asked, prompt = (
+            int(self._requests.output_tokens[row]),
+            int(self._requests.input_tokens[row]),
+        )
+        if prompt > longest_context(kind):
+            raise ValueError(
+                f"request {row} has {prompt} input tokens, "
+                f"{kind.name!r} takes {longest_context(kind)}"
+            )
+        given = cut_output(kind, prompt, asked)
+        self._out.cut_short += given < asked
+        return Request(
+            index=row,
+            priority=int(self._requests.priority[row]),
+            laxity_s=self._desk.laxity_s(row),
+            input_tokens=prompt,
+            output_tokens=given,
+        )
+
     def _begin(self, index: int, now_s: float) -> None:
         end_s = self.replicas[index].begin_step(now_s)
         if end_s is not None:
-            heapq.heappush(self.boundaries, (end_s, index))
-            if self.on_step is not None:
-                self.on_step(index, now_s, end_s, self.replicas[index].work)
+            heapq.heappush(self._boundaries, (end_s, index))
+            if self._on_step is not None:
+                self._on_step(index, now_s, end_s, self.replicas[index].work)
 
     def _leave(self, request: Request, replica: int, now_s: float) -> None:
-        out, row = self.out, request.index
+        out, row = self._out, request.index
         out.first_token_s[row] = request.first_token_s
         out.finish_s[row] = now_s
         out.energy_j[row] = request.energy_j
         out.preemptions[row] = request.preemptions
-        self.router.done(row, replica, now_s)
+        self.in_flight -= 1
+        self._router.done(row, replica, now_s)
 
 
 def run_steps(
@@ -412,14 +297,16 @@ def run_steps(
     off_after_s: Sequence[float | None],
     horizon_s: float,
     on_step: OnStep | None = None,
+    slow: Callable[[StepEngine], SlowHand] | None = None,
 ) -> StepRun:
     """Replay requests step by step under the rules of docs/explanation/engine.md.
 
     ``arrival_s`` [s] must not decrease; ``input_tokens`` and ``output_tokens`` are >= 1;
     ``priority`` orders the queues inside a replica (0 first). ``park_after_s`` and ``off_after_s``
     [s] are per type, ``None`` for never. Idle, parked and off energy is counted from 0 to
-    ``horizon_s`` [s]. Raises ``ValueError`` when the router picks a replica whose type cannot take
-    the request.
+    ``horizon_s`` [s]. A router that is a ``Desk`` too can hold requests back and order queues;
+    ``slow`` puts a controller's hands on the engine. Raises ``ValueError`` when the router picks a
+    replica whose type cannot take the request.
     """
     costs = cost_table(types)
     out = _empty(len(arrival_s), len(type_of_replica))
@@ -427,39 +314,27 @@ def run_steps(
     for kind in type_of_replica:
         replicas.append(StepReplica(kind=types[kind], cost=costs[kind]))
         rests.append(
-            _Rest(
-                cost=costs[kind],
+            Rest(
                 park_after_s=_never(park_after_s[kind]),
                 off_after_s=_never(off_after_s[kind]),
                 horizon_s=horizon_s,
                 account_j=np.zeros(5),
             )
         )
-    engine = _Engine(replicas, rests, router, out, on_step)
-    cut_short = 0
+    requests = Requests(input_tokens, output_tokens, priority)
+    engine = StepEngine(replicas, rests, requests, router, out, on_step)
+    hand = None if slow is None else slow(engine)
     for row, now_s in enumerate(arrival_s.tolist()):
-        engine.boundaries_until(now_s)
-        index = router.pick(row, now_s)
-        if index == REFUSED:
-            out.refused[row] = True
-            continue
-        kind = replicas[index].kind
-        asked, prompt = int(output_tokens[row]), int(input_tokens[row])
-        if prompt > longest_context(kind):
-            raise ValueError(
-                f"request {row} has {prompt} input tokens, "
-                f"{kind.name!r} takes {longest_context(kind)}"
-            )
-        given = cut_output(kind, prompt, asked)
-        cut_short += given < asked
-        out.replica[row], out.output_tokens[row] = index, given
-        request = Request(
-            index=row, priority=int(priority[row]), input_tokens=prompt, output_tokens=given
-        )
-        engine.arrive(request, index, now_s)
-    engine.boundaries_until(float("inf"))
+        while hand is not None and hand.next_s < now_s:
+            engine.run_to(hand.next_s)
+            hand.act()
+        engine.run_to(now_s)
+        engine.arrive(row, now_s)
+    while hand is not None and (engine.in_flight or engine.held):
+        engine.run_to(hand.next_s)
+        hand.act()
+    engine.run_to(float("inf"))
     engine.close()
-    out.cut_short = cut_short
     return out
 
 

@@ -15,7 +15,7 @@ from baseload.routing.policy import AnyPolicy, Policy, name_of
 from baseload.testing.environment import environment
 from baseload.testing.fakes import FakeFleet
 from baseload.testing.fleets import Fleet
-from baseload.testing.instances import CLASSES, Instance, Step, instance
+from baseload.testing.instances import CLASSES, TIERS, Instance, Step, instance
 from baseload.testing.price_laws import (
     Priced,
     check_prices,
@@ -25,6 +25,7 @@ from baseload.testing.price_laws import (
     row_of,
 )
 from baseload.testing.report import Findings, PolicyReport
+from baseload.testing.slow_laws import check_slow
 
 _clock_s = (
     time.perf_counter
@@ -56,6 +57,10 @@ def check_policy(
         check.instance(instance(seed, number))
     check.once_more([instance(seed, number) for number in numbers[:4]])
     return check.report(len(numbers), slow_s)
+
+
+_OF_JOULES = ("energy", "carbon", "average")
+"""The parts of the price that are a rate times joules."""
 
 
 class _Check:
@@ -155,18 +160,10 @@ class _Check:
             )
             return []
         picks: list[Any] = []
-        running: list[tuple[int, int, int, Step]] = []  # (ends at, replica, tokens, step)
+        running = _Running(fake)
         for at, step in enumerate(case.steps):
-            for entry in [entry for entry in running if entry[0] <= at]:
-                running.remove(entry)
-                _, replica, tokens, ended = entry
-                fake.finish(
-                    replica,
-                    tokens,
-                    input_tokens=ended.request.input_tokens,
-                    output_tokens=ended.output_tokens,
-                    class_code=ended.class_code,
-                )
+            running.until(at)
+            set_doors(fake, step)
             try:
                 chosen = self.asked(choose, fake, step, case, judge=judge)
             except Exception as error:
@@ -179,8 +176,7 @@ class _Check:
                 return [*picks, f"{type(error).__name__}"]
             picks.append(chosen)
             if _is_replica(chosen, fake) and chosen in fake.free_for(step.request):
-                tokens = fake.send(step.request, int(chosen))
-                running.append((at + step.stays, int(chosen), tokens, step))
+                running.send(step, int(chosen), at)
         return picks
 
     def asked(
@@ -229,6 +225,12 @@ class _Check:
                 f"gave {chosen!r} for {said}; allowed: None or 0 to {most}",
                 instance=case.number,
             )
+        elif not fake.state.open[chosen]:
+            self.found.add(
+                "open",
+                f"gave replica {chosen} for {said}, which is closed; {_some(free)}",
+                instance=case.number,
+            )
         elif free and chosen not in free:
             self.found.add(
                 "room",
@@ -241,10 +243,10 @@ class _Check:
     def chooser(self, policy: AnyPolicy | type, fake: FakeFleet) -> Choose:
         """A fresh run of the policy, as a function."""
         if isinstance(policy, Policy):
-            state = policy.state(fake.state, seed=self.seed)
+            state = policy.state(fake.state, seed=self.seed, tiers=len(TIERS))
             if policy.price is None:
                 return lambda fake, step: _none_if_nobody(
-                    pick(fake.state, state, row_of(fake, step))[1]
+                    pick(fake.state, state, row_of(fake, step, state))[1]
                 )
             return Priced(policy.price, state)
         made = policy() if isinstance(policy, type) else copy.deepcopy(policy)
@@ -258,16 +260,18 @@ class _Check:
             self.index(policy, case)
             self.exchange(policy, case, picks)
         check_prices(policy, case, self.found, seed=self.seed)
+        check_slow(policy, case, self.found, seed=self.seed)
 
     def index(self, policy: Policy, case: Instance) -> None:
         """The same run with the plain scan beside the index."""
         fake = FakeFleet(case.fleet, classes=len(CLASSES), max_queue=case.max_queue)
-        state = policy.state(fake.state, seed=self.seed)
-        rng = np.random.default_rng([self.seed, case.number])
-        sent: list[tuple[int, int]] = []
+        state = policy.state(fake.state, seed=self.seed, tiers=len(TIERS))
+        running = _Running(fake)
         for at, step in enumerate(case.steps):
+            running.until(at)
+            set_doors(fake, step)
             twin = copied(state)
-            row = row_of(fake, step)
+            row = row_of(fake, step, state)
             fast, slow = pick(fake.state, state, row), pick_scan(fake.state, twin, row)
             if fast != slow:
                 self.found.add(
@@ -276,23 +280,14 @@ class _Check:
                     instance=case.number,
                 )
             if slow[1] >= 0:
-                sent.append((slow[1], fake.send(step.request, slow[1])))
-            if sent and rng.random() < 0.4:
-                replica, tokens = sent.pop(int(rng.integers(len(sent))))
-                fake.finish(
-                    replica,
-                    tokens,
-                    input_tokens=step.request.input_tokens,
-                    output_tokens=step.output_tokens,
-                )
+                running.send(step, slow[1], at)
 
     def exchange(self, policy: Policy, case: Instance, picks: list[Any]) -> None:
         """Law 7: joules doubled, their prices halved."""
-        if not any(policy.rates.get(part) for part in ("energy", "carbon")):
+        if not any(policy.rates.get(part) for part in _OF_JOULES):
             return
         halved = {
-            part: rate / 2 if part in ("energy", "carbon") else rate
-            for part, rate in policy.rates.items()
+            part: rate / 2 if part in _OF_JOULES else rate for part, rate in policy.rates.items()
         }
         doubled = Fleet(
             types=tuple(_with_double_joules(kind) for kind in case.fleet.types),
@@ -305,6 +300,53 @@ class _Check:
             self.differs(
                 "exchange", "with all joules doubled and their price halved it", picks, other, case
             )
+
+
+class _Running:
+    """The requests that a fake fleet holds: at each arrival some have their first token out, some
+    end.
+    """
+
+    def __init__(self, fake: FakeFleet) -> None:
+        self._fake = fake
+        self._here: list[tuple[int, int, int, Step]] = []  # (sent at, replica, tokens, step)
+
+    def send(self, step: Step, replica: int, at: int) -> None:
+        """The request of arrival ``at`` goes to ``replica``."""
+        self._here.append((at, replica, self._fake.send(step.request, replica), step))
+
+    def until(self, at: int) -> None:
+        """What happens before arrival ``at``."""
+        staying = []
+        for entry in self._here:
+            sent_at, replica, tokens, step = entry
+            prompt = step.request.input_tokens
+            if at >= sent_at + step.stays:
+                self._fake.finish(
+                    replica,
+                    tokens,
+                    input_tokens=prompt,
+                    output_tokens=step.output_tokens,
+                    class_code=step.class_code,
+                )
+                continue
+            staying.append(entry)
+            if at == sent_at + step.answers:
+                self._fake.first_token(replica, input_tokens=prompt)
+        self._here = staying
+
+
+def set_doors(fake: FakeFleet, step: Step) -> None:
+    """Close and open what the step says."""
+    for replica in step.closes:
+        fake.close(replica)
+    for replica in step.opens:
+        fake.open(replica)
+
+
+def _some(free: list[int]) -> str:
+    """Which replica could have been taken, in words."""
+    return f"{free[0]} could take it" if free else "nobody could take it"
 
 
 def _with_double_joules(kind: Any) -> Any:

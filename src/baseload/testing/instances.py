@@ -3,7 +3,7 @@ a number.
 
 The same seed and number give the same instance on every machine, so that a finding can be replayed
 by number. Every part of the model is drawn: power caps that bind, experts, tight memory, several
-models, equal types, ties.
+models, equal types, ties, replicas that close and open, promises of every kind.
 """
 
 from __future__ import annotations
@@ -18,13 +18,16 @@ from baseload.testing.fleets import READY, Fleet
 from baseload.workload.requests import Request
 
 CLASSES = ("chat", "batch")
+TIERS = ("interactive", "bulk")
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
-    """One arrival of an episode.
+    """One arrival of an episode, and what a slow controller does before it.
 
-    ``output_tokens`` and ``stays`` (the number of later arrivals after which it ends) are hidden
-    from policies.
+    ``output_spread``: standard deviation of the forecast [tokens]; ``urgency``: factor on the
+    policy's first lambda; ``closes``, ``opens``: replicas that change before the arrival.
+    ``output_tokens``, ``answers`` and ``stays`` (the numbers of later arrivals after which the
+    first token is out and the request ends) are hidden from policies.
     """
 
     request: Request
@@ -32,6 +35,11 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     grid_g_per_j: float
     output_tokens: int
     stays: int
+    answers: int = 0
+    output_spread: float = 0.0
+    urgency: float = 1.0
+    closes: tuple[int, ...] = ()
+    opens: tuple[int, ...] = ()
 
 
 class Instance(msgspec.Struct, frozen=True, kw_only=True):
@@ -121,12 +129,53 @@ def instance(seed: int, number: int, *, picks: int = 60) -> Instance:
     mostly = int(rng.choice([20, 200, longest]))
     steps = []
     now_s = 0.0
+    doors = _Doors(fleet)
     for _ in range(picks):
         now_s += float(rng.exponential(0.1)) if rng.random() < 0.8 else 0.0
-        steps.append(_step(rng, fleet, now_s=now_s, longest=mostly, busy=float(busy)))
+        step = _step(rng, fleet, now_s=now_s, longest=mostly, busy=float(busy))
+        closes, opens = doors.change(rng)
+        steps.append(msgspec.structs.replace(step, closes=closes, opens=opens))
     return Instance(
         number=number, fleet=fleet, max_queue=int(rng.choice([0, 1, 4, 1024])), steps=tuple(steps)
     )
+
+
+class _Doors:
+    """Which replicas are open in the course of an episode."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self._open = np.ones(sum(fleet.replicas), dtype=bool)
+        self._type_of = np.repeat(np.arange(len(fleet.replicas)), fleet.replicas)
+
+    def change(self, rng: np.random.Generator) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Who closes and who opens now: mostly nobody, at times one replica, a whole type, or,
+        when few are left, all.
+        """
+        wanted = self._open.copy()
+        what = rng.random()
+        one = int(rng.integers(len(wanted)))
+        if what < 0.2:
+            wanted[one] = not wanted[one]
+        elif what < 0.25:
+            wanted[self._type_of == self._type_of[one]] = rng.random() < 0.5
+        elif what < 0.35 and wanted.mean() < 0.5:
+            wanted[:] = True
+        closes, opens = np.flatnonzero(self._open & ~wanted), np.flatnonzero(wanted & ~self._open)
+        self._open = wanted
+        return tuple(closes.tolist()), tuple(opens.tolist())
+
+
+def _promises(rng: np.random.Generator, *, bulk: bool) -> dict[str, float | None]:
+    """Deadlines [s]: mostly the usual ones of the tier, at times any mix, hard or easy."""
+    usual = (None, None, 600.0) if bulk else (2.0, 0.06, None)
+    names = ("deadline_ttft_s", "deadline_tpot_s", "deadline_e2e_s")
+    if rng.random() < 0.6:
+        return dict(zip(names, usual, strict=True))
+    drawn = (rng.uniform(0.01, 3), rng.uniform(0.002, 0.2), rng.uniform(0.1, 60))
+    return {
+        name: float(value) if rng.random() < 0.6 else None
+        for name, value in zip(names, drawn, strict=True)
+    }
 
 
 def _step(
@@ -136,21 +185,24 @@ def _step(
     code = int(rng.integers(len(CLASSES)))
     bulk = CLASSES[code] == "batch"
     asked = str(rng.choice([*fleet.models, "model-nobody-serves"])) if rng.random() < 0.3 else None
+    forecast = float(rng.choice([1.0, 20.0, 250.0, rng.uniform(1, 2000)]))
     visible = request(
         arrival_s=now_s,
         input_tokens=int(rng.integers(1, longest + 2)),
-        output_tokens_forecast=float(rng.choice([1.0, 20.0, 250.0, rng.uniform(1, 2000)])),
+        output_tokens_forecast=forecast,
         class_name=CLASSES[code],
-        tier="bulk" if bulk else "interactive",
+        tier=TIERS[bulk],
         model=asked,
-        deadline_ttft_s=None if bulk else 2.0,
-        deadline_tpot_s=None if bulk else 0.06,
-        deadline_e2e_s=600.0 if bulk else None,
+        **_promises(rng, bulk=bulk),
     )
+    stays = 1 + int(rng.exponential(busy))
     return Step(
         request=visible,
         class_code=code,
         grid_g_per_j=float(rng.choice([0.0, rng.uniform(0, 2e-4)])),
         output_tokens=int(rng.integers(1, 1500)),
-        stays=1 + int(rng.exponential(busy)),
+        stays=stays,
+        answers=int(rng.integers(0, stays)),
+        output_spread=forecast * float(rng.choice([0.0, 0.2, rng.uniform(0, 3)])),
+        urgency=float(rng.choice([1.0, 1.0, 0.0, 1e-3, 1e3])),
     )

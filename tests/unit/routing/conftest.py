@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from baseload.routing.fleet_state import enter
+from baseload.routing.fleet_state import close_replica, enter
 from baseload.routing.price import OPTION, request_row
 from baseload.testing.instances import random_fleet
 
 
 class Drawn:
-    """A fleet in a random state: some replicas empty, some full, traffic learnt, few different
-    token counts.
+    """A fleet in a random state: some replicas empty, some full, some closed, prompts pending or
+    not, traffic learnt, few different token counts.
     """
 
     def __init__(self, seed):
@@ -22,25 +22,43 @@ class Drawn:
         traffic = self.state.traffic[0]
         traffic["input_tokens"] = self.rng.uniform(1, 3000)
         traffic["output_tokens"] = self.rng.uniform(1, 2000)
+        for limits in self.state.limits:
+            limits["forecast_batch"] = self.rng.choice([0.0, self.rng.uniform(0, 20)])
+            limits["prompt_tokens_per_s"] = self.rng.choice([0.0, self.rng.uniform(0, 30_000)])
         self._load()
+        self._close()
 
     def _load(self):
-        """Requests on replicas: none, a few, or up to the limit."""
+        """Requests on replicas: none, a few, or up to the limit; some with prompts to process."""
         busy = self.rng.choice([0.0, 0.3, 1.0])
+        waits = self.rng.choice([0.0, 0.3])
         for replica, kind in enumerate(self.state.type_of):
             most = int(self.state.limits[kind].max_in_flight)
             high = most if busy == 1.0 else min(most, 4)
             count = int(self.rng.integers(0, high + 1)) if self.rng.random() < busy + 0.2 else 0
             for _ in range(count):
-                enter(self.state, replica, int(self.rng.choice([1, 10, 500])))
+                pending = int(self.rng.integers(1, 9)) if self.rng.random() < waits else 0
+                enter(self.state, replica, int(self.rng.choice([1, 10, 500])), pending)
+
+    def _close(self):
+        """Nobody, some, a whole type or all of them."""
+        frac = self.rng.choice([0.0, 0.0, 0.4, 1.0], p=[0.4, 0.2, 0.35, 0.05])
+        whole = int(self.rng.integers(-1, len(self.state.limits)))
+        for replica, kind in enumerate(self.state.type_of):
+            if self.rng.random() < frac or (frac > 0 and kind == whole):
+                close_replica(self.state, replica)
 
     def request(self):
-        """A visible request: any model or one, lengths and deadlines of every size."""
+        """A visible request: any model or one, lengths, promises and lambdas of every size."""
         rng = self.rng
         return request_row(
             input_tokens=float(rng.integers(1, int(rng.choice([10, 500, 4000])))),
             output_tokens=float(rng.uniform(1, 2000)),
+            output_spread=float(rng.choice([0.0, rng.uniform(0, 2000)])),
             deadline_s=float(rng.choice([np.inf, rng.uniform(0, 60)])),
+            ttft_s=float(rng.choice([np.inf, rng.uniform(0, 3)])),
+            tpot_s=float(rng.choice([np.inf, rng.uniform(0.001, 0.2)])),
+            lateness_weight=float(rng.choice([0.0, 1.0, 100.0])),
             grid_g_per_j=float(rng.choice([0.0, rng.uniform(0, 2e-4)])),
             model=int(rng.choice([-1, -1, 0, 1])),
         )[0]

@@ -9,19 +9,33 @@ from pathlib import Path
 
 from baseload.routing.policies import POLICIES
 from baseload.routing.policy import Policy
-from baseload.routing.price import PARTS, UNITS
+from baseload.routing.price import KNOBS, PARTS, UNITS
 
 PAGE = Path(__file__).parents[3] / "docs" / "reference" / "policies.md"
 
 QUANTITIES = {
     "energy": "joules that the fleet draws with the request minus without it",
     "carbon": "the same joules times the grid's intensity [g/J]",
-    "lateness": "expected seconds past the deadline",
+    "lateness": "lambda times expected seconds past the promises, its own and its neighbours'",
     "quality": "probability that the answer of the option is wrong",
     "fee": "what an external provider charges [$]",
     "requests": "requests in flight at the replica, queued or running",
     "tokens": "outstanding tokens of the replica: inputs and forecast outputs",
     "seconds": "expected seconds to the last token",
+    "average": "profiled joules a token times the tokens of the request",
+    "backlog": "lambda times seconds by which its tokens, as profiled, pass the deadline",
+    "headroom": "what is left of the promises, a fraction; from 1 up where they would be broken",
+    "tiles": "1 where the request opens a tile of the batch, less a little for the load there",
+    "size": "1 where a short request meets a strong device, or a long one a frugal",
+}
+
+KNOB_MEANINGS = {
+    "deadline_factor": ("times the deadline is when a backlog is late", "backlog"),
+    "margin_frac": ("share of a promise that is kept free", "headroom, tiles"),
+    "ttft_weight": ("weight of the first token in the headroom, 0 to 1", "headroom"),
+    "tile_requests": ("requests in a tile of the batch", "tiles"),
+    "short_input_tokens": ("longest input of a short request", "size"),
+    "short_output_tokens": ("longest forecast output of a short request", "size"),
 }
 
 RULES = {
@@ -55,10 +69,10 @@ times a rate. A part without a rate counts nothing and is not computed.
 | --- | --- |
 {rules}
 
-Only replicas that serve the model asked for, whose memory can hold the prompt, and that have room
-in their queue can take a request. If none can, it is refused, and counted as a missed deadline. Of
-equal prices the lowest-numbered replica wins, then the lowest-numbered option; `sample` takes the
-first that was drawn.
+Only open replicas that serve the model asked for, whose memory can hold the prompt, and that have
+room in their queue can take a request. If none can, it is refused, and counted as a missed
+deadline. Of equal prices the lowest-numbered replica wins, then the lowest-numbered option;
+`sample` takes the first that was drawn.
 
 ## Parameters
 
@@ -70,6 +84,10 @@ first that was drawn.
 | `rate_PART` | a number in the unit above, such as `rate_energy=3e-8` | rules `price`, `sample` |
 | `choices` | how many replicas are drawn, 1 to 1024 | rule `sample` |
 | `weight` | `capacity` (requests a second, all seats taken), `equal` | `weighted_round_robin` |
+{knobs}
+| `kp`, `ki`, `anti_windup` | gains of the PI rule of lambda; 0 or 1 | policies with that rule |
+| `log_lambda` | 0 keeps lambda where it starts | policies that move it on a log scale |
+| `working_set`, `holds_bulk`, `clocks` | 0 switches it off | policies that have it |
 
 ## The policies
 
@@ -84,6 +102,10 @@ def text() -> str:
     units = dict(zip(PARTS, UNITS, strict=True))
     intro = INTRO.format(
         parts="\n".join(f"| `{part}` | {QUANTITIES[part]} | {units[part]} |" for part in PARTS),
+        knobs="\n".join(
+            f"| `{knob}` | {said}; {KNOBS[knob]:g} unless given | part {parts} |"
+            for knob, (said, parts) in KNOB_MEANINGS.items()
+        ),
         rules="\n".join(f"| `{rule}` | {said} |" for rule, said in RULES.items()),
         names="\n".join(
             f"| [`{one.name}`](#{one.name}) | {one.summary} |" for one in POLICIES.values()
@@ -94,7 +116,9 @@ def text() -> str:
 
 def section(policy: Policy) -> str:
     """One policy."""
-    flags = [name for name in ("free_seats", "rising", "by_tokens") if getattr(policy, name)]
+    flags = [
+        name for name in ("free_seats", "rising", "by_tokens", "flat") if getattr(policy, name)
+    ]
     parameters = "".join(f"* `{key}` = `{value}`\n" for key, value in policy.parameters().items())
     promises = f"* promises: {', '.join(f'`{flag}`' for flag in flags)}\n" if flags else ""
     return (

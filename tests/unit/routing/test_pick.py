@@ -10,11 +10,12 @@ import numpy as np
 import pytest
 
 from baseload.base.kernels import plain
-from baseload.routing.fleet_state import enter
+from baseload.routing.fleet_state import close_replica, enter, open_replica
 from baseload.routing.pick import admits, pick, pick_scan, takes
 from baseload.routing.policies import POLICIES
 from baseload.routing.policy import Policy
-from baseload.routing.price import PARTS, price_usd, request_row
+from baseload.routing.price import KNOBS, PARTS, called_price_usd, price_usd, request_row
+from baseload.routing.sizing import profile
 from baseload.testing.fleets import Fleet, equal_replicas, replica_type, two_models
 
 STATES = round(120 * float(os.environ.get("BASELOAD_TEST_SCALE", "1")))
@@ -41,7 +42,7 @@ def assert_fast_is_plain(drawn, policy, seed, options=None):
             assert (ours == theirs).all(), f"{field}: {where}"
         check_choice(made.state, fast, request, one)
         if one[1] >= 0:
-            enter(made.state, one[1], 10)
+            enter(made.state, one[1], 10, 0)
 
 
 def check_choice(state, policy_state, request, choice):
@@ -69,7 +70,7 @@ def test_random_rates_on_all_parts(drawn, free_seats):
     """
     for seed in range(2 * STATES):
         rng = np.random.default_rng(seed)
-        parts = [part for part in PARTS if part != "tokens"]
+        parts = [part for part in PARTS if part not in ("tokens", "backlog")]
         rates = {
             part: float(rng.choice([0.0, 0.0, 1.0, -1.0, rng.uniform(0, 2)])) for part in parts
         }
@@ -78,15 +79,42 @@ def test_random_rates_on_all_parts(drawn, free_seats):
 
 
 def test_random_rates_on_tokens(drawn):
-    """``by_tokens``: outstanding tokens and whatever does not depend on the replica's load."""
+    """``by_tokens``: outstanding tokens, the backlog, and what does not depend on the load."""
     for seed in range(2 * STATES):
         rng = np.random.default_rng(seed)
         rates = {
-            "tokens": float(rng.choice([1.0, rng.uniform(0, 2)])),
+            "tokens": float(rng.choice([1.0, rng.uniform(0.01, 2)])),
+            "backlog": float(rng.choice([0.0, rng.uniform(0, 2)])),
+            "average": float(rng.choice([0.0, 1.0])),
+            "size": float(rng.choice([0.0, 1.0])),
             "quality": rng.random(),
             "fee": 1.0,
         }
         policy = Policy(name="mix", summary="", source="", rates=rates, by_tokens=True)
+        assert_fast_is_plain(drawn, policy, seed)
+
+
+@pytest.mark.parametrize("free_seats", [False, True])
+def test_random_rates_on_a_backlog_that_is_free_at_first(drawn, free_seats):
+    """``flat``: the lowest-numbered replica below the free backlog, else the fewest tokens."""
+    for seed in range(2 * STATES):
+        rng = np.random.default_rng(seed)
+        rates = {
+            "backlog": float(rng.choice([0.0, rng.uniform(0, 2)])),
+            "average": float(rng.choice([0.0, rng.uniform(0, 2)])),
+            "size": float(rng.choice([0.0, 1.0])),
+            "quality": rng.random(),
+        }
+        policy = Policy(
+            name="mix",
+            summary="",
+            source="",
+            rates=rates,
+            knobs={"deadline_factor": float(rng.choice([1.0, rng.uniform(0.01, 2)]))},
+            by_tokens=True,
+            flat=True,
+            free_seats=free_seats,
+        )
         assert_fast_is_plain(drawn, policy, seed)
 
 
@@ -99,7 +127,7 @@ def test_when_all_prices_are_equal_the_lowest_number_wins(drawn, rates, rising):
     """
     policy = Policy(name="flat", summary="", source="", rates=rates, rising=rising)
     state = equal_replicas(3).state()
-    enter(state, 0, 10)
+    enter(state, 0, 10, 0)
     request = request_row(input_tokens=10, output_tokens=10)[0]
     assert pick(state, policy.state(state, seed=0), request) == (0, 0)
     for seed in range(STATES // 2):
@@ -114,7 +142,7 @@ def test_a_step_time_without_batch_ties_least_latency():
         power_w_cap=1e6,
     )
     state = Fleet(types=(flat,), replicas=(4,)).state()
-    enter(state, 0, 10)
+    enter(state, 0, 10, 0)
     policy = POLICIES["least_latency"].state(state, seed=0)
     request = request_row(input_tokens=10, output_tokens=10)[0]
     assert pick(state, policy, request) == pick_scan(state, policy, request) == (0, 0)
@@ -143,7 +171,8 @@ def test_a_price_that_is_no_number_picks_nobody():
 def test_prices_are_the_prices_of_the_plain_twin(drawn):
     for seed in range(STATES):
         made = drawn(seed)
-        rates = made.rng.uniform(-1, 2, len(PARTS))
+        rates = np.concatenate((made.rng.uniform(-1, 2, len(PARTS)), list(KNOBS.values())))
+        profile(made.state)
         options, request = made.options(), made.request()
         for kind in range(len(made.fleet.types)):
             arguments = (
@@ -158,6 +187,40 @@ def test_prices_are_the_prices_of_the_plain_twin(drawn):
             )
             ours, theirs = price_usd(*arguments), plain(price_usd)(*arguments)
             assert math.isclose(ours, theirs, rel_tol=1e-9, abs_tol=1e-9)
+            assert called_price_usd(*arguments) == ours
+
+
+def test_nobody_is_sent_to_a_closed_replica():
+    for name in POLICIES:
+        state = equal_replicas(5).state()
+        policy = POLICIES[name].state(state, seed=0)
+        for replica in (0, 2, 3):
+            close_replica(state, replica)
+        request = request_row(input_tokens=10, output_tokens=10)[0]
+        assert {pick(state, policy, request)[1] for _ in range(50)} <= {1, 4}, name
+        close_replica(state, 1)
+        assert {pick(state, policy, request)[1] for _ in range(50)} == {4}, name
+        close_replica(state, 4)
+        assert pick(state, policy, request) == (-1, -1), name
+        open_replica(state, 2)
+        assert pick(state, policy, request)[1] == 2, name
+
+
+@pytest.mark.parametrize("name", POLICIES)
+def test_prompts_that_wait_refuse_nobody(name):
+    """``baseload`` once refused requests that replicas had room for, when prompts whose first token
+    was not out filled their levels.
+    """
+    state = equal_replicas(2).state(max_queue=0)
+    policy = POLICIES[name].state(state, seed=0)
+    request = request_row(input_tokens=10, output_tokens=10)[0]
+    for replica in (0, 1):
+        enter(state, replica, 10, 30)
+    for _ in range(14):
+        replica = pick(state, policy, request)[1]
+        assert replica >= 0
+        enter(state, replica, 10, 30)
+    assert pick(state, policy, request) == (-1, -1)
 
 
 def test_a_request_for_a_model_goes_where_it_is_served():
@@ -186,7 +249,7 @@ def test_full_replicas_are_passed_over():
     state = equal_replicas(3).state(max_queue=0)
     for replica in (0, 1):
         for _ in range(8):
-            enter(state, replica, 10)
+            enter(state, replica, 10, 0)
     request = request_row(input_tokens=10, output_tokens=10)[0]
     for name in POLICIES:
         policy = POLICIES[name].state(state, seed=0)
@@ -197,9 +260,10 @@ def test_exchange_consistency_of_the_price(drawn):
     """Law 7, exactly: the factor is a power of two."""
     for seed in range(STATES // 2):
         made = drawn(seed)
-        rates = {"energy": 1.3, "carbon": 0.7, "seconds": 0.01}
+        rates = {"energy": 1.3, "carbon": 0.7, "average": 0.2, "seconds": 0.01, "lateness": 2.0}
         policy = Policy(name="mix", summary="", source="", rates=rates)
-        halved = msgspec.structs.replace(policy, rates=rates | {"energy": 0.65, "carbon": 0.35})
+        halves = {"energy": 0.65, "carbon": 0.35, "average": 0.1}
+        halved = msgspec.structs.replace(policy, rates=rates | halves)
         doubled = type(made.state)(*(array.copy() for array in made.state))
         for name in doubled.cost.dtype.names:
             if name.startswith(("energy_j", "power_w", "wake_j")):

@@ -12,8 +12,8 @@ import policies_page
 import pytest
 
 from baseload.base.errors import BadInputError, UnknownNameError
-from baseload.routing.fleet_state import enter
-from baseload.routing.pick import pick
+from baseload.routing.fleet_state import close_replica, enter
+from baseload.routing.pick import RISING, pick
 from baseload.routing.policies import POLICIES, _table, policy
 from baseload.routing.policy import (
     ChoosesInPython,
@@ -22,15 +22,16 @@ from baseload.routing.policy import (
     fleet_view,
     name_of,
 )
-from baseload.routing.price import PARTS, UNITS, request_row
+from baseload.routing.price import KNOBS, PARTS, UNITS, request_row
 from baseload.testing import FirstFree
-from baseload.testing.fleets import equal_replicas, fast_and_slow
+from baseload.testing.fleets import equal_replicas, experts, fast_and_slow
 
 
 def test_the_page_is_what_the_table_says():
     said = policies_page.PAGE.read_text(encoding="utf-8")
     assert said == policies_page.text(), "run: python tests/unit/routing/policies_page.py"
     assert set(policies_page.QUANTITIES) == set(PARTS)
+    assert set(policies_page.KNOB_MEANINGS) == set(KNOBS)
     assert set(policies_page.RULES) == set(get_args(Rule))
 
 
@@ -94,6 +95,46 @@ def test_a_record_refuses_rates_that_mean_nothing():
         Policy(name="x", summary="", source="", rates={"energy": float("inf")})
 
 
+@pytest.mark.parametrize("value", [-1.0, float("nan")])
+def test_a_record_refuses_knobs_that_mean_nothing(value):
+    with pytest.raises(BadInputError, match="margin_frac"):
+        Policy(name="x", summary="", source="", knobs={"margin_frac": value})
+    with pytest.raises(UnknownNameError, match="margin_frac"):
+        Policy(name="x", summary="", source="", knobs={"margin": 0.1})
+
+
+def test_knobs_stand_behind_the_rates_and_can_be_set():
+    state = fast_and_slow().state()
+    one = policy("least_loaded:margin_frac=0.2,tile_requests=8")
+    assert one.knobs == {"margin_frac": 0.2, "tile_requests": 8.0}
+    values = dict(KNOBS) | one.knobs
+    assert one.state(state, seed=0).rates[len(PARTS) :].tolist() == list(values.values())
+    assert one.parameters()["margin_frac"] == 0.2
+
+
+def test_a_fresh_state_has_a_lambda_for_each_tier_and_holds_nobody():
+    made = POLICIES["baseload"].state(fast_and_slow().state(), seed=0, tiers=3)
+    assert made.lateness_weight.tolist() == [POLICIES["baseload"].slow.weight] * 3
+    assert made.hold.tolist() == [0, 0, 0]
+
+
+def test_a_policy_tells_the_fleet_how_prompts_count():
+    state = fast_and_slow().state()
+    POLICIES["baseload"].state(state, seed=0)
+    assert state.pending_unit[0] == POLICIES["baseload"].pending_unit > 0
+    POLICIES["least_loaded"].state(state, seed=0)
+    assert state.pending_unit[0] == 0
+
+
+def test_rising_is_not_promised_on_sparse_models_by_policies_that_pay_for_joules():
+    """Joules a token of a mixture of experts fall with the batch."""
+    for name in ("baseload", "least_latency", "least_loaded"):
+        one = POLICIES[name]
+        for fleet, claims in ((fast_and_slow(), True), (experts(), one.rising_with_experts)):
+            settings = one.state(fleet.state(), seed=0).settings
+            assert settings[RISING] == (one.rising and claims), name
+
+
 def test_parameters_carry_the_unit_of_their_rates():
     one = Policy(name="x", summary="", source="", rates={"energy": 2.0}, free_seats=True)
     assert one.parameters() == {"rule": "price", "rate_energy [usd/J]": 2.0, "free_seats": True}
@@ -122,7 +163,7 @@ def picks(name, state, count, *, send=False):
     for _ in range(count):
         found.append(pick(state, made, request)[1])
         if send:
-            enter(state, found[-1], 20)
+            enter(state, found[-1], 20, 0)
     return found
 
 
@@ -172,9 +213,12 @@ def test_a_view_shows_changes_and_refuses_to_be_written_to():
     fleet = fast_and_slow()
     state = fleet.state()
     view = fleet_view(state, fleet.types)
-    enter(state, 3, 70)
+    enter(state, 3, 70, 0)
     assert (view.in_flight[3], view.tokens[3]) == (1, 70)
-    for name in ("type_of", "in_flight", "tokens", "max_in_flight", "cost", "limits", "traffic"):
+    close_replica(state, 2)
+    assert view.open.tolist() == [1, 1, 0, 1, 1, 1]
+    arrays = ("type_of", "in_flight", "tokens", "max_in_flight", "open", "cost", "limits")
+    for name in (*arrays, "traffic"):
         with pytest.raises(ValueError, match="read-only"):
             getattr(view, name)[0] = getattr(view, name)[0]
     assert view.types == fleet.types

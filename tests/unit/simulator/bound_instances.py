@@ -21,7 +21,8 @@ from baseload.routing.policies import POLICIES
 from baseload.simulator.bound import Bound, bound
 from baseload.simulator.run import run_once
 from baseload.simulator.scenario import Group, Scenario
-from baseload.simulator.steps import StepRun, longest_context, run_steps
+from baseload.simulator.step_replica import longest_context
+from baseload.simulator.steps import StepRun, run_steps
 from baseload.testing.instances import random_type
 from baseload.workload.chunks import source_of
 from baseload.workload.tiers import Tier

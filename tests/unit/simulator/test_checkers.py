@@ -62,7 +62,7 @@ def context_still_read(totals, engine, fleet):
 
 
 def above_the_cap(totals, engine, fleet):
-    fleet.cost.power_w_cap[:] = 1.0
+    engine.cost.power_w_cap[:] = 1.0
 
 
 def negative_power(totals, engine, fleet):
@@ -77,12 +77,32 @@ def time_missing(totals, engine, fleet):
     engine.replicas.busy_s[0] -= 0.5
 
 
+def still_held(totals, engine, fleet):
+    engine.total[0].held = 1
+
+
+def time_missing_from_the_series(totals, engine, fleet):
+    engine.state_s[3, IDLE] += 0.25
+
+
+def steps_missing_from_the_series(totals, engine, fleet):
+    engine.state_s[3, ACTIVE] -= 0.25
+
+
+def prompt_still_pending(totals, engine, fleet):
+    fleet.pending[2] = 1
+
+
+def closed_but_counted_open(totals, engine, fleet):
+    fleet.open[2] = 0
+
+
 def energy_missing_from_the_series(totals, engine, fleet):
     engine.power_j[3] = 0.0
 
 
 def routing_forgot_to_leave(totals, engine, fleet):
-    enter(fleet, 0, 10)
+    enter(fleet, 0, 10, 1)
 
 
 def index_out_of_step(totals, engine, fleet):
@@ -104,7 +124,12 @@ def index_out_of_step(totals, engine, fleet):
         (negative_power, "negative power"),
         (idling_above_idle_power, "more than idle power"),
         (time_missing, "accounts for"),
+        (still_held, "still wait outside"),
         (energy_missing_from_the_series, "time series lost energy"),
+        (time_missing_from_the_series, "still replica-seconds"),
+        (steps_missing_from_the_series, "busy replica-seconds"),
+        (prompt_still_pending, "pending did not come back"),
+        (closed_but_counted_open, "open_count did not come back"),
         (routing_forgot_to_leave, "did not come back to idle"),
         (index_out_of_step, "bits did not come back"),
     ],

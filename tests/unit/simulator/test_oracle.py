@@ -12,6 +12,7 @@ from baseload.simulator.run import run_once
 from baseload.simulator.start import new_engine
 from baseload.simulator.truth import ARRIVAL, arrivals
 from baseload.workload.chunks import collect
+from baseload.workload.lengths import length_table
 
 
 def logged(policy, *, seed=0):
@@ -54,7 +55,16 @@ def test_routing_is_shown_no_output_length():
     assert (rows.output_tokens == trace.output_tokens).all()
     assert rows.dtype == ARRIVAL
     fleet, _ = new_engine(made_scenario(), made_scenario().requests(0))
-    assert set(fleet.forecast) == {250.0}  # before the first answer ends, the same for everyone
-    assert {"input_tokens", "output_tokens", "deadline_s", "grid_g_per_j", "model"} == set(
-        REQUEST.names or ()
-    )
+    assert (fleet.forecast == length_table(trace.classes)).all()  # nobody has ended yet
+    assert set(REQUEST.names or ()) == {
+        "input_tokens",
+        "output_tokens",
+        "output_spread",
+        "deadline_s",
+        "ttft_s",
+        "tpot_s",
+        "e2e_s",
+        "lateness_weight",
+        "grid_g_per_j",
+        "model",
+    }

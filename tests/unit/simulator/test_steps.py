@@ -7,7 +7,8 @@ from hypothesis import strategies as st
 
 from baseload.fleet.replica_type import PowerStates, ReplicaType, StepCosts
 from baseload.simulator.results import POWER_STATES
-from baseload.simulator.steps import ACTIVE, IDLE, OFF, PARKED, WAKING, StepRun, run_steps
+from baseload.simulator.step_replica import ACTIVE, IDLE, OFF, PARKED, WAKING
+from baseload.simulator.steps import StepRun, run_steps
 
 COSTS = StepCosts(
     time_s_per_step=1.0,

@@ -63,7 +63,7 @@ def test_a_bound_becomes_joules_per_request_and_a_ratio():
 
 
 def test_without_a_bound_both_are_missing_not_zero():
-    for point in sweep_of(simulations()).points:
+    for point in sweep_of(simulations(bound_energy_j=None)).points:
         assert point.bound_energy_j_per_request is None
         assert point.energy_over_bound is None
 

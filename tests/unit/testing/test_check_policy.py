@@ -18,6 +18,7 @@ from baseload.routing import pick as room
 from baseload.routing.policies import POLICIES
 from baseload.routing.policy import Policy
 from baseload.routing.price import OPTION
+from baseload.routing.slow import Orders, Slow
 from baseload.testing import LAWS, FirstFree, check_policy
 from baseload.testing import instances as drawn
 from baseload.testing.environment import environment
@@ -90,6 +91,19 @@ class InsistsOnTheFirst(Base):
         return 0
 
 
+class ForgetsThatReplicasClose(Base):
+    """Correct but for the doors."""
+
+    def choose(self, request, fleet):
+        return spread(request, fleet, 0, closed_too=True)
+
+
+class PicksTheClosedWhenAllAre(Base):
+    def choose(self, request, fleet):
+        found = first_free(request, fleet)
+        return 0 if found is None and not fleet.open.any() else found
+
+
 class RefusesLongOnes(Base):
     def choose(self, request, fleet):
         return None if request.input_tokens > 50 else first_free(request, fleet)
@@ -140,13 +154,14 @@ class RemembersInItself(Base):
         return spread(request, fleet, self.turn)
 
 
-def spread(request, fleet, number):
+def spread(request, fleet, number, *, closed_too=False):
     """The ``number``-th of the replicas that can take the request, cyclically."""
     free = []
     for replica, kind in enumerate(fleet.type_of):
         served = request.model is None or fleet.types[kind].model == request.model
         fits = request.input_tokens <= fleet.limits["max_input_tokens"][kind]
-        if served and fits and fleet.in_flight[replica] < fleet.max_in_flight[kind]:
+        room = fleet.in_flight[replica] < fleet.max_in_flight[kind]
+        if served and fits and room and (fleet.open[replica] or closed_too):
             free.append(replica)
     return free[number % len(free)] if free else None
 
@@ -161,7 +176,10 @@ def spread(request, fleet, number):
         (CannotBeMade, "answers"),
         (WritesToTheFleet, "hands off"),
         (WritesToTheRequest, "hands off"),
+        (InsistsOnTheFirst, "open"),
         (InsistsOnTheFirst, "room"),
+        (ForgetsThatReplicasClose, "open"),
+        (PicksTheClosedWhenAllAre, "open"),
         (RefusesLongOnes, "serves"),
         (LooksAtTheClock, "repeatable"),
         (DrawsGlobally, "repeatable"),
@@ -217,6 +235,16 @@ def needs_a_key(cost, limits, traffic, option, request, in_flight, tokens):
     return float(in_flight)
 
 
+@numba.njit
+def falling_from_one_on(cost, limits, traffic, option, request, in_flight, tokens):
+    return 1.0 if in_flight == 0 else 2.0 - 0.01 * in_flight
+
+
+@numba.njit
+def dear_when_idle(cost, limits, traffic, option, request, in_flight, tokens):
+    return 2.0 if in_flight == 0 else 1.0 + 0.01 * in_flight
+
+
 def uncompiled(cost, limits, traffic, option, request, in_flight, tokens):
     return float(in_flight)
 
@@ -236,6 +264,7 @@ def wraps_around(cost, limits, traffic, option, request, in_flight, tokens):
         (record(price=infinite_when_long), "finite price"),
         (record(price=infinite_when_long), "serves"),
         (record(price=falling, rising=True), "rising"),
+        (record(price=falling_from_one_on, rising=True), "rising"),
         (record(price=random_price), "forgets"),
         (record(price=writes), "hands off"),
         (record(price=needs_a_key), "answers"),
@@ -246,6 +275,11 @@ def wraps_around(cost, limits, traffic, option, request, in_flight, tokens):
         (record(rates={"requests": 1.0}, by_tokens=True), "index"),
         (record(rates={"tokens": -1.0}, by_tokens=True), "by tokens"),
         (record(rates={"tokens": 1.0}), "index"),
+        (record(rates={"backlog": 1.0}, by_tokens=True), "index"),
+        (record(rates={"tokens": 1.0}, by_tokens=True, flat=True), "flat"),
+        (record(rates={"tokens": 1.0}, by_tokens=True, flat=True), "index"),
+        (record(rates={"tiles": 1.0}, rising=True), "rising"),
+        (record(rates={"headroom": 1.0}, rising=True), "rising"),
     ],
 )
 def test_what_a_record_breaks_is_found(policy, law):
@@ -261,6 +295,11 @@ def test_honest_records_pass():
         record(price=price),
         record(rates={"energy": 1.0, "seconds": 0.2, "carbon": 0.1}, free_seats=True),
         record(rates={"tokens": 1.0}, by_tokens=True),
+        record(price=dear_when_idle, rising=True),
+        record(rates={"average": 1.0, "backlog": 1.0}, by_tokens=True, flat=True),
+        record(rates={"headroom": 1.0}, knobs={"margin_frac": 0.1}, queue="laxity"),
+        record(rates={"tiles": 1.0, "size": 0.5}, knobs={"tile_requests": 4.0}),
+        record(rates={"energy": 1.0, "lateness": 1.0}, slow=Slow(rule="pi"), pending_unit=64),
     ):
         check_policy(policy, instances=FEW).raise_if_broken()
 
@@ -290,6 +329,52 @@ def test_a_price_that_is_not_a_sum_of_rates_breaks_exchange(monkeypatch):
     assert "exchange" in broken(POLICIES["energy_greedy"])
 
 
+BAD_ORDERS = {
+    "open -1": lambda facts: Orders(open=-np.ones_like(facts.replicas)),
+    "more open than there are": lambda facts: Orders(open=facts.replicas + 1),
+    "all closed": lambda facts: Orders(open=np.zeros_like(facts.replicas)),
+    "awake beyond what there is": lambda facts: Orders(
+        open=facts.replicas, reserve=np.ones_like(facts.replicas)
+    ),
+    "a lambda below zero": lambda facts: Orders(weight=np.array([1.0, -1.0])),
+    "a lambda that is no number": lambda facts: Orders(weight=np.array([np.nan, 1.0])),
+    "a batch without end": lambda facts: Orders(
+        forecast_batch=np.full(len(facts.replicas), np.inf)
+    ),
+    "half a hold": lambda facts: Orders(hold=np.array([2, 0], dtype=np.uint8)),
+    "more released than held": lambda facts: Orders(release=10**9),
+    "other orders every time": lambda facts: Orders(weight=np.random.random(2)),  # noqa: NPY002
+}
+
+
+@pytest.mark.parametrize("orders", BAD_ORDERS.values(), ids=BAD_ORDERS)
+def test_orders_that_cannot_be_carried_out_are_found(monkeypatch, orders):
+    from baseload.testing import slow_laws
+
+    class Spoilt(slow_laws.Control):
+        def __init__(self, slow, facts, promises, *, park):
+            super().__init__(slow, facts, promises, park=park)
+            self.facts = facts
+
+        def tick(self, signals):
+            return orders(self.facts)
+
+    monkeypatch.setattr(slow_laws, "Control", Spoilt)
+    assert broken(POLICIES["baseload"], instances=4) == {"orders"}
+
+
+def test_a_controller_that_changes_what_it_is_shown_is_found(monkeypatch):
+    from baseload.testing import slow_laws
+
+    class Spoilt(slow_laws.Control):
+        def __init__(self, slow, facts, promises, *, park):
+            super().__init__(slow, facts, promises, park=park)
+            facts.limits.forecast_batch[:] += 1.0
+
+    monkeypatch.setattr(slow_laws, "Control", Spoilt)
+    assert broken(POLICIES["baseload"], instances=2) == {"orders"}
+
+
 def test_every_law_has_a_breaker():
     """The parametrisations above name each law at least once."""
     named = {
@@ -301,7 +386,7 @@ def test_every_law_has_a_breaker():
         for mark in test.pytestmark
         for at in range(len(mark.args[1]))
     }
-    assert named | {"exchange"} == set(LAWS)
+    assert named | {"exchange", "orders"} == set(LAWS)
 
 
 def test_the_report_says_what_where_and_how_to_see_it_again():
@@ -359,4 +444,10 @@ def test_instances_are_the_same_everywhere():
     assert any(len(case.fleet.models) == 2 for case in made)
     assert any(sum(case.fleet.replicas) > 64 for case in made)
     assert {case.max_queue for case in made} == {0, 1, 4, 1024}
+    steps = [step for case in made for step in case.steps]
+    assert any(step.closes for step in steps)
+    assert any(step.opens for step in steps)
+    assert any(len(step.opens) == sum(case.fleet.replicas) for case in made for step in case.steps)
+    assert {step.urgency for step in steps} == {0.0, 1e-3, 1.0, 1e3}
+    assert all(0 <= step.answers < step.stays for step in steps)
     assert OPTION.names is not None

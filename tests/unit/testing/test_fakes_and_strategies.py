@@ -44,6 +44,37 @@ def test_a_fake_fleet_counts_what_it_is_sent():
     assert fake.free_for(asked) == [0, 1]
 
 
+def test_a_fake_fleet_counts_prompts_until_their_first_token():
+    fake = FakeFleet(fleets.equal_replicas(2))
+    fake.state.pending_unit[0] = 100
+    tokens = fake.send(request(input_tokens=250), 1)
+    fake.send(request(input_tokens=90), 1)
+    assert fake.state.level.tolist() == [0, 6]
+    fake.first_token(1, input_tokens=250)
+    assert fake.state.level.tolist() == [0, 3]
+    fake.first_token(1, input_tokens=250)
+    assert fake.state.level.tolist() == [0, 3], "there is no such request any more"
+    fake.finish(1, tokens, input_tokens=250, output_tokens=10)
+    assert fake.state.level.tolist() == [0, 2]
+    fake.finish(1, 340, input_tokens=90, output_tokens=10)
+    assert fake.state.level.tolist() == [0, 0], "a first token that nobody told of came at the end"
+    assert fake.state.pending.tolist() == [0, 0]
+
+
+def test_a_closed_replica_of_a_fake_fleet_takes_nothing():
+    fake = FakeFleet(fleets.equal_replicas(3))
+    fake.close(0)
+    assert fake.view.open.tolist() == [0, 1, 1]
+    assert fake.free_for(request()) == [1, 2]
+    assert FirstFree().choose(request(), fake.view) == 1
+    for replica in (1, 2):
+        fake.close(replica)
+    assert fake.free_for(request()) == []
+    assert FirstFree().choose(request(), fake.view) is None
+    fake.open(2)
+    assert fake.free_for(request()) == [2]
+
+
 def test_a_request_for_a_model_is_free_where_it_is_served():
     fake = FakeFleet(fleets.two_models())
     assert fake.free_for(request(model="model-b")) == [3, 4]
@@ -59,6 +90,14 @@ def test_the_deadline_of_the_row_is_the_earlier_one():
     assert fake.row(tight).deadline_s[0] == pytest.approx(12.0)
     assert fake.row(request(deadline_e2e_s=5.0)).deadline_s[0] == 5.0
     assert fake.row(request()).deadline_s[0] == float("inf")
+
+
+def test_the_row_carries_the_promises_by_themselves():
+    fake = FakeFleet(fleets.one_replica())
+    asked = request(deadline_ttft_s=2.0, deadline_e2e_s=9.0)
+    row = fake.row(asked, output_spread=30.0, lateness_weight=7.0, grid_g_per_j=1e-4)[0]
+    assert (row.ttft_s, row.tpot_s, row.e2e_s) == (2.0, float("inf"), 9.0)
+    assert (row.output_spread, row.lateness_weight, row.grid_g_per_j) == (30.0, 7.0, 1e-4)
 
 
 @given(kind=strategies.replica_types(name="x", model="m", most_batch=4))

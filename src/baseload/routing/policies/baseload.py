@@ -11,7 +11,7 @@ POLICY = Policy(
     rising=True,
     rising_with_experts=False,
     pending_unit=256,
-    slow=Slow(weight=100.0, rule="log", working_set=True, holds_bulk=True),
+    slow=Slow(weight=300.0, rule="fixed", working_set=True, holds_bulk=True),
     explanation="""\
 The price of a candidate is the energy that the fleet draws with the request minus without it, plus
 lambda times the seconds past the promises that it is expected to cause: its own, and those of the
@@ -21,7 +21,7 @@ that a replica that has just been opened is not drowned in prompts.
 A slow controller keeps a working set: as many replicas as the forecast rate needs at a batch that
 keeps the promises, the types that need the fewest joules per request first. Replicas beyond it
 finish what they have. They then stay awake for a burst, which pays the opening price of a replica
-when lateness makes it worth it, or sleep, where parking is on. How full the working set runs follows
-the misses. Bulk requests wait for the minutes in which others come less than on average.
+when lateness makes it worth it, or sleep, where parking is on. How full the working set runs
+follows the misses. Bulk requests wait for the minutes in which others come less than on average.
 docs/explanation/the-price.md and docs/explanation/parking.md tell why.""",
 )

@@ -1,4 +1,6 @@
-"""JouleSched: profiled joules a token plus lambda x seconds past the deadline, lambda by a PI rule."""
+"""JouleSched: profiled joules a token plus lambda x seconds past the deadline, lambda by a PI
+rule.
+"""
 
 from baseload.routing.policy import Policy
 from baseload.routing.slow import Slow

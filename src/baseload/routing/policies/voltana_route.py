@@ -16,6 +16,7 @@ token stays within the limit after the request is added. Among those a replica w
 comes before one where the request would open a tile, and the fuller before the emptier; when all
 would break the limit, the one that breaks it least.
 
-Reconstruction: the published code looks at decode instances of a prefill/decode split, ours do both;
+Reconstruction: the published code looks at decode instances of a prefill/decode split, ours do
+both;
 the tile is 16 requests (`tile_requests`), the margin on the limit is zero (`margin_frac`).""",
 )

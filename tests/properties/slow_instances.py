@@ -1,0 +1,173 @@
+"""Random small instances under slow control on which the jump engine must equal the step engine; one
+by its seed:
+
+    python tests/properties/slow_instances.py SEED [COUNT]
+
+Even seeds have a controller that gives random orders: how many replicas of each type are open and
+how many more stay awake, lambda, who waits outside, how many of those go, which row of costs a
+type's replicas run by. Odd seeds have the real one, on longer traces. The rest of an instance is as
+in ``engine_instances``; forecasts of the output length are of all kinds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from typing import Any
+from unittest import mock
+
+import engine_instances as plain
+import msgspec
+import numpy as np
+
+from baseload.base.streams import stream
+from baseload.fleet.step import cost_table
+from baseload.routing.slow import FleetFacts, Orders, Promise, Signals, Slow
+from baseload.simulator import plant, start
+from baseload.workload.chunks import source_of
+from baseload.workload.forecasts import forecast_of_text
+from baseload.workload.trace import Trace
+
+FORECASTS = (
+    "online",
+    "online",
+    "perfect",
+    "perfect:error=0.5,bias=0.2",
+    "class_quantile:quantile=0.9,mae=0.2",
+)
+
+
+class Scripted:
+    """In place of ``Control``: orders that its random stream says, whatever the signals. Notes what
+    it was shown.
+    """
+
+    def __init__(self, seed: int, facts: FleetFacts, promises: list[Promise]) -> None:
+        self._rng = stream(seed, "tests", "slow", "script")
+        self._facts, self._tiers = facts, len(promises)
+        self._dyadic = self._rng.random() < 0.5
+        self.period_s = float(self._rng.choice([0.25, 0.5, 2.0]))
+        if not self._dyadic:
+            self.period_s *= float(self._rng.uniform(0.5, 1.5))
+        self.seen: list[Signals] = []
+
+    def tick(self, signals: Signals) -> Orders:
+        """Random orders; each kind of order is given now and then."""
+        self.seen.append(signals)
+        rng, replicas = self._rng, self._facts.replicas
+        kinds = len(replicas)
+        orders = Orders()
+        if rng.random() < 0.5:
+            orders.weight = rng.choice([0.0, 1.0, 50.0], self._tiers)
+        if rng.random() < 0.6:
+            orders.open = rng.integers(0, replicas + 1)
+            if rng.random() < 0.9 and not orders.open.any():
+                orders.open[int(rng.integers(kinds))] = 1
+            if rng.random() < 0.7:
+                orders.reserve = rng.integers(0, replicas - orders.open + 1)
+        if rng.random() < 0.3:
+            orders.forecast_batch = rng.uniform(0, 8, kinds)
+        if rng.random() < 0.5:
+            orders.hold = rng.integers(0, 2, self._tiers).astype(np.uint8)
+        if rng.random() < 0.5:
+            orders.release = int(rng.integers(0, 6))
+        if rng.random() < 0.5:
+            orders.level = np.arange(kinds) + kinds * rng.integers(0, 3, kinds)
+        return orders
+
+
+def three_levels(seed: int, kinds: Any) -> np.recarray[Any, Any]:
+    """The costs of some types, then of their replicas at two other clocks."""
+    rng = stream(seed, "tests", "slow", "levels")
+    tables = [cost_table(kinds)]
+    for slower in (2.0, 4.0):
+        table = cost_table(kinds)
+        for name in table.dtype.names:
+            if name.startswith("time_s_"):
+                table[name] *= slower
+            if name.startswith("energy_j_"):
+                table[name] *= float(rng.uniform(0.3, 2.0))
+        table.power_w_idle *= float(rng.uniform(0.8, 1.0))
+        tables.append(table)
+    return np.concatenate(tables).view(np.recarray)
+
+
+def case(seed: int) -> plain.Case:
+    """The instance of a seed."""
+    made = plain.case(seed)
+    rng = stream(seed, "tests", "slow")
+    scenario = msgspec.structs.replace(
+        made.scenario,
+        parking=bool(rng.random() < 0.5),
+        forecast=forecast_of_text(str(rng.choice(FORECASTS))),
+    )
+    if seed % 2 == 0:  # any controller at all: the script stands in for it
+        policy = msgspec.structs.replace(made.policy, slow=Slow(working_set=True))
+        return made._replace(scenario=scenario, policy=policy)
+    trace = _long_trace(rng, made.trace)
+    slow = Slow(
+        weight=float(rng.choice([1.0, 100.0])),
+        rule=str(rng.choice(["fixed", "pi", "log"])),
+        anti_windup=bool(rng.random() < 0.5),
+        period_s=float(rng.choice([1.0, 2.5, 5.0])),
+        working_set=bool(rng.random() < 0.7),
+        holds_bulk=bool(rng.random() < 0.7),
+    )
+    scenario = msgspec.structs.replace(scenario, requests=lambda _seed: source_of(trace))
+    policy = made.policy
+    if not policy.slow.acts:
+        policy = msgspec.structs.replace(policy, slow=slow)
+    return made._replace(scenario=scenario, trace=trace, policy=policy)
+
+
+def _long_trace(rng: np.random.Generator, trace: Trace) -> Trace:
+    """The trace in bursts over a minute or two: time for a controller to close and open."""
+    burst_s = np.sort(rng.choice(np.arange(0, 120, 8), int(rng.integers(2, 8)), replace=False))
+    begin_us = np.sort(rng.choice(burst_s, len(trace))) * 1_000_000
+    t_us = np.sort(begin_us + trace.t_us % 5_000_000)
+    return msgspec.structs.replace(trace, t_us=t_us.astype(np.int64))
+
+
+@contextlib.contextmanager
+def scripted(seed: int) -> Iterator[list[Scripted]]:
+    """Both engines get random orders and three levels of the clock. Gives the controllers made."""
+    made: list[Scripted] = []
+
+    def control(_slow: Slow, facts: FleetFacts, promises: list[Promise], *, park: bool) -> Scripted:
+        del park
+        made.append(Scripted(seed, facts, promises))
+        return made[-1]
+
+    with (
+        mock.patch.object(plant, "Control", control),
+        mock.patch.object(start, "cost_table", lambda kinds: three_levels(seed, kinds)),
+    ):
+        yield made
+
+
+def compare(made: plain.Case) -> plain.Compared:
+    """Run both engines; raise ``AssertionError`` where a count or choice differs, or what their
+    controllers were shown; give the errors of the rest.
+    """
+    if made.seed % 2:
+        return plain.compare(made)
+    with scripted(made.seed) as controllers:
+        seen = plain.compare(made)
+    by_jumps, by_steps = (one.seen for one in controllers)
+    assert len(by_jumps) == len(by_steps), f"{len(by_jumps)} ticks by jumps, {len(by_steps)}"
+    for one, two in zip(by_jumps, by_steps, strict=True):
+        for name in one.__struct_fields__:
+            apart = getattr(one, name), getattr(two, name)
+            same = np.array_equal(*apart) or np.allclose(*apart, rtol=1e-9, atol=0.0)
+            assert same, f"tick at {one.now_s} s: {name} is {apart[0]} by jumps, {apart[1]} by steps"
+    return seen
+
+
+def compare_many(first: int, count: int) -> dict[str, float]:
+    """As ``engine_instances.compare_many``."""
+    return plain.compare_many(first, count, case=case, compare=compare, file="slow_instances")
+
+
+if __name__ == "__main__":
+    print(compare_many(int(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 1))  # noqa: T201
