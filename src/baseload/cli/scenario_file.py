@@ -16,6 +16,7 @@ import msgspec
 from baseload.base.errors import BadInputError, unknown_name
 from baseload.base.units import g_per_j_from_g_per_kwh
 from baseload.cli.scenario_fields import number, require, within
+from baseload.cli.scenario_notes import scenario_notes
 from baseload.cli.scenario_trace import TraceEntry, check_load, check_trace_entry, requests_of
 from baseload.cli.strict_yaml import decode_yaml
 from baseload.fleet.clock import CLOCK_FRAC_MIN
@@ -178,7 +179,9 @@ def _build(file: ScenarioFile, folder: Path, name: str, asked: Overrides) -> Sce
     _check_size(groups, file.max_queue)
     entry = _to_load(file.trace, asked.load_frac)
     check_trace_entry(entry)
-    requests, noticed = requests_of(entry, folder, groups)
+    requests, sample, noticed = requests_of(entry, folder, groups)
+    parking = (file.parking if asked.parking is None else asked.parking) == "all"
+    warned = scenario_notes(groups, tiers, sample, parking=parking) if groups else []
     return Scenario(
         name=file.name or name,
         groups=groups,
@@ -189,9 +192,9 @@ def _build(file: ScenarioFile, folder: Path, name: str, asked: Overrides) -> Sce
         else g_per_j_from_g_per_kwh(file.carbon_g_per_kwh),
         max_queue=file.max_queue,
         policies=tuple(_policy_spec(spec, folder) for spec in file.policies),
-        parking=(file.parking if asked.parking is None else asked.parking) == "all",
+        parking=parking,
         forecast=_forecast(file.forecast if asked.forecast is None else asked.forecast),
-        notes=(*notes, *noticed),
+        notes=(*notes, *noticed, *warned),
     )
 
 

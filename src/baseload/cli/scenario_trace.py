@@ -5,6 +5,7 @@ Every field is documented in docs/reference/scenario.md.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -18,13 +19,15 @@ from baseload.sources import BUILTIN_TRACES, builtin_trace, load_trace
 from baseload.sources.traces import ZeroTokens
 from baseload.workload import generator
 from baseload.workload.chunks import source_of
-from baseload.workload.load import busiest_minutes
+from baseload.workload.load import TokenLoad, busiest_minutes
 from baseload.workload.trace import Trace, TraceSource
 from baseload.workload.transform import multiply, slice_time, vary
 
 MAX_REQUESTS = 1_000_000_000
 MAX_SPAN_S = 366 * 86_400.0
 MAX_LOAD = 100.0
+_PROBE_PER_MINUTE, _LEAST_PROBED, _MOST_PROBED = 2_000.0, 200_000.0, 4_000_000.0
+_SAMPLED = 20_000.0
 
 
 class GenerateEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -125,14 +128,17 @@ def check_load(load_frac: float | None, asked: str) -> None:
 
 def requests_of(
     entry: TraceEntry, folder: Path, groups: tuple[Group, ...]
-) -> tuple[Callable[[int], TraceSource], list[str]]:
-    """The trace of each seed, and what was noticed when it was read."""
+) -> tuple[Callable[[int], TraceSource], Trace, list[str]]:
+    """The trace of each seed, a sample of its requests, and what was noticed when it was read."""
     if entry.generate is not None:
-        return _generated(entry.generate, entry, groups), []
+        of_any = _generated(entry.generate, entry, groups)
+        return of_any, _sample(entry.generate), []
     trace, notes = _recorded(entry, folder)
     factor = 1.0 if entry.multiply is None else entry.multiply
     if entry.load_frac is not None:
-        factor = _factor_for(entry.load_frac, source_of(trace), groups)
+        factor = _factor_for(
+            entry.load_frac, source_of(trace), busiest_minutes(source_of(trace)), groups
+        )
     _check_count(factor * len(trace), f"{len(trace):,} requests times {factor:g}")
 
     def of_seed(seed: int) -> TraceSource:
@@ -140,7 +146,7 @@ def requests_of(
             return multiply(trace, factor, seed=seed, jitter_s=entry.jitter_s)
         return source_of(vary(trace, seed=seed, jitter_s=entry.jitter_s) if seed else trace)
 
-    return of_seed, notes
+    return of_seed, trace, notes
 
 
 def _check_count(requests: float, found: str) -> None:
@@ -194,13 +200,14 @@ def _recorded(entry: TraceEntry, folder: Path) -> tuple[Trace, list[str]]:
     return trace, notes
 
 
-def _factor_for(load_frac: float, source: TraceSource, groups: tuple[Group, ...]) -> float:
+def _factor_for(
+    load_frac: float, source: TraceSource, load: TokenLoad, groups: tuple[Group, ...]
+) -> float:
     """By how much to multiply a trace so that its busiest minutes offer ``load_frac`` of the
     fleet's capacity.
 
     The busiest minutes are the 95th percentile of one-minute windows.
     """
-    load = busiest_minutes(source)
     if not load.requests_per_s > 0:
         raise BadInputError(
             "load of a trace with hardly any requests",
@@ -219,15 +226,9 @@ def _generated(
     sizes = {"requests": entry.requests, "mean_rate_per_s": entry.mean_rate_per_s}
     if trace.load_frac is not None:
         with within("trace.generate"):
-            probe = generator.generate(
-                seed=0,
-                span_s=entry.span_s,
-                start_hour=entry.start_hour,
-                mix=entry.mix,
-                requests=200_000,
-            )
-        factor = _factor_for(trace.load_frac, probe, groups)
-        sizes = {"requests": 200_000 * factor, "mean_rate_per_s": None}
+            probe, load = _probe(msgspec.json.encode(entry))
+        factor = _factor_for(trace.load_frac, probe, load, groups)
+        sizes = {"requests": probe.requests * factor, "mean_rate_per_s": None}
     if trace.multiply is not None:
         sizes = {
             key: None if size is None else size * trace.multiply for key, size in sizes.items()
@@ -247,3 +248,32 @@ def _generated(
         expected = of_seed(0).requests
     _check_count(expected, f"about {expected:,} requests")
     return of_seed
+
+
+@functools.lru_cache(maxsize=8)
+def _probe(entry: bytes) -> tuple[TraceSource, TokenLoad]:
+    """A generated trace of many requests a minute, so that chance hardly moves its busiest minutes,
+    and their load; ``entry`` is JSON of a ``GenerateEntry``.
+    """
+    made = msgspec.json.decode(entry, type=GenerateEntry)
+    wanted = _PROBE_PER_MINUTE * made.span_s / 60.0
+    probe = _of_size(made, requests=min(_MOST_PROBED, max(_LEAST_PROBED, wanted)))
+    return probe, busiest_minutes(probe)
+
+
+def _sample(entry: GenerateEntry) -> Trace:
+    """Some requests of a generated trace, for their lengths."""
+    source = _of_size(entry, requests=_SAMPLED)
+    return next(piece for piece in source.chunks() if len(piece))
+
+
+def _of_size(entry: GenerateEntry, *, requests: float) -> TraceSource:
+    """A generated trace with another number of requests than the file says."""
+    with within("trace.generate"):
+        return generator.generate(
+            seed=0,
+            span_s=entry.span_s,
+            start_hour=entry.start_hour,
+            mix=entry.mix,
+            requests=requests,
+        )

@@ -169,6 +169,7 @@ def simulate(
     asked = Overrides(load_frac=load, parking=parking, forecast=forecast)
     with Report(quiet=quiet) as report, redirect_stdout(sys.stderr):
         result = _run(scenario, policy or [], seeds, asked, requests, check, jobs, report)
+        result = _remarked(result)
         if scenario == JOULESCHED:
             result = _with_study(result, report)
     _write(result, json, out)
@@ -265,6 +266,13 @@ def _run(
     if log is not None:
         log.write()
     return result
+
+
+def _remarked(result: Simulation) -> Simulation:
+    """The result with remarks that only its end allows."""
+    from baseload.cli.result_notes import with_remarks
+
+    return with_remarks(result)
 
 
 def _with_study(result: Simulation, report: Report) -> Simulation:

@@ -271,18 +271,18 @@ def _gathered(
 ) -> Sweep:
     """The sweep that the results of all jobs make."""
     from baseload.cli.jobs import gathered
+    from baseload.cli.result_notes import with_sweep_remarks
     from baseload.simulator.sweeps import sweep_of
 
     by_load: dict[Overrides, list[JobResult]] = {one: [] for one in made}
     for job, result in zip(wanted, results, strict=True):
         by_load[job.overrides].append(result)
-    return sweep_of(
-        {
-            one.load_frac: gathered(made[one], chosen, parts)
-            for one, parts in by_load.items()
-            if one.load_frac is not None
-        }
-    )
+    simulations = {
+        one.load_frac: gathered(made[one], chosen, parts)
+        for one, parts in by_load.items()
+        if one.load_frac is not None
+    }
+    return with_sweep_remarks(sweep_of(simulations), simulations)
 
 
 def _write(result: Sweep, json: str | None, out: Path | None) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 import msgspec
 
@@ -190,13 +191,28 @@ def front(points: Sequence[tuple[float, float]]) -> list[int]:
     return chosen
 
 
-def trade_off(comparison: Comparison) -> list[tuple[Row, float, float]]:
-    """``(row, end-to-end p99 [s], energy [MJ/h])`` of each policy that has both."""
-    return [
-        (row, row.result.e2e_s.p99, row.result.energy_mj_per_hour)
+Latency = Literal["tpot_s", "e2e_s"]
+"""Latencies against which energy is weighed: per further token, and of the whole answer."""
+
+
+def trade_off(comparison: Comparison, latency: Latency = "e2e_s") -> list[tuple[Row, float, float]]:
+    """``(row, p99 of the latency [s], energy per answered request [J])`` of each policy that has
+    both.
+    """
+    points = (
+        (row, getattr(row.result, latency).p99, row.result.energy_j_per_request)
         for row in comparison.rows
-        if row.result.e2e_s.p99 is not None
+    )
+    return [
+        (row, p99, energy) for row, p99, energy in points if p99 is not None and energy is not None
     ]
+
+
+def bound_j_per_request(simulation: Simulation) -> float | None:
+    """The clairvoyant bound over the requests [J]; ``None`` where it was not computed."""
+    if simulation.bound_energy_j is None or not simulation.trace.requests:
+        return None
+    return simulation.bound_energy_j / simulation.trace.requests
 
 
 def bound_mj_per_hour(simulation: Simulation) -> float | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from html import escape
 
-from baseload.report import inline_svg, palette, plots, readings, wording
+from baseload.report import course_plots, inline_svg, palette, plots, readings, why, wording
 from baseload.report.figures import (
     Comparison,
     Row,
@@ -30,6 +30,9 @@ from baseload.report.markup import (
     table,
 )
 from baseload.simulator.results import FleetRow, Simulation
+
+Panels = tuple[str, str, str, Sequence[plots.Draw], Sequence[str]]
+"""A section of drawings: title, reading, legend (HTML), panels, and what each shows."""
 
 Cell = tuple[str, Callable[[Row], str], Callable[[Row], float | None] | None]
 
@@ -61,6 +64,7 @@ def page_html(
             "<main>",
             notes(simulation.notes),
             _results(comparison),
+            _why(comparison),
             _figures(comparison),
             _devices(comparison),
             joulesched_section(simulation),
@@ -159,13 +163,35 @@ RESULT_CELLS: tuple[Cell, ...] = (
 )
 
 
+BOUND_CELL: Cell = (
+    "times the\nbound",
+    lambda row: wording.number(row.result.energy_over_bound),
+    lambda row: row.result.energy_over_bound,
+)
+SLEEP_CELLS: tuple[Cell, ...] = (
+    ("asleep\n[replica-h]", lambda row: wording.number(row.result.parked_hours), None),
+    ("wakes", lambda row: wording.count(row.result.wakes), None),
+)
+
+
+def _cells(comparison: Comparison) -> tuple[Cell, ...]:
+    """The columns of the table of results: bound and sleep where any policy has them."""
+    cells = RESULT_CELLS
+    if any(row.result.energy_over_bound is not None for row in comparison.rows):
+        cells = (*cells, BOUND_CELL)
+    if any(row.result.parked_hours > 0 for row in comparison.rows):
+        cells = (*cells, *SLEEP_CELLS)
+    return cells
+
+
 def _results(comparison: Comparison) -> str:
-    heads = [head for head, _, _ in RESULT_CELLS]
-    marks = [_best(comparison.rows, text, value) for _, text, value in RESULT_CELLS]
+    cells_shown = _cells(comparison)
+    heads = [head for head, _, _ in cells_shown]
+    marks = [_best(comparison.rows, text, value) for _, text, value in cells_shown]
     body = []
     for row, place in zip(comparison.rows, plots.places_of(comparison), strict=True):
         cells = []
-        for (_, text, _), best in zip(RESULT_CELLS, marks, strict=True):
+        for (_, text, _), best in zip(cells_shown, marks, strict=True):
             style = ' class="best"' if text(row) == best else ""
             cells.append(f"<td{style}>{lines(text(row))}</td>")
         name = f"{swatch(place)}{escape(row.label)}"
@@ -193,17 +219,18 @@ def _best(
 
 
 def _figures(comparison: Comparison) -> str:
-    policies, states = _policy_legend(comparison), _state_legend(comparison)
+    policies, states = _policy_legend(comparison), _state_legend(plots.states_in_use(comparison))
     one = [f"power over time under {row.label}" for row in comparison.rows]
     latency = readings.latency(comparison)
     energy, trade = readings.energy(comparison), readings.trade(comparison)
     power = readings.power(comparison)
-    panels = (
+    panels = [
         ("Latency", latency, policies, plots.latency_panels(comparison), [latency] * 2),
         ("Power over time", power, states, plots.power_panels(comparison), one),
         ("Energy per request", energy, states, [plots.energy_panel(comparison)], [energy]),
-        ("Energy against latency", trade, "", [plots.trade_off_panel(comparison)], [trade]),
-    )
+        ("Energy against latency", trade, "", plots.trade_off_panels(comparison), _trade_alts()),
+        *_course(comparison),
+    ]
     parts = []
     for place, (title, reading, legend, draws, alts) in enumerate(panels):
         svgs = inline_svg.panel_svgs(draws, prefix=f"f{place}", alt=alts)
@@ -211,16 +238,82 @@ def _figures(comparison: Comparison) -> str:
     return "\n".join(parts)
 
 
+def _trade_alts() -> list[str]:
+    """What the two scatter plots show."""
+    return [
+        "energy per request against the 99th percentile of the time per token, one dot a policy",
+        "energy per request against the 99th percentile of the whole answer, one dot a policy",
+    ]
+
+
+def _course(comparison: Comparison) -> list[Panels]:
+    """Replicas by state, misses and the price of lateness over time, where they were recorded."""
+    rows = course_plots.of_interest(comparison)
+    found: list[Panels] = []
+    if course_plots.has_replicas(comparison):
+        legend = _state_legend(course_plots.replica_states(comparison))
+        alts = [f"replicas by power state over time under {row.label}" for row in rows]
+        reading = readings.replicas(comparison, rows)
+        draws = course_plots.replica_panels(comparison)
+        found.append(("Replicas over time", reading, legend, draws, alts))
+    if course_plots.has_course(comparison):
+        places = {
+            id(row): at
+            for row, at in zip(comparison.rows, plots.places_of(comparison), strict=True)
+        }
+        legend = policy_legend(
+            [plots.short(row.label) for row in rows], [places[id(row)] for row in rows]
+        )
+        reading = readings.course(rows)
+        draws = course_plots.course_panels(comparison)
+        alts = course_plots.course_alts(comparison)
+        found.append(("Missed deadlines and their price over time", reading, legend, draws, alts))
+    return found
+
+
+def _why(comparison: Comparison) -> str:
+    """Where the difference to the baseline comes from: by cause, then by who pays."""
+    found = why.changes(comparison)
+    if not found:
+        return ""
+    places = {
+        id(row): at for row, at in zip(comparison.rows, plots.places_of(comparison), strict=True)
+    }
+    tiers = list(dict.fromkeys(tier for change in found for tier in change.by_tier))
+    heads = ["policy", "change of\nenergy", *(f"from\n{words}" for words in why.CAUSES.values())]
+    heads += [f"paid by\n{tier}" for tier in tiers]
+    body = []
+    for change in found:
+        fracs = [
+            change.total_frac,
+            *(change.by_cause.get(cause, 0.0) for cause in why.CAUSES),
+            *(change.by_tier.get(tier, 0.0) for tier in tiers),
+        ]
+        cells = "".join(f"<td>{wording.change(frac)}</td>" for frac in fracs)
+        name = f"{swatch(places[id(change.row)])}{escape(change.row.label)}"
+        body.append(f'<tr><th scope="row">{name}</th>{cells}</tr>')
+    caption = (
+        f"All in per cent of the energy of {comparison.baseline.label}; the three causes add up to "
+        "the change, and so do those who pay. Fuller batches: the weights are read once a step, "
+        "whatever it carries. Placement and work: the rest of the steps, which depends on the "
+        "boards that run them. Waiting and sleep: idle, parked, off and waking replicas, which no "
+        "request pays for."
+    )
+    rows = table(caption, heads, body, wide=True)
+    words = escape(why.cause_words(found, comparison))
+    return f"<section><h2>Where the difference comes from</h2>{rows}<p>{words}</p></section>"
+
+
 def _policy_legend(comparison: Comparison) -> str:
     names = [plots.short(row.label) for row in comparison.rows]
     return policy_legend(names, plots.places_of(comparison))
 
 
-def _state_legend(comparison: Comparison) -> str:
+def _state_legend(states: Sequence[str]) -> str:
     items = (
         f'<li><span class="block" style="background:var(--s-{state})" aria-hidden="true"></span>'
         f"{escape(palette.STATE_WORDS[state])}</li>"
-        for state in plots.states_in_use(comparison)
+        for state in states
     )
     return f'<ul class="legend">{"".join(items)}</ul>'
 
@@ -324,6 +417,12 @@ def _ledger(comparison: Comparison) -> str:
     )
 
 
+_PARKING = {
+    True: "all: under every policy replicas sleep when the load does not need them",
+    False: "none: replicas sleep only where scenario or policy say so",
+}
+
+
 def _scenario(comparison: Comparison) -> str:
     simulation = comparison.simulation
     trace = simulation.trace
@@ -334,6 +433,8 @@ def _scenario(comparison: Comparison) -> str:
         ("fingerprint of the trace (SHA-256 of its columns)", trace.sha256 or wording.MISSING),
         ("seeds", ", ".join(map(str, simulation.seeds))),
         ("offered load", wording.percent(simulation.offered_load_frac)),
+        ("parking", _PARKING[simulation.parking]),
+        ("length forecast", simulation.forecast),
         ("baseload version", simulation.version),
         ("schema of result.json", simulation.schema),
     ]

@@ -17,8 +17,9 @@ import numpy as np
 from baseload.report import palette, wording
 from baseload.report.figures import (
     Comparison,
+    Latency,
     Row,
-    bound_mj_per_hour,
+    bound_j_per_request,
     compare,
     energy_by_state,
     front,
@@ -73,10 +74,10 @@ def draw_plots(simulation: Simulation, folder: Path, *, baseline: str | None = N
     places = places_of(comparison)
     power = [_power_draw(comparison, row) for row in comparison.rows]
     sheets: dict[str, tuple[list[Draw], list[tuple[str, dict[str, Any]]]]] = {
-        "latency": (latency_panels(comparison), _policy_handles(comparison, places)),
-        "power": (power, _state_handles(comparison)),
-        "energy-per-request": ([energy_panel(comparison)], _state_handles(comparison)),
-        "trade-off": ([trade_off_panel(comparison)], []),
+        "latency": (latency_panels(comparison), policy_handles(comparison.rows, places)),
+        "power": (power, state_handles(comparison)),
+        "energy-per-request": ([energy_panel(comparison)], state_handles(comparison)),
+        "trade-off": (trade_off_panels(comparison), []),
     }
     paths = []
     for name, (draws, handles) in sheets.items():
@@ -202,10 +203,10 @@ def _power_draw(comparison: Comparison, row: Row) -> Draw:
 
 def _top_w(series: Series) -> float:
     stack = [values for values in series.power_w.values() if values]
-    return float(np.sum(_coarse(np.asarray(stack)), axis=0).max()) if stack else 0.0
+    return float(np.sum(coarse(np.asarray(stack)), axis=0).max()) if stack else 0.0
 
 
-def _coarse(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+def coarse(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Means of neighbouring bins (last axis), so that at most ``MOST_POINTS`` remain; energy is
     kept but for the last.
     """
@@ -219,7 +220,7 @@ def _coarse(values: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 def _draw_power(axes: Axes, series: Series, top_w: float) -> None:
     states = [state for state in POWER_STATES if any(series.power_w.get(state, ()))]
     unit_w, unit = (1e6, "MW") if top_w >= 1e6 else (1e3, "kW") if top_w >= 1e3 else (1.0, "W")
-    stack = _coarse(np.asarray([series.power_w[state] for state in states])) / unit_w
+    stack = coarse(np.asarray([series.power_w[state] for state in states])) / unit_w
     bin_s = series.bin_s * len(series.t_s) / stack.shape[-1]
     edges_s = series.t_s[0] + bin_s * np.arange(stack.shape[-1] + 1)
     span_s = float(edges_s[-1])
@@ -271,13 +272,20 @@ def energy_panel(comparison: Comparison) -> Draw:
     return draw
 
 
-def trade_off_panel(comparison: Comparison) -> Draw:
-    """Energy against the 99th percentile of the end-to-end time; the line joins the policies that
-    none beats in both.
+def trade_off_panels(comparison: Comparison) -> list[Draw]:
+    """Two panels: energy per request against the 99th percentile of the time per further token,
+    and of the whole answer. A line joins the policies that none beats in both; a dotted one is what
+    no schedule could undercut.
     """
+    return [
+        _trade_off_draw(comparison, "tpot_s", 1e3, "99 of 100 take at most, per further token [ms"),
+        _trade_off_draw(comparison, "e2e_s", 1.0, "99 of 100 answers complete within [s"),
+    ]
 
+
+def _trade_off_draw(comparison: Comparison, latency: Latency, scale_to: float, words: str) -> Draw:
     def draw(axes: Axes) -> None:
-        points = trade_off(comparison)
+        points = [(row, x * scale_to, y) for row, x, y in trade_off(comparison, latency)]
         if not points:
             say(axes, "No request was answered")
             return
@@ -292,8 +300,8 @@ def trade_off_panel(comparison: Comparison) -> Draw:
         scale = _scale_seconds(axes, [x for _, x, _ in points])
         _mark_bound(axes, comparison)
         _label_points(axes, points)
-        axes.set_xlabel(f"99 of 100 answers complete within [s{scale}]")
-        axes.set_ylabel("energy of the fleet [MJ per hour]")
+        axes.set_xlabel(f"{words}{scale}]")
+        axes.set_ylabel("energy per answered request [J]")
 
     return draw
 
@@ -317,7 +325,7 @@ def _scale_seconds(axes: Axes, seconds: Sequence[float]) -> str:
 
 
 def _mark_bound(axes: Axes, comparison: Comparison) -> None:
-    bound = bound_mj_per_hour(comparison.simulation)
+    bound = bound_j_per_request(comparison.simulation)
     if bound is None:
         return
     axes.axhline(bound, color=palette.MUTED, linestyle=(0, (1, 2)), linewidth=1.2)
@@ -361,15 +369,14 @@ def say(axes: Axes, words: str) -> None:
     axes.text(0.5, 0.5, words, transform=axes.transAxes, ha="center", va="center")
 
 
-def _policy_handles(
-    comparison: Comparison, places: Sequence[int]
-) -> list[tuple[str, dict[str, Any]]]:
+def policy_handles(rows: Sequence[Row], places: Sequence[int]) -> list[tuple[str, dict[str, Any]]]:
+    """Names and lines of policies in these places of the palette, for a legend."""
     return [
         (
             short(row.label),
             {"color": palette.policy_color(place), "linestyle": palette.policy_dash(place)},
         )
-        for row, place in zip(comparison.rows, places, strict=True)
+        for row, place in zip(rows, places, strict=True)
     ]
 
 
@@ -379,7 +386,8 @@ def states_in_use(comparison: Comparison) -> list[str]:
     return [state for state in POWER_STATES if state in used]
 
 
-def _state_handles(comparison: Comparison) -> list[tuple[str, dict[str, Any]]]:
+def state_handles(comparison: Comparison) -> list[tuple[str, dict[str, Any]]]:
+    """Names and colours of the power states in use, for a legend."""
     return [
         (palette.STATE_WORDS[state], {"color": palette.STATE_LIGHT[state], "linewidth": 6})
         for state in states_in_use(comparison)

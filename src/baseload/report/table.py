@@ -30,13 +30,14 @@ BEST_STYLE = "bold green"
 
 
 class Column(msgspec.Struct, frozen=True, kw_only=True):
-    """One figure of a policy: its heading, its text, and its value when the least one is to be
-    highlighted.
+    """One figure of a policy: its heading, its text, its value when the least one is to be
+    highlighted, and where it is shown at all: where any policy has it.
     """
 
     heading: str
     text: Callable[[Row], str]
     least: Callable[[Row], float | None] | None = None
+    present: Callable[[Row], bool] = lambda _: True
 
 
 def _number(value: float | None, digits: int = 3) -> str:
@@ -81,6 +82,22 @@ ENERGY_COLUMNS = (
     Column(
         heading="idle\n%", text=lambda row: _percent(row.idle_frac), least=lambda row: row.idle_frac
     ),
+    Column(
+        heading="x\nbound",
+        text=lambda row: _number(row.result.energy_over_bound),
+        least=lambda row: row.result.energy_over_bound,
+        present=lambda row: row.result.energy_over_bound is not None,
+    ),
+    Column(
+        heading="asleep\nhours",
+        text=lambda row: _number(row.result.parked_hours),
+        present=lambda row: row.result.parked_hours > 0,
+    ),
+    Column(
+        heading="\nwakes",
+        text=lambda row: wording.count(row.result.wakes),
+        present=lambda row: row.result.parked_hours > 0,
+    ),
 )
 SERVICE_COLUMNS = (
     Column(
@@ -113,7 +130,11 @@ SERVICE_COLUMNS = (
         text=lambda row: _percent(row.result.miss_frac),
         least=lambda row: row.result.miss_frac,
     ),
-    Column(heading="re-\nfused", text=lambda row: wording.count(row.result.refused)),
+    Column(
+        heading="re-\nfused",
+        text=lambda row: wording.count(row.result.refused),
+        present=lambda row: row.result.refused > 0,
+    ),
     Column(heading="used\n%", text=lambda row: _percent(row.utilization_frac)),
 )
 
@@ -169,13 +190,17 @@ def _parts(comparison: Comparison, width: int) -> list[RenderableType]:
 
 def _tables(comparison: Comparison, width: int) -> list[RenderableType]:
     """One table, as loosely set as the width allows; two where even the tightest is too wide."""
-    every = (*ENERGY_COLUMNS, *SERVICE_COLUMNS)
+    energy, service = (
+        tuple(column for column in columns if any(map(column.present, comparison.rows)))
+        for columns in (ENERGY_COLUMNS, SERVICE_COLUMNS)
+    )
+    every = (*energy, *service)
     for gap in (3, 2, 1):
         if sum(_widths(comparison, every)) + gap * len(every) <= width:
             return [Text(""), _table(comparison, every, gap=gap)]
     groups = [
-        *_fitting(comparison, ENERGY_COLUMNS, width),
-        *_fitting(comparison, SERVICE_COLUMNS, width),
+        *_fitting(comparison, energy, width),
+        *_fitting(comparison, service, width),
     ]
     tables = (_table(comparison, group, gap=2) for group in groups)
     return [part for table in tables for part in (Text(""), table)]
@@ -214,6 +239,10 @@ def _header(comparison: Comparison) -> Text:
     text.append(f"{wording.duration(trace.span_s)}, {seeds} seed{'s' if seeds != 1 else ''}")
     if simulation.offered_load_frac is not None:
         text.append(f", offered load {wording.percent(simulation.offered_load_frac)}")
+    if simulation.parking:
+        text.append(", replicas may sleep under every policy")
+    if simulation.forecast != "online":
+        text.append(f", length forecast {simulation.forecast}")
     for row in simulation.fleet:
         error = "" if row.error_frac is None else f", energy ±{wording.percent(row.error_frac, 2)}"
         replicas = f"{row.replicas} x {row.type}"
@@ -252,17 +281,21 @@ def _best(column: Column, rows: list[Row]) -> str | None:
 
 
 def _notes(comparison: Comparison) -> list[str]:
+    """Words below the table: what its columns are, then the remarks of the simulation."""
     simulation = comparison.simulation
-    notes = [f"note: {note}" for note in simulation.notes]
+    lines = []
     if len(comparison.rows) > 1:
         words = f"change: energy against {comparison.baseline.label}"
         if len(simulation.seeds) > 1:
             words += f", ± half the 95 % interval over {len(simulation.seeds)} seeds"
         limit = wording.percent(DISTINGUISHABLE_FRAC, 2)
-        notes.insert(0, f"{words}; below about {limit} it is within the model's error.")
+        lines.append(f"{words}; below about {limit} it is within the model's error.")
     bound = bound_mj_per_hour(simulation)
     if bound is not None:
-        notes.insert(
-            1, f"No schedule could use less than {wording.number(bound)} MJ/h for these requests."
+        lines.append(
+            f"x bound: times the least that any schedule could use for these requests, "
+            f"{wording.number(bound)} MJ/h."
         )
-    return notes
+    if any(row.result.parked_hours > 0 for row in comparison.rows):
+        lines.append("asleep: replica-hours asleep or off. wakes: how often one came back.")
+    return [*lines, *(f"note: {note}" for note in simulation.notes)]

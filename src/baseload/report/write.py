@@ -1,4 +1,4 @@
-"""The folder of a simulation: ``index.html``, four PNG files and ``result.json``."""
+"""The folder of a simulation: ``index.html``, PNG files and ``result.json``."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 import msgspec
 
 from baseload.base.errors import OutputError
+from baseload.report.course_plots import draw_course
 from baseload.report.figures import compare
 from baseload.report.page import page_html
 from baseload.report.plots import draw_plots
@@ -30,10 +31,11 @@ def write_report(
     reader never finds half a file, and other files in the folder stay. Raises ``OutputError`` where
     the folder cannot be written and ``UnknownNameError`` for a ``baseline`` that was not simulated.
     """
-    compare(simulation, baseline=baseline)
+    comparison = compare(simulation, baseline=baseline)
 
     def fill(draft: Path) -> list[str]:
         plots = draw_plots(simulation, draft, baseline=baseline)
+        plots += draw_course(comparison, draft)
         names = [RESULT, *(plot.name for plot in plots)]
         (draft / RESULT).write_bytes(result_json(simulation))
         page = page_html(simulation, baseline=baseline, beside=names)

@@ -19,6 +19,7 @@ from baseload.cli.jobs import (
     gathered,
     jobs_at_once,
     jobs_of,
+    longest_first,
     run_jobs,
     title,
     usable_cpus,
@@ -74,6 +75,13 @@ def test_jobs_are_one_a_policy_and_seed_and_one_a_file():
     assert title(
         Job(scenario="s", policy="a", seeds=(0, 1), overrides=Overrides(load_frac=0.5))
     ) == ("a, load 0.5, seeds 0, 1")
+
+
+def test_the_longest_jobs_start_first_and_all_start():
+    loads = [Overrides(load_frac=load_frac) for load_frac in (0.3, 0.6)]
+    specs = ["least_loaded", "baseload", "mine.py:My"]
+    wanted = [job for one in loads for job in jobs_of("s", specs, seeds=1, overrides=one)]
+    assert longest_first(wanted) == [4, 3, 5, 1, 0, 2]
 
 
 def test_processes_are_many_only_where_there_is_much_to_do():

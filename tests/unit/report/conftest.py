@@ -11,6 +11,7 @@ import pytest
 
 from baseload.simulator.results import (
     SCHEMA,
+    ControlSeries,
     Curve,
     FleetRow,
     PolicyResult,
@@ -96,7 +97,48 @@ def make_policy(
             power_w=power_w,
             in_flight=[80.0] * bins,
             arrivals_per_s=[5.5] * bins,
+            replicas=_replicas(saving_frac, bins),
+            miss_frac=[None, *(0.004 * slower**2 * (1 + at % 7) for at in range(bins - 1))],
         ),
+        energy_over_bound=energy_j / 9.1e7,
+        parked_hours=12.0 * saving_frac,
+        wakes=round(300 * saving_frac),
+        lambda_by_tier={"interactive": 12.5, "bulk": 0.0} if saving_frac else {},
+        energy_j_by_cause={
+            "weight_stream": 0.6 * by_state["active"] * (1 - saving_frac / 2),
+            "tokens": by_state["active"] * (1 - 0.6 * (1 - saving_frac / 2)),
+            "rest": energy_j - by_state["active"],
+        },
+        energy_j_by_tier={
+            "interactive": 0.8 * by_state["active"],
+            "bulk": 0.2 * by_state["active"],
+        },
+        control=_diary(bins) if saving_frac else None,
+    )
+
+
+def _replicas(saving_frac: float, bins: int) -> dict[str, list[float]]:
+    """Of 32 replicas, those that a thriftier policy lets sleep."""
+    parked = 32 * saving_frac
+    return {
+        "active": [20.0 * (1 - saving_frac)] * bins,
+        "idle": [32 - parked - 20.0 * (1 - saving_frac)] * bins,
+        "parked": [parked] * bins,
+        "off": [0.0] * bins,
+        "waking": [0.0] * bins,
+    }
+
+
+def _diary(entries: int) -> ControlSeries:
+    """A controller that weighs lateness more and more in one tier only."""
+    return ControlSeries(
+        t_s=[60.0 * at for at in range(entries)],
+        lambda_by_tier={
+            "interactive": [1.0 + at for at in range(entries)],
+            "bulk": [0.0] * entries,
+        },
+        open_by_type={"h100-8b": [8 - at % 3 for at in range(entries)]},
+        held=[at % 5 for at in range(entries)],
     )
 
 
@@ -190,6 +232,7 @@ def odd_simulations() -> dict[str, Simulation]:
         bare, energy_j_by_state={}, series=None, utilization_by_device={}, energy_j_by_device={},
         mean_batch_by_device={}, bulk_share_by_device={}, ttft_curve=Curve(x=[], frac=[]),
         e2e_curve=Curve(x=[], frac=[]), miss_frac=None, miss_frac_by_tier={},
+        energy_over_bound=None, energy_j_by_cause={}, energy_j_by_tier={}, control=None,
     )  # fmt: skip
     no_series = Series(bin_s=60.0, t_s=[], power_w={}, in_flight=[], arrivals_per_s=[])
     nothing = replace_fields(

@@ -78,7 +78,7 @@ def test_says_what_a_reader_must_know(make_simulation):
 def test_every_drawing_has_a_description(make_simulation):
     page = page_html(make_simulation())
     drawings = re.findall(r"<svg[^>]*>", page)
-    assert len(drawings) == 2 + 3 + 1 + 1
+    assert len(drawings) == 2 + 3 + 1 + 2 + 3 + 3
     assert all(
         'role="img"' in tag and re.search(r'aria-label="[^"]{20,}"', tag) for tag in drawings
     )

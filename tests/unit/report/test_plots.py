@@ -4,7 +4,7 @@ import sys
 import numpy as np
 
 from baseload.report.figures import compare
-from baseload.report.plots import _coarse, draw_plots, places_of, short
+from baseload.report.plots import coarse, draw_plots, places_of, short
 
 
 def test_four_files_for_every_odd_simulation(tmp_path, odd):
@@ -20,11 +20,11 @@ def test_the_baseline_has_place_0_wherever_it_stands(make_simulation):
     assert places_of(comparison) == [1, 2, 0]
 
 
-def test_coarser_bins_keep_the_mean():
+def testcoarser_bins_keep_the_mean():
     values = np.arange(2 * 960, dtype=float).reshape(2, 960)
-    coarse = _coarse(values)
-    assert coarse.shape == (2, 240)
-    assert np.allclose(coarse.mean(1), values.mean(1))
+    thin = coarse(values)
+    assert thin.shape == (2, 240)
+    assert np.allclose(thin.mean(1), values.mean(1))
 
 
 def test_long_names_are_shortened_in_plots():

@@ -41,7 +41,22 @@ def test_a_pipe_gets_no_colour(make_simulation):
     out = io.StringIO()
     print_table(make_simulation(), console=Console(file=out, width=80))
     assert "\x1b" not in out.getvalue()
-    assert out.getvalue().count("pack-and-park  ") == 1  # one table: a pipe has room
+    assert out.getvalue().count("pack-and-park  ") == 2  # two tables: policies that sleep
+
+
+def test_bound_and_sleep_have_columns_where_they_are_known(make_simulation, make_policy):
+    """Once, the table did not tell how far a policy is from the bound, nor what slept."""
+    text = table_text(make_simulation())
+    assert "bound" in text
+    assert wording.number(make_policy(seed=0).energy_over_bound) in text
+    assert "asleep" in text
+    assert "wakes" in text
+    awake = make_simulation([make_policy("a"), make_policy("b")], bound_energy_j=None)
+    assert "asleep" not in table_text(awake)
+    sleeping = make_simulation(parking=True, forecast="perfect")
+    header = " ".join(table_text(sleeping).split("req J")[0].split())
+    assert "replicas may sleep under every policy" in header
+    assert "length forecast perfect" in header
 
 
 def test_missing_is_a_dash_not_a_zero(make_simulation, make_policy):

@@ -6,7 +6,10 @@ from baseload.report import write
 from baseload.report.write import write_report
 from baseload.simulator.results import Simulation
 
-PLOTS = {"latency.png", "power.png", "energy-per-request.png", "trade-off.png"}
+PLOTS = {
+    "latency.png", "power.png", "energy-per-request.png", "trade-off.png", "replicas.png",
+    "course.png",
+}  # fmt: skip
 FILES = {"index.html", "result.json"} | PLOTS
 
 
