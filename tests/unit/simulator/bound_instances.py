@@ -75,12 +75,13 @@ def case(seed: int) -> Case:
 
 
 def _odd(rng: np.random.Generator, kind: ReplicaType) -> ReplicaType:
-    """Now and then a type no physics would make: work that draws less than rest, idle power above
-    static power, prefill cheaper than reading, wakes that cost nothing or a lot, tiny memory.
+    """Now and then a type no physics would make: work that draws static power only, idle power
+    above it, prefill cheaper than reading, wakes that cost nothing or a lot, tiny memory.
     """
     if rng.random() < 0.15:
         field = str(rng.choice(["sequence", "context_token", "prefill_token", "step"]))
-        changed = {f"energy_j_per_{field}": 0.0}
+        least_j = kind.power.power_w_active_static * getattr(kind.costs, f"time_s_per_{field}")
+        changed = {f"energy_j_per_{field}": least_j}
         kind = msgspec.structs.replace(kind, costs=msgspec.structs.replace(kind.costs, **changed))
     if rng.random() < 0.3:
         power = kind.power
