@@ -6,7 +6,8 @@ one by its seed:
 Even seeds have a controller that gives random orders: how many replicas of each type are open and
 how many more stay awake, lambda, how much of a promise the price uses, who waits outside, how many
 of those go, which clock a type's replicas run at. Odd seeds have the real one, on longer traces.
-The rest of an instance is as in ``engine_instances``; forecasts of the output length are of all kinds.
+The rest of an instance is as in ``engine_instances``; forecasts of the output length are of all
+kinds.
 """
 
 from __future__ import annotations
