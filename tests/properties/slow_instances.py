@@ -1,12 +1,12 @@
-"""Random small instances under slow control on which the jump engine must equal the step engine; one
-by its seed:
+"""Random small instances under slow control on which the jump engine must equal the step engine;
+one by its seed:
 
     python tests/properties/slow_instances.py SEED [COUNT]
 
 Even seeds have a controller that gives random orders: how many replicas of each type are open and
-how many more stay awake, lambda, who waits outside, how many of those go, which row of costs a
-type's replicas run by. Odd seeds have the real one, on longer traces. The rest of an instance is as
-in ``engine_instances``; forecasts of the output length are of all kinds.
+how many more stay awake, lambda, how much of a promise the price uses, who waits outside, how many
+of those go, which clock a type's replicas run at. Odd seeds have the real one, on longer traces.
+The rest of an instance is as in ``engine_instances``; forecasts of the output length are of all kinds.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ import msgspec
 import numpy as np
 
 from baseload.base.streams import stream
-from baseload.fleet.step import cost_table
+from baseload.fleet.replica_type import ReplicaType
 from baseload.routing.slow import FleetFacts, Orders, Promise, Signals, Slow
-from baseload.simulator import plant, start
+from baseload.simulator import plant
+from baseload.simulator.scenario import Scenario
 from baseload.workload.chunks import source_of
 from baseload.workload.forecasts import forecast_of_text
 from baseload.workload.trace import Trace
@@ -51,15 +52,20 @@ class Scripted:
         if not self._dyadic:
             self.period_s *= float(self._rng.uniform(0.5, 1.5))
         self.seen: list[Signals] = []
+        self.levels: list[Any] = []
 
     def tick(self, signals: Signals) -> Orders:
         """Random orders; each kind of order is given now and then."""
         self.seen.append(signals)
+        if len(self.seen) % 200 == 0:
+            self.period_s *= 2.0  # a long drain is no reason for a long test
         rng, replicas = self._rng, self._facts.replicas
         kinds = len(replicas)
         orders = Orders()
         if rng.random() < 0.5:
             orders.weight = rng.choice([0.0, 1.0, 50.0], self._tiers)
+        if rng.random() < 0.3:
+            orders.promise_frac = float(rng.uniform(0.5, 1.0))
         if rng.random() < 0.6:
             orders.open = rng.integers(0, replicas + 1)
             if rng.random() < 0.9 and not orders.open.any():
@@ -73,24 +79,40 @@ class Scripted:
         if rng.random() < 0.5:
             orders.release = int(rng.integers(0, 6))
         if rng.random() < 0.5:
-            orders.level = np.arange(kinds) + kinds * rng.integers(0, 3, kinds)
+            orders.level = np.array([rng.choice(rows) for rows in self._facts.rungs])
+            self.levels.append(orders.level - np.arange(kinds))
         return orders
 
 
-def three_levels(seed: int, kinds: Any) -> np.recarray[Any, Any]:
-    """The costs of some types, then of their replicas at two other clocks."""
-    rng = stream(seed, "tests", "slow", "levels")
-    tables = [cost_table(kinds)]
+def _at_lower_clocks(rng: np.random.Generator, kind: ReplicaType) -> tuple[ReplicaType, ...]:
+    """The type at two lower clocks: steps twice and four times as long, other joules above static
+    power, less idle power.
+    """
+    static_w, found = kind.power.power_w_active_static, []
     for slower in (2.0, 4.0):
-        table = cost_table(kinds)
-        for name in table.dtype.names:
+        costs = {}
+        for name in kind.costs.__struct_fields__:
             if name.startswith("time_s_"):
-                table[name] *= slower
-            if name.startswith("energy_j_"):
-                table[name] *= float(rng.uniform(0.3, 2.0))
-        table.power_w_idle *= float(rng.uniform(0.8, 1.0))
-        tables.append(table)
-    return np.concatenate(tables).view(np.recarray)
+                time_s = getattr(kind.costs, name)
+                energy = name.replace("time_s", "energy_j")
+                dynamic_j = getattr(kind.costs, energy) - static_w * time_s
+                costs[name] = slower * time_s
+                costs[energy] = slower * time_s * static_w + float(rng.uniform(0.3, 2)) * dynamic_j
+        idle_w = float(rng.uniform(0.8, 1.0)) * kind.power.power_w_idle
+        found.append(
+            msgspec.structs.replace(
+                kind,
+                name=f"{kind.name} {slower:g} times slower",
+                costs=msgspec.structs.replace(kind.costs, **costs),
+                power=msgspec.structs.replace(
+                    kind.power,
+                    power_w_idle=idle_w,
+                    power_w_parked=min(idle_w, kind.power.power_w_parked),
+                    power_w_off=min(idle_w, kind.power.power_w_off),
+                ),
+            )
+        )
+    return tuple(found)
 
 
 def case(seed: int) -> plain.Case:
@@ -101,7 +123,15 @@ def case(seed: int) -> plain.Case:
         made.scenario,
         parking=bool(rng.random() < 0.5),
         forecast=forecast_of_text(str(rng.choice(FORECASTS))),
+        groups=tuple(
+            msgspec.structs.replace(group, slower=_at_lower_clocks(rng, group.kind))
+            if rng.random() < 0.6
+            else group
+            for group in made.scenario.groups
+        ),
     )
+    if rng.random() < 0.2:
+        scenario = _that_wakes_in_no_time(scenario)
     if seed % 2 == 0:  # any controller at all: the script stands in for it
         policy = msgspec.structs.replace(made.policy, slow=Slow(working_set=True))
         return made._replace(scenario=scenario, policy=policy)
@@ -113,12 +143,25 @@ def case(seed: int) -> plain.Case:
         period_s=float(rng.choice([1.0, 2.5, 5.0])),
         working_set=bool(rng.random() < 0.7),
         holds_bulk=bool(rng.random() < 0.7),
+        clocks=bool(rng.random() < 0.5),
     )
     scenario = msgspec.structs.replace(scenario, requests=lambda _seed: source_of(trace))
     policy = made.policy
     if not policy.slow.acts:
         policy = msgspec.structs.replace(policy, slow=slow)
     return made._replace(scenario=scenario, trace=trace, policy=policy)
+
+
+def _that_wakes_in_no_time(scenario: Scenario) -> Scenario:
+    """The scenario with wakes that cost joules and no seconds."""
+    groups = []
+    for group in scenario.groups:
+        power = msgspec.structs.replace(
+            group.kind.power, wake_s_from_parked=0.0, wake_s_from_off=0.0
+        )
+        kind = msgspec.structs.replace(group.kind, power=power)
+        groups.append(msgspec.structs.replace(group, kind=kind))
+    return msgspec.structs.replace(scenario, groups=tuple(groups))
 
 
 def _long_trace(rng: np.random.Generator, trace: Trace) -> Trace:
@@ -131,7 +174,7 @@ def _long_trace(rng: np.random.Generator, trace: Trace) -> Trace:
 
 @contextlib.contextmanager
 def scripted(seed: int) -> Iterator[list[Scripted]]:
-    """Both engines get random orders and three levels of the clock. Gives the controllers made."""
+    """Both engines get random orders. Gives the controllers made."""
     made: list[Scripted] = []
 
     def control(_slow: Slow, facts: FleetFacts, promises: list[Promise], *, park: bool) -> Scripted:
@@ -139,10 +182,7 @@ def scripted(seed: int) -> Iterator[list[Scripted]]:
         made.append(Scripted(seed, facts, promises))
         return made[-1]
 
-    with (
-        mock.patch.object(plant, "Control", control),
-        mock.patch.object(start, "cost_table", lambda kinds: three_levels(seed, kinds)),
-    ):
+    with mock.patch.object(plant, "Control", control):
         yield made
 
 
@@ -160,7 +200,9 @@ def compare(made: plain.Case) -> plain.Compared:
         for name in one.__struct_fields__:
             apart = getattr(one, name), getattr(two, name)
             same = np.array_equal(*apart) or np.allclose(*apart, rtol=1e-9, atol=0.0)
-            assert same, f"tick at {one.now_s} s: {name} is {apart[0]} by jumps, {apart[1]} by steps"
+            assert same, (
+                f"tick at {one.now_s} s: {name} is {apart[0]} by jumps, {apart[1]} by steps"
+            )
     return seen
 
 

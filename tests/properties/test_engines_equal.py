@@ -9,10 +9,12 @@ import os
 import engine_instances as instances
 import numpy as np
 import pytest
+import slow_instances
 
 from baseload.routing.policies import POLICIES
 from baseload.simulator.scenario import Group
 from baseload.testing.fleets import replica_type
+from baseload.workload.forecasts import text_of_forecast
 
 SCALE = float(os.environ.get("BASELOAD_TEST_SCALE", "1"))
 PARTS = 8
@@ -23,6 +25,41 @@ EACH = max(1, round(40 * SCALE))
 def test_jump_equals_steps_on_random_small_instances(part):
     seen = instances.compare_many(part * EACH, EACH)
     assert seen["requests"] > 10 * EACH
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+def test_jump_equals_steps_under_slow_control(part):
+    """Under random orders and under the real controllers, parking or not, whatever the forecast."""
+    seen = slow_instances.compare_many(part * EACH, EACH)
+    assert seen["requests"] > 10 * EACH
+
+
+def test_the_slow_instances_cover_what_they_should():
+    """Replicas closed, woken, at another clock; requests held; preemptions and refusals."""
+    made = [slow_instances.case(seed) for seed in range(PARTS * 40)]
+    assert {one.policy.slow.rule for one in made} == {"fixed", "pi", "log"}
+    assert len({text_of_forecast(one.scenario.forecast) for one in made}) == 4
+    assert {one.policy.queue for one in made} == {"fifo", "laxity"}
+    assert {one.policy.pending_unit for one in made} > {0, 16}
+    woken = held = shrunk = 0
+    for one in made[1:100:2]:
+        run, _ = instances.by_jumps(one)
+        woken += run.wakes > 0
+        held += run.control is not None and max(run.control.held, default=0) > 0
+        shrunk += run.control is not None and any(
+            len(set(opened)) > 1 for opened in run.control.open_by_type.values()
+        )
+    assert min(woken, held, shrunk) > 10
+    waking = changed = 0
+    for one in made[:100:2]:
+        with slow_instances.scripted(one.seed) as controllers:
+            instances.by_jumps(one)
+        waking += any(signals.waking.any() for signals in controllers[0].seen)
+        changed += any(level.any() for level in controllers[0].levels)
+    assert min(waking, changed) > 10
+    seen = slow_instances.compare_many(0, 40)
+    for name in ("preempted", "refused"):
+        assert seen[name] > 0, name
 
 
 def test_the_instances_cover_what_they_should():

@@ -42,11 +42,24 @@ def step_s(cost: Cost, running: float, traffic: Traffic) -> float:
     included.
 
     In a steady state each running sequence is replaced once per mean output, so every step carries
-    ``(running - 1) / mean output`` prompts of mean input besides its decode work (Little's law).
+    ``(running - 1) / mean output`` prompts of mean input besides its decode work (Little's law):
+    that share of steps carries one, or, where it is above 1, every step so many.
     """
     context = running * (traffic.input_tokens + 0.5 * traffic.output_tokens)
-    prompts = (running - 1.0) / max(1.0, traffic.output_tokens)
     decode_s, _ = step(cost, running, context, 0.0)
+    return _joined_step_s(cost, running, context, traffic, decode_s)
+
+
+@kernel
+def _joined_step_s(
+    cost: Cost, running: float, context: float, traffic: Traffic, decode_s: float
+) -> float:
+    """``step_s``, given the seconds of a step without prompts. It never falls with ``running``,
+    also not where the power cap binds: both of its forms rise with each of their arguments.
+    """
+    prompts = (running - 1.0) / max(1.0, traffic.output_tokens)
+    if prompts > 1.0:
+        return step(cost, running, context, prompts * traffic.input_tokens)[0]
     joined_s, _ = step(cost, running, context, traffic.input_tokens)
     return decode_s + prompts * (joined_s - decode_s)
 
@@ -60,9 +73,7 @@ def loaded_step_s(cost: Cost, limits: Limits, running: float, traffic: Traffic) 
     """
     context = running * (traffic.input_tokens + 0.5 * traffic.output_tokens)
     decode_s, _ = step(cost, running, context, 0.0)
-    joined_s, _ = step(cost, running, context, traffic.input_tokens)
-    prompts = (running - 1.0) / max(1.0, traffic.output_tokens)
-    steady_s = decode_s + prompts * (joined_s - decode_s)
+    steady_s = _joined_step_s(cost, running, context, traffic, decode_s)
     busy_frac = min(_BUSIEST, limits.prompt_tokens_per_s * cost.time_s_per_prefill_token)
     return max(steady_s, decode_s / (1.0 - busy_frac))
 
@@ -136,13 +147,16 @@ def expected_s(
     input_tokens: float,
     output_tokens: float,
 ) -> float:
-    """Seconds from now to the last token of a request that joins ``in_flight`` others: wait,
-    prefill, decode.
+    """Seconds from now to the last token of a request that joins ``in_flight`` others: wait, the
+    step of its own prompt, which emits the first token, and a mean step for each further one.
+
+    Each of the three never falls as ``in_flight`` rises.
     """
     running = min(in_flight + 1.0, seats(limits, traffic))
-    own_s = prefill_s(cost, limits, traffic, in_flight, input_tokens)
+    context = running * (traffic.input_tokens + 0.5 * traffic.output_tokens)
+    own_s, _ = step(cost, running, context, input_tokens)
     ahead_s = wait_s(cost, limits, traffic, in_flight)
-    return ahead_s + own_s + output_tokens * step_s(cost, running, traffic)
+    return ahead_s + own_s + max(0.0, output_tokens - 1.0) * step_s(cost, running, traffic)
 
 
 @kernel

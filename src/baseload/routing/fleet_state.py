@@ -398,6 +398,22 @@ def lowest_at_level(state: FleetState, kind: int, level: int) -> int:
 
 
 @kernel
+def lowest_between(state: FleetState, kind: int, low: int, high: int) -> int:
+    """The lowest-numbered open replica of a type at a level from ``low`` to ``high``, or -1."""
+    words = (state.first[kind + 1] - state.first[kind] + 63) >> 6
+    at, counted = state.bit_start[kind], state.level_start[kind]
+    for word in range(words):
+        bits = np.uint64(0)
+        for level in range(low, high + 1):
+            if state.level_count[counted + level] > 0:
+                bits |= state.bits[at + level * words + word]
+        if bits != 0:
+            lowest = bits & (~bits + _ONE)
+            return state.first[kind] + 64 * word + _POSITION[(lowest * _DEBRUIJN) >> _SHIFT]
+    return -1
+
+
+@kernel
 def fewest_tokens(state: FleetState, kind: int) -> int:
     """The open replica of a type with the fewest outstanding tokens, the lowest-numbered on a
     tie; -1 when none is open.

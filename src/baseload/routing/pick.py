@@ -21,6 +21,7 @@ from baseload.routing.fleet_state import (
     fewest_tokens,
     first_with_few_tokens,
     lowest_at_level,
+    lowest_between,
 )
 from baseload.routing.price import (
     BACKLOG,
@@ -139,6 +140,8 @@ def _cheapest_of_kind(
         if state.level[replica] < ceiling:
             return _candidate(state, policy, request, kind, number, replica), replica
         return _scan_kind(state, policy, request, kind, number, ceiling)
+    if policy.settings[RISING]:
+        return _cheapest_rising(state, policy, request, kind, number, ceiling)
     cost, limits, traffic = state.cost[kind], state.limits[kind], state.traffic[0]
     option = policy.options[number]
     best, found = np.inf, -1
@@ -151,9 +154,63 @@ def _cheapest_of_kind(
         price = price_usd(policy.rates, cost, limits, traffic, option, request, level, tokens)
         if price < best or (price == best and replica < found):
             best, found = price, replica
-        elif price > best and policy.settings[RISING]:
-            break  # not at once: at an equal price a busier replica with a lower number wins
     return best, found
+
+
+@kernel
+def _at_level(
+    state: FleetState, policy: PolicyState, request: Request, kind: int, number: int, level: int
+) -> float:
+    """The price of an option on a replica of a type at ``level``, whatever its tokens."""
+    return called_price_usd(
+        policy.rates,
+        state.cost[kind],
+        state.limits[kind],
+        state.traffic[0],
+        policy.options[number],
+        request,
+        level,
+        0,
+    )
+
+
+@kernel
+def _cheapest_rising(
+    state: FleetState, policy: PolicyState, request: Request, kind: int, number: int, ceiling: int
+) -> tuple[float, int]:
+    """``_cheapest_of_kind`` of a price that never falls from level 1 on: the cheapest busy replicas
+    are those from the lowest level in use up to some level, which a bisection finds; idle ones have a
+    price of their own.
+    """
+    counts, start = state.level_count, state.level_start[kind]
+    low, high = state.level_range[kind, 0], min(state.level_range[kind, 1], ceiling - 1)
+    best, found = np.inf, -1
+    if low == 0 and high >= 0 and counts[start] > 0:
+        best, found = (
+            _at_level(state, policy, request, kind, number, 0),
+            lowest_at_level(state, kind, 0),
+        )
+    low = max(1, low)
+    while low <= high and counts[start + low] == 0:
+        low += 1
+    if low > high:
+        return best, found
+    least = _at_level(state, policy, request, kind, number, low)
+    if least > best:
+        return best, found
+    flat, over = low, high + 1
+    if over - flat > 1 and _at_level(state, policy, request, kind, number, low + 1) > least:
+        over = low + 1
+    while over - flat > 1:
+        middle = (flat + over) // 2
+        if _at_level(state, policy, request, kind, number, middle) > least:
+            over = middle
+        else:
+            flat = middle
+    replica = lowest_between(state, kind, low, flat)
+    if least == best and found < replica:
+        return best, found
+    return least, replica
 
 
 @kernel

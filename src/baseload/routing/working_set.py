@@ -31,6 +31,7 @@ _FILL_UP_PER_S, _FILL_DOWN_PER_S = 0.001, 0.01
 _AIM_FRAC = 1.0  # of the target miss rate that is aimed at
 _MOST_ERROR = 1.5
 _FILL_MEMORY_S = 60.0
+_FEWEST_ENDED = 50.0  # of a tier, before its misses say anything
 _SPREADS = 2.33  # 99 % of a normal
 _RATE_MEMORY_S, _TREND_MEMORY_S = 10.0, 90.0
 _LENGTH_MEMORY_S = 120.0
@@ -94,11 +95,16 @@ class WorkingSet:
         )
         self._wanted: deque[tuple[float, NDArray[np.int64]]] = deque()
         self._fill = _FIRST_FILL
-        self._ended = np.zeros(2)
-        self._target = max(1e-6, min(promise.target_miss_frac for promise in promises))
-        strict = [promise for promise in promises if not promise.bulk] or list(promises)
-        self._ttft_s = min(promise.ttft_s for promise in strict)
-        self._tpot_s = min(promise.tpot_s for promise in strict)
+        self._ended = np.zeros((2, len(promises)))
+        self._target = np.array([max(1e-6, promise.target_miss_frac) for promise in promises])
+        self._strict = np.array([not promise.bulk for promise in promises])
+        if not self._strict.any():
+            self._strict[:] = True
+        self._ttft_s = np.array([promise.ttft_s for promise in promises])[self._strict]
+        self._tpot_s = min(
+            one.tpot_s for one, is_ in zip(promises, self._strict, strict=True) if is_
+        )
+        self._prompts = np.zeros((2, len(promises)))  # arrived requests, and their tokens
 
     @property
     def fill(self) -> float:
@@ -115,7 +121,7 @@ class WorkingSet:
                         cost,
                         limits,
                         self._traffic[0],
-                        self._ttft_s * self._fill,
+                        self._first_token_s(float(cost.time_s_per_prefill_token)),
                         self._tpot_s * self._fill,
                         _SPREADS,
                     )
@@ -123,6 +129,17 @@ class WorkingSet:
                 for cost, limits in zip(self._facts.cost, self._facts.limits, strict=True)
             ]
         )
+
+    def _first_token_s(self, token_s: float) -> float:
+        """Seconds to the first token of a mean prompt that leave as much for waiting as the tier
+        that a type with ``token_s`` per prompt token keeps most easily: where some tiers' prompts
+        are too long for a type, it may serve the others.
+        """
+        counts, tokens = self._prompts[:, self._strict]
+        mean = float(self._traffic[0].input_tokens)
+        own = np.where(counts > 0.0, tokens / np.maximum(1e-9, counts), mean)
+        slack_s = self._fill * self._ttft_s - (1.0 + _SPREADS) * token_s * own
+        return float(slack_s.max()) + (1.0 + _SPREADS) * token_s * mean
 
     def learn(self, signals: Signals) -> None:
         """Take in the signals: rates, lengths, misses."""
@@ -132,6 +149,8 @@ class WorkingSet:
         ):
             rate.learn(self._work(float(requests), float(tokens)) / window_s, window_s)
         keep = math.exp(-window_s / _LENGTH_MEMORY_S)
+        self._prompts *= keep
+        self._prompts += (signals.arrived, signals.prompt_tokens)
         self._length_sums *= keep
         self._length_sums += (
             signals.completed.sum(),
@@ -143,10 +162,7 @@ class WorkingSet:
             self._traffic[0] = (inputs / count, outputs / count)
         keep = math.exp(-window_s / _FILL_MEMORY_S)
         self._ended *= keep
-        self._ended += (
-            signals.completed.sum() + signals.refused.sum(),
-            signals.missed.sum() + signals.refused.sum(),
-        )
+        self._ended += (signals.completed + signals.refused, signals.missed + signals.refused)
         self._move_fill(window_s)
 
     def _work(self, requests: float, prompt_tokens: float) -> float:
@@ -157,13 +173,15 @@ class WorkingSet:
         return 0.5 * (requests + prompt_tokens / mean_tokens)
 
     def _move_fill(self, window_s: float) -> None:
-        """Move the fill by a factor, against the logarithm of the miss rate over what is aimed at:
-        down faster than up, because misses come late and in bursts.
+        """Move the fill by a factor, against the logarithm of the miss rate over what is aimed at,
+        in the tier that is worst off: down faster than up, because misses come late and in bursts.
         """
         ended, late = self._ended
-        if ended < 1.0:
+        told = ended >= _FEWEST_ENDED
+        if not told.any():
             return
-        ratio = (late / ended + 0.1 * self._target) / (_AIM_FRAC * self._target)
+        worst = float((late[told] / ended[told] / self._target[told]).max())
+        ratio = (worst + 0.1) / _AIM_FRAC
         error = min(_MOST_ERROR, max(-1.0, math.log(ratio)))
         speed = _FILL_DOWN_PER_S if error > 0.0 else _FILL_UP_PER_S
         fill = self._fill * math.exp(-error * speed * window_s)

@@ -10,6 +10,7 @@ import numpy as np
 
 from baseload.routing.fleet_state import LEVELS, TOKENS, FleetState, fleet_state, keep_index
 from baseload.simulator.measure import Totals
+from baseload.simulator.plant import ladder_rows
 from baseload.simulator.records import ACTIVE, TTFT, Engine
 from baseload.simulator.scenario import Scenario
 
@@ -20,7 +21,7 @@ def check_run(scenario: Scenario, run: Totals, state: Engine, fleet: FleetState)
     """All laws that one finished run can be held against."""
     receipts_and_accounts_sum(run)
     every_request_ends_once(run, state)
-    power_within_bounds(state)
+    power_within_bounds(scenario, state)
     time_is_accounted(run, state)
     bins_hold_everything(run, state)
     index_is_true(scenario, fleet)
@@ -50,15 +51,14 @@ def every_request_ends_once(run: Totals, state: Engine) -> None:
     assert (state.replicas.context == 0).all(), "context still read after the last answer"
 
 
-def power_within_bounds(state: Engine) -> None:
+def power_within_bounds(scenario: Scenario, state: Engine) -> None:
     """Law 3: active power lies between static power and cap, and the fleet's energy under the
-    all-cap ceiling. Where clocks change, under the highest cap and idle power of all their levels.
+    all-cap ceiling. Of a type with several clocks, the highest cap and the highest idle power.
     """
-    kinds = len(state.cost_wanted)
-    cost = state.cost[state.replicas.kind]
-    cap_w, idle_w = cost.power_w_cap, cost.power_w_idle
-    if len(state.cost) > kinds:
-        cap_w, idle_w = state.cost.power_w_cap.max(), state.cost.power_w_idle.max()
+    rungs = [list(rows) for rows in ladder_rows(scenario)[1]]
+    kind_of = state.replicas.kind
+    cap_w = np.array([state.cost.power_w_cap[rows].max() for rows in rungs])[kind_of]
+    idle_w = np.array([state.cost.power_w_idle[rows].max() for rows in rungs])[kind_of]
     active_j, busy_s = state.replicas.account_j[:, ACTIVE], state.replicas.busy_s
     slack = _ROUND_OFF * np.maximum(1.0, active_j)
     assert (active_j <= cap_w * busy_s + slack).all(), "a replica drew more than its cap"

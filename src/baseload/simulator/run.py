@@ -27,7 +27,7 @@ from baseload.simulator.drivers import driver_of
 from baseload.simulator.measure import Totals, result, totals
 from baseload.simulator.oracle import engines_agree
 from baseload.simulator.plant import Plant
-from baseload.simulator.records import Engine
+from baseload.simulator.records import LOG, Engine
 from baseload.simulator.results import SCHEMA, FleetRow, PolicyResult, Simulation, TraceInfo
 from baseload.simulator.scenario import Scenario, offered_load_frac
 from baseload.simulator.start import new_engine
@@ -41,7 +41,7 @@ KEEP_REQUESTS = 6_000_000
 """Requests of a trace that is made once and kept for all policies: about 250 MB."""
 
 _LOG_ROWS = 262_144
-_ORACLE_REQUESTS = 60
+_ORACLE_REQUESTS, _ORACLE_S, _ORACLE_TICKS = 60, 90.0, 6
 
 Progress = Callable[[str, int, int, int], None]
 """Called with (policy, seed, requests done, requests expected)."""
@@ -185,10 +185,22 @@ def simulation_of(
 
 def _against_steps(scenario: Scenario, policy: Policy, source: TraceSource, seed: int) -> None:
     """Law 5 on the first requests of the trace: the step engine and the scan give the same."""
-    head = take(next(_pieces(source, None)), slice(0, _ORACLE_REQUESTS))
+    head = _head(next(_pieces(source, None)), scenario, policy)
     rows: list[np.recarray[Any, Any]] = []
     run_once(scenario, policy, source_of(head), seed=seed, log=lambda *ended: rows.append(ended[2]))
-    engines_agree(scenario, policy, head, np.concatenate(rows).view(np.recarray), seed=seed)
+    log = np.concatenate(rows) if rows else np.zeros(0, dtype=LOG)
+    engines_agree(scenario, policy, head, log.view(np.recarray), seed=seed)
+
+
+def _head(piece: Trace, scenario: Scenario, policy: Policy) -> Trace:
+    """A few requests of the beginning: the first; or, where a slow controller acts, some of the
+    first minute or more, so that it has a few ticks and something to close.
+    """
+    if not (policy.slow.acts or scenario.parking):
+        return take(piece, slice(0, _ORACLE_REQUESTS))
+    until_s = max(_ORACLE_S, _ORACLE_TICKS * policy.slow.period_s)
+    count = max(1, int(np.searchsorted(piece.t_us, until_s * 1e6)))
+    return take(piece, slice(0, count, math.ceil(count / _ORACLE_REQUESTS)))
 
 
 def check_names(policies: Sequence[AnyPolicy]) -> None:

@@ -107,6 +107,9 @@ def _wrong_with(orders: Orders, signals: Signals, facts: FleetFacts) -> str | No
     batch = orders.forecast_batch
     if batch is not None and not (np.isfinite(batch).all() and (batch >= 0).all()):
         return f"forecasts batches of {batch.tolist()}"
+    share = orders.promise_frac
+    if share is not None and not 0.0 < share <= 1.0:
+        return f"lets the price use up {share} of a promise; allowed: above 0 to 1"
     if orders.hold is not None and not np.isin(orders.hold, (0, 1)).all():
         return f"hold is {orders.hold.tolist()}; allowed: 0 or 1"
     if not 0 <= orders.release <= math.ceil(signals.held.sum() * (1.0 + 1e-9)):

@@ -60,7 +60,7 @@ def test_without_parts_nothing_is_ordered_but_the_same_lambda():
     orders = control(Slow(weight=4.0)).tick(signals(completed=(10, 10), missed=(10, 10)))
     assert orders.weight.tolist() == [4.0, 4.0]
     assert orders.open is orders.reserve is orders.forecast_batch is orders.hold is None
-    assert orders.level is None
+    assert orders.level is orders.promise_frac is None
     assert orders.release == 0
 
 

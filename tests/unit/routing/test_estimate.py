@@ -30,6 +30,7 @@ def seen(kind, *, input_tokens=1000.0, output_tokens=250.0):
 
 
 LENGTHS = st.floats(1, 4000)
+ROOMY = replica_type(max_batch=64, kv_tokens=10**6, power_w_cap=5000.0)
 
 
 def test_seats_are_what_the_memory_holds_of_mean_requests():
@@ -117,6 +118,34 @@ def test_load_never_shortens_the_wait():
     assert waits[-1] > 5 * waits[0], "beyond the seats a request waits for others to end"
 
 
+@given(
+    kind=strategies.replica_types(),
+    traffic=st.tuples(LENGTHS, LENGTHS),
+    request=st.tuples(LENGTHS, LENGTHS),
+)
+@settings(max_examples=100, deadline=None)
+def test_load_never_hurries_an_answer_on_any_type(kind, traffic, request):
+    """``rising`` of ``least_latency`` is a theorem. A prompt of little power once joined a step at
+    the power cap for less than one below it, and a very short answer came sooner from a busier
+    replica.
+    """
+    found = seen(kind, input_tokens=traffic[0], output_tokens=traffic[1])
+    answers = np.array([expected_s(*found, in_flight, *request) for in_flight in range(40)])
+    assert (np.diff(answers) >= -1e-12 * answers[1:]).all()
+
+
+def test_the_seconds_of_an_answer_by_hand():
+    """Two others: a step of 10 + 3 x 0.5 + 3.375 ms; with the own prompt 20 ms more; two prompts in
+    250 steps; 100 tokens.
+    """
+    found = seen(ROOMY)
+    step_0_s = 0.01 + 3 * 0.0005 + 3 * 1125 * 1e-6
+    mean_s = step_0_s + 2 / 250 * 0.02
+    expected = step_0_s + 0.02 + 99 * mean_s
+    assert expected_s(*found, 2, 1000.0, 100.0) == pytest.approx(expected)
+    assert expected_s(*found, 2, 1000.0, 1.0) == pytest.approx(step_0_s + 0.02)
+
+
 def test_capacity_counts_all_seats():
     cost, limits, traffic = seen(replica_type(max_batch=4), input_tokens=10, output_tokens=100)
     expected = 4.0 / (100.0 * step_s(cost, 4.0, traffic))
@@ -136,3 +165,56 @@ def test_the_added_step_is_the_difference_of_two_steps():
     dense = cost_table([replica_type(power_w_cap=5000.0)])[0]
     difference = step(dense, 5.0, 5000.0, 0.0)[1] - step(dense, 4.0, 4000.0, 0.0)[1]
     assert estimate._added_step_j(dense, 4.0, 4000.0, 1000.0) == pytest.approx(difference, rel=1e-9)
+
+
+def test_a_replica_that_is_about_to_fill_asks_for_the_joules_of_a_full_one():
+    """With the batch that its controller forecasts, an idle replica costs no more than a busy one:
+    its weight stream is paid for by the others.
+    """
+    cost, limits, traffic = seen(replica_type(max_batch=64, kv_tokens=10**6, power_w_cap=5000.0))
+    idle = marginal_energy_j(cost, limits, traffic, 0, 1000.0, 250.0)
+    busy = marginal_energy_j(cost, limits, traffic, 8, 1000.0, 250.0)
+    limits["forecast_batch"] = 8.0
+    assert marginal_energy_j(cost, limits, traffic, 0, 1000.0, 250.0) == busy < idle
+    limits["forecast_batch"] = 0.5
+    part = marginal_energy_j(cost, limits, traffic, 0, 1000.0, 250.0)
+    assert part == pytest.approx(busy), "somebody is there now and then"
+
+
+def test_the_larger_of_the_present_and_the_forecast_batch_counts():
+    """Joules that depend on the batch: experts, of which a larger batch has read more already."""
+    kind = replica_type(
+        max_batch=64,
+        kv_tokens=10**6,
+        power_w_cap=5000.0,
+        expert_hit_frac=0.05,
+        energy_j_all_experts=6.0,
+        time_s_all_experts=0.02,
+    )
+    cost, limits, traffic = seen(kind)
+    alone = [marginal_energy_j(cost, limits, traffic, n, 10.0, 250.0) for n in range(60)]
+    limits["forecast_batch"] = 20.0
+    forecast = [marginal_energy_j(cost, limits, traffic, n, 10.0, 250.0) for n in range(60)]
+    assert forecast == [alone[max(n, 20)] for n in range(60)]
+    limits["forecast_batch"] = 1000.0
+    limits["max_batch"] = 40
+    full = marginal_energy_j(cost, limits, traffic, 0, 10.0, 250.0)
+    assert full == alone[39], "no more than the other seats"
+
+
+@given(kind=strategies.replica_types(most_batch=40), lengths=st.tuples(LENGTHS, LENGTHS))
+@settings(max_examples=150, deadline=None)
+def test_a_step_never_gets_shorter_with_the_batch(kind, lengths):
+    """It once did under a binding power cap, when more than one prompt joined each step: the price
+    of ``least_latency`` then fell with the load, and the pick by index was not that of the scan.
+    """
+    cost, _, traffic = seen(kind, input_tokens=lengths[0], output_tokens=lengths[1])
+    steps = np.array([step_s(cost, running, traffic) for running in np.arange(1.0, 60.0)])
+    assert (np.diff(steps) >= -1e-12 * steps[1:]).all()
+
+
+def test_where_more_than_a_prompt_joins_each_step_every_step_carries_so_many():
+    """Eleven running answers of 5 tokens: two prompts of 100 tokens a step."""
+    cost, _, traffic = seen(ROOMY, input_tokens=100.0, output_tokens=5.0)
+    expected = 0.01 + 11 * 0.0005 + 11 * 102.5 * 1e-6 + 200 * 2e-5
+    assert step_s(cost, 11.0, traffic) == pytest.approx(expected)

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import msgspec
+import numpy as np
 import pytest
 
 from baseload.base.errors import BadInputError
+from baseload.routing.fleet_state import PRIOR_INPUT_TOKENS, PRIOR_OUTPUT_TOKENS
 from baseload.routing.policies import policy
 from baseload.routing.policy import Policy
-from baseload.routing.slow import Slow
+from baseload.routing.slow import Signals, Slow
 
 
 @pytest.mark.parametrize(
@@ -97,3 +99,28 @@ def test_parameters_reach_slow_control_through_the_text_of_a_policy():
 
 def test_the_first_lambda_is_that_of_the_record():
     assert Slow(weight=3.5).first_weight() == 3.5
+
+
+def signals(**fields):
+    """Two tiers of which nothing is known but what is given."""
+    nothing = {name: np.zeros(2) for name in Signals.__struct_fields__}
+    return Signals(**(nothing | {"now_s": 5.0, "window_s": 5.0, "oldest_due_s": 9.0} | fields))
+
+
+def test_the_refused_are_late():
+    """Of 40 that ended and 10 that were refused 5 and 10 are late."""
+    seen = signals(
+        completed=np.array([30.0, 10.0]), missed=np.array([5.0, 0.0]), refused=np.array([0.0, 10.0])
+    )
+    assert seen.late_frac() == pytest.approx(15 / 50)
+    assert signals().late_frac() == 0.0
+
+
+def test_lengths_are_means_over_all_tiers():
+    seen = signals(
+        completed=np.array([3.0, 1.0]),
+        input_tokens=np.array([300.0, 700.0]),
+        output_tokens=np.array([40.0, 0.0]),
+    )
+    assert seen.lengths() == (250.0, 10.0)
+    assert signals().lengths() == (PRIOR_INPUT_TOKENS, PRIOR_OUTPUT_TOKENS)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import msgspec
 import numpy as np
 import pytest
-from made_scenarios import made_scenario
+from made_scenarios import groups_of, made_scenario, made_trace
 
 from baseload.routing.policies import POLICIES
 from baseload.simulator.oracle import engines_agree
@@ -12,12 +13,13 @@ from baseload.simulator.run import run_once
 from baseload.simulator.start import new_engine
 from baseload.simulator.truth import ARRIVAL, arrivals
 from baseload.workload.chunks import collect
+from baseload.workload.forecasts import forecast_of_text
 from baseload.workload.lengths import length_table
 
 
-def logged(policy, *, seed=0):
+def logged(policy, *, seed=0, scenario=None):
     """A scenario, its trace, and the jump engine's log of it."""
-    scenario = made_scenario()
+    scenario = scenario or made_scenario()
     source = scenario.requests(seed)
     rows = []
     run_once(scenario, policy, source, seed=seed, log=lambda *ended: rows.append(ended[2]))
@@ -28,6 +30,32 @@ def logged(policy, *, seed=0):
 def test_both_engines_give_the_same(name):
     scenario, trace, log = logged(POLICIES[name])
     engines_agree(scenario, POLICIES[name], trace, log, seed=0)
+
+
+@pytest.mark.parametrize("name", sorted(POLICIES))
+@pytest.mark.parametrize(
+    ("parking", "forecast"),
+    [(True, "online"), (False, "perfect:error=0.5"), (True, "class_quantile")],
+)
+def test_both_engines_give_the_same_under_slow_control(name, parking, forecast):
+    """Over a minute and a half, in which a working set shrinks and bulk waits outside."""
+    scenario = made_scenario(
+        made_trace(160, gap_s=0.6),
+        groups=groups_of(2, 3),
+        parking=parking,
+        forecast=forecast_of_text(forecast),
+    )
+    scenario, trace, log = logged(POLICIES[name], scenario=scenario)
+    engines_agree(scenario, POLICIES[name], trace, log, seed=0)
+
+
+def test_a_controller_that_acts_differently_is_found():
+    """The oracle of a scenario without parking is no oracle of one with."""
+    parked = made_scenario(made_trace(160, gap_s=0.6), groups=groups_of(2, 3), parking=True)
+    scenario, trace, log = logged(POLICIES["round_robin"], scenario=parked)
+    awake = msgspec.structs.replace(scenario, parking=False)
+    with pytest.raises(AssertionError, match="by jumps"):
+        engines_agree(awake, POLICIES["round_robin"], trace, log, seed=0)
 
 
 @pytest.mark.parametrize("field", ["finish_s", "first_s", "energy_j", "replica", "output_tokens"])

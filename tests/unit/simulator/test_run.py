@@ -233,6 +233,27 @@ def test_bulk_waits_behind_interactive():
     assert found.ttft_s_by_tier["interactive"].p50 < found.ttft_s_by_tier["bulk"].p50
 
 
+@pytest.mark.parametrize("parking", [False, True])
+def test_the_check_against_the_step_engine_sees_a_few_ticks(parking, monkeypatch):
+    """A controller closes nothing in the first sixty requests of a busy trace, so that nothing it
+    does was checked.
+    """
+    heads = []
+    agree = running.engines_agree
+    monkeypatch.setattr(
+        running,
+        "engines_agree",
+        lambda *given, seed: (heads.append(given[2]), agree(*given, seed=seed)),
+    )
+    trace = made_trace(6000, gap_s=0.02)
+    scenario = made_scenario(trace, groups=groups_of(3, 3), parking=parking)
+    simulate(scenario, [LEAST_LOADED, POLICIES["baseload"]], check=True)
+    of_least_loaded, of_baseload = heads
+    assert max(len(head) for head in heads) <= 60
+    assert of_baseload.span_s > 60
+    assert (of_least_loaded.span_s > 60) == parking
+
+
 def test_progress_and_done_are_told():
     seen, done = [], []
     simulate(

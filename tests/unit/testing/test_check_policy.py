@@ -341,6 +341,7 @@ BAD_ORDERS = {
     "a batch without end": lambda facts: Orders(
         forecast_batch=np.full(len(facts.replicas), np.inf)
     ),
+    "no promise left": lambda facts: Orders(promise_frac=0.0),
     "half a hold": lambda facts: Orders(hold=np.array([2, 0], dtype=np.uint8)),
     "more released than held": lambda facts: Orders(release=10**9),
     "other orders every time": lambda facts: Orders(weight=np.random.random(2)),  # noqa: NPY002
