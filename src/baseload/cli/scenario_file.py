@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from importlib import resources
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import msgspec
 
@@ -20,6 +20,7 @@ from baseload.cli.scenario_notes import scenario_notes
 from baseload.cli.scenario_trace import TraceEntry, check_load, check_trace_entry, requests_of
 from baseload.cli.strict_yaml import decode_yaml
 from baseload.fleet.clock import CLOCK_FRAC_MIN
+from baseload.fleet.ladder import CLOCK_FRACS
 from baseload.fleet.physics import replica_type
 from baseload.fleet.replica_type import ReplicaType
 from baseload.simulator.scenario import Group, Scenario
@@ -265,7 +266,46 @@ def _group(entry: FleetEntry, folder: Path, at: int, notes: list[str]) -> Group:
         replicas=entry.replicas,
         park_after_s=entry.park_after_s,
         off_after_s=entry.off_after_s,
+        slower=() if entry.replica is not None else _slower(entry),
     )
+
+
+def _slower(entry: FleetEntry) -> tuple[ReplicaType, ...]:
+    """The entry's type at lower clocks, for a policy that chooses clocks; none where the entry fixes
+    its clock, or where the engine's numbers do not tell bytes from arithmetic.
+    """
+    if entry.clock_frac < 1 or entry.model is None or entry.device is None:
+        return ()
+    try:
+        return tuple(
+            replica_type(
+                model=entry.model,
+                device=entry.device,
+                tensor_parallel=entry.tensor_parallel,
+                clock_frac=clock_frac,
+                **_given(entry),
+            )
+            for clock_frac in CLOCK_FRACS[1:]
+        )
+    except BadInputError:
+        return ()
+
+
+def _given(entry: FleetEntry) -> dict[str, Any]:
+    """What the entry says of its type beside device, model, layout and clock."""
+    return {
+        key: getattr(entry, key)
+        for key in (
+            "precision",
+            "engine",
+            "name",
+            "max_batch",
+            "max_step_tokens",
+            "max_context_tokens",
+            "power_cap_w",
+        )
+        if getattr(entry, key) is not None
+    }
 
 
 def _check_calibrated(entry: FleetEntry, field: str) -> None:
@@ -305,26 +345,13 @@ def _modelled(entry: FleetEntry, field: str, notes: list[str]) -> ReplicaType:
     ):
         number(getattr(entry, name), f"{field}.{name}", low=1, high=high)
     number(entry.clock_frac, f"{field}.clock_frac", low=CLOCK_FRAC_MIN, high=1)
-    given = {
-        key: getattr(entry, key)
-        for key in (
-            "precision",
-            "engine",
-            "name",
-            "max_batch",
-            "max_step_tokens",
-            "max_context_tokens",
-            "power_cap_w",
-        )
-        if getattr(entry, key) is not None
-    }
     with within(field):
         kind = replica_type(
             model=entry.model,
             device=entry.device,
             tensor_parallel=entry.tensor_parallel,
             clock_frac=entry.clock_frac,
-            **given,
+            **_given(entry),
         )
     if entry.clock_frac < 1:
         notes.append(f"{kind.name}: {kind.method}. {kind.basis}.")

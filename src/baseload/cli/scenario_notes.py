@@ -57,7 +57,10 @@ def scenario_notes(
     keep even alone (for requests as in ``sample``), and on wakes that take longer than a first
     token may.
     """
-    notes = []
+    kinds = [group.kind for group in groups]
+    notes: list[str] = []
+    long: list[str] = []
+    broken: list[_Broken] = []
     for tier in tiers:
         if tier.ttft_s is None and tier.tpot_s is None and tier.e2e_s is None:
             notes.append(
@@ -67,9 +70,11 @@ def scenario_notes(
             continue
         mine = _requests_of(sample, tier, tiers)
         if mine.any():
-            lengths = sample.input_tokens[mine], sample.output_tokens[mine]
-            notes += _promise_notes(groups, tier, *lengths)
-    return [*notes, *_wake_notes(groups, tiers, parking=parking)]
+            prompts, answers = sample.input_tokens[mine], sample.output_tokens[mine]
+            broken += _broken(kinds, tier, float(prompts.mean()), float(answers.mean()))
+            long += _long_prompt_notes(kinds, tier, prompts)
+    notes += _broken_notes(kinds, broken)
+    return [*notes, *long, *_wake_notes(groups, tiers, parking=parking)]
 
 
 def _requests_of(sample: Trace, tier: Tier, tiers: Sequence[Tier]) -> NDArray[np.bool_]:
@@ -79,42 +84,66 @@ def _requests_of(sample: Trace, tier: Tier, tiers: Sequence[Tier]) -> NDArray[np
     return np.isin(sample.class_code, codes)
 
 
-def _promise_notes(
-    groups: Sequence[Group],
-    tier: Tier,
-    input_tokens: NDArray[Any],
-    output_tokens: NDArray[Any],
-) -> list[str]:
-    """Remarks on the deadlines of one tier, whose requests have these lengths."""
-    kinds = [group.kind for group in groups]
-    means = float(input_tokens.mean()), float(output_tokens.mean())
-    each = [alone(kind, *means) for kind in kinds]
-    notes = []
-    for field, (what, whose) in _WORDS.items():
+class _Broken(msgspec.Struct, frozen=True, kw_only=True):
+    """A deadline that some types cannot keep even alone: the seconds that each type takes."""
+
+    tier: str
+    field: str
+    limit_s: float
+    taken_s: list[float]
+
+    def kept(self) -> tuple[bool, ...]:
+        """Which types keep it."""
+        return tuple(s <= self.limit_s for s in self.taken_s)
+
+
+def _broken(
+    kinds: Sequence[ReplicaType], tier: Tier, input_tokens: float, output_tokens: float
+) -> list[_Broken]:
+    """The deadlines of a tier that some type cannot keep for a request of these lengths."""
+    each = [alone(kind, input_tokens, output_tokens) for kind in kinds]
+    found = []
+    for field in _WORDS:
         limit_s = getattr(tier, field)
-        if limit_s is None:
-            continue
         taken_s = [getattr(one, field) for one in each]
-        keeping = [kind.name for kind, s in zip(kinds, taken_s, strict=True) if s <= limit_s]
-        if len(keeping) == len(kinds):
-            continue
-        head = f"Tier {tier.name} promises {what} within {_seconds(limit_s)}: "
-        if keeping:
+        if limit_s is not None and max(taken_s) > limit_s:
+            found.append(_Broken(tier=tier.name, field=field, limit_s=limit_s, taken_s=taken_s))
+    return found
+
+
+def _broken_notes(kinds: Sequence[ReplicaType], broken: Sequence[_Broken]) -> list[str]:
+    """One remark for each deadline, with all tiers that promise it and the types that fail."""
+    alike: dict[tuple[str, float, tuple[bool, ...]], list[_Broken]] = {}
+    for one in broken:
+        alike.setdefault((one.field, one.limit_s, one.kept()), []).append(one)
+    notes = []
+    for (field, limit_s, kept), group in alike.items():
+        what, whose = _WORDS[field]
+        tiers = ", ".join(one.tier for one in group)
+        head = f"{tiers}: {what} is promised within {_seconds(limit_s)}, but "
+        if any(kept):
             slow = [
-                f"{kind.name} takes {_seconds(s)}"
-                for kind, s in zip(kinds, taken_s, strict=True)
-                if s > limit_s
+                f"{kind.name} takes {_span([one.taken_s[at] for one in group])}"
+                for at, kind in enumerate(kinds)
+                if not kept[at]
             ]
-            notes.append(
-                f"{head}{', '.join(slow)} {whose} even alone; {', '.join(keeping)} can keep it."
-            )
+            able = [kind.name for at, kind in enumerate(kinds) if kept[at]]
+            notes.append(f"{head}{', '.join(slow)} {whose} even alone; {', '.join(able)} can.")
         else:
-            least = min(range(len(kinds)), key=taken_s.__getitem__)
+            sums = [sum(one.taken_s[at] for one in group) for at in range(len(kinds))]
+            best = min(range(len(kinds)), key=sums.__getitem__)
+            taken = _span([one.taken_s[best] for one in group])
             notes.append(
-                f"{head}no replica can keep that, even alone. The fastest, {kinds[least].name}, "
-                f"takes {_seconds(taken_s[least])} {whose}."
+                f"{head}no replica can keep that, even alone: the fastest, {kinds[best].name}, "
+                f"takes {taken} {whose}."
             )
-    return [*notes, *_long_prompt_notes(kinds, tier, input_tokens)]
+    return notes
+
+
+def _span(values_s: Sequence[float]) -> str:
+    """A duration, or the range of several."""
+    low, high = _seconds(min(values_s)), _seconds(max(values_s))
+    return low if low == high else f"{low} to {high}"
 
 
 def _long_prompt_notes(

@@ -234,6 +234,14 @@ def thriftiest(rows: Sequence[Row]) -> Row:
     return min(able, key=lambda row: row.result.energy_j)
 
 
+def leading(comparison: Comparison) -> Row:
+    """The policy that words lead with: the thriftiest, or the thriftiest that keeps its promises
+    where the thriftiest of all breaks one.
+    """
+    best = thriftiest(comparison.rows)
+    return _thriftiest_that_keeps(comparison, best) or best
+
+
 def headline(comparison: Comparison) -> str:
     """Some sentences: which policy used the fewest joules, against what, at what cost."""
     simulation, base = comparison.simulation, comparison.baseline

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from baseload.report import wording
-from baseload.report.figures import Comparison, Row, thriftiest
+from baseload.report.figures import Comparison, Row, leading
 
 CAUSES = {
     "weight_stream": "fuller batches",
@@ -50,17 +50,13 @@ def changes(comparison: Comparison) -> list[Change]:
             continue
         causes = _differences(row.result.energy_j_by_cause, base.energy_j_by_cause)
         tiers = _differences(row.result.energy_j_by_tier, base.energy_j_by_tier)
-        rest = "rest"
-        tiers[NOBODY] = causes[rest]
         causes, tiers = ({k: j / base.energy_j for k, j in p.items()} for p in (causes, tiers))
         total = math.fsum(causes.values())
+        by_cause = parts_of(causes, total)
+        waiting = by_cause.get("rest", 0.0)
+        by_tier = parts_of(tiers, _rounded(total) - waiting) | {NOBODY: waiting}
         found.append(
-            Change(
-                row=row,
-                total_frac=_rounded(total),
-                by_cause=parts_of(causes, total),
-                by_tier=parts_of(tiers, total),
-            )
+            Change(row=row, total_frac=_rounded(total), by_cause=by_cause, by_tier=by_tier)
         )
     return found
 
@@ -88,12 +84,12 @@ def parts_of(parts: Mapping[str, float], total: float) -> dict[str, float]:
 
 
 def cause_words(found: Sequence[Change], comparison: Comparison) -> str:
-    """A sentence on the thriftiest policy: what its change is made of."""
-    best = thriftiest(comparison.rows)
+    """A sentence on the leading policy: what its change is made of."""
+    best = leading(comparison)
     lead = next((change for change in found if change.row is best), None)
     base = comparison.baseline.label
     if lead is None:
-        return f"No policy that did the work used less than {base}."
+        return f"The others are compared with {best.label}, which leads."
     said = [
         f"{wording.change(frac)} {_said(cause, frac)}"
         for cause, frac in lead.by_cause.items()

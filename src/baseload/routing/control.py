@@ -49,10 +49,13 @@ class Control:
     ) -> None:
         self.period_s = slow.period_s
         self._rules = [RULES[slow.rule](slow, promise.target_miss_frac) for promise in promises]
+        self._quiet = QuietHours(promises) if slow.holds_bulk else None
         self._set, self._own = None, slow.working_set
         if slow.working_set or park:
-            self._set = WorkingSet(facts, promises, sleep=park, reserve=slow.working_set)
-        self._quiet = QuietHours(promises) if slow.holds_bulk else None
+            waits = None if self._quiet is None else self._quiet.waits
+            self._set = WorkingSet(
+                facts, promises, sleep=park, reserve=slow.working_set, waits=waits
+            )
         self._clocks = None
         if slow.clocks and any(len(rows) > 1 for rows in facts.rungs):
             self._clocks = ClockChoice(facts, promises)

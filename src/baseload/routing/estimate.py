@@ -188,7 +188,7 @@ def expected_lateness_s(
     """
     running = min(in_flight + 1.0, seats(limits, traffic))
     token_s = loaded_step_s(cost, limits, running, traffic)
-    own_s = prefill_s(cost, limits, traffic, in_flight, request.input_tokens)
+    own_s = request.input_tokens * cost.time_s_per_prefill_token
     late_s = 0.0
     if request.tpot_s < math.inf:
         # the mean of 1 / length over a spread-out forecast is about (1 + cv^2) / mean
@@ -257,14 +257,16 @@ def marginal_energy_j(
     input_tokens: float,
     output_tokens: float,
 ) -> float:
-    """Joules that the replica draws with the request minus without it, at its present or forecast
-    batch, whichever is larger (docs/explanation/the-price.md).
+    """Joules that the replica draws with the request minus without it, at the batch that a
+    controller forecasts, or at its present one where nobody does (docs/explanation/the-price.md).
 
     Beside running sequences a request adds its own terms to each step; on an idle replica that
     nobody means to fill it sets the whole weight stream in motion, less the idle power that would
     have been drawn anyway.
     """
-    present = max(float(in_flight), limits.forecast_batch)
+    present = float(in_flight)
+    if limits.forecast_batch >= 0.0:
+        present = max(limits.forecast_batch, min(present, 1.0))
     running = min(present, seats(limits, traffic) - 1.0)
     held = traffic.input_tokens + 0.5 * traffic.output_tokens
     own = input_tokens + 0.5 * output_tokens

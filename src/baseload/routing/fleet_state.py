@@ -49,11 +49,12 @@ LIMITS = np.dtype(
 )
 """What a replica of a type can hold. ``max_in_flight``: requests at which it is no candidate any
 more; ``model``: its code; ``forecast_batch``: requests that each open replica of the type is about
-to run, by the controller that opens them (0: nobody says); ``prompt_tokens_per_s``: prompt tokens
-that each busy replica of the type has lately been sent, a mean over about two seconds.
-``profiled_*``: tokens (input and output) per second, and average joules per token, with all seats
-taken by requests of the prior mean lengths: the constants mu and epsilon that published schedulers
-profile offline. ``frugal``: 1 for the type with the lowest power cap.
+to run, by the controller that opens them (0: none works now, -1: nobody says);
+``prompt_tokens_per_s``: prompt tokens that each busy replica of the type has lately been sent, a
+mean over about two seconds. ``profiled_*``: tokens (input and output) per second, and average
+joules per token, with all seats taken by requests of the prior mean lengths: the constants mu and
+epsilon that published schedulers profile offline. ``frugal``: 1 for the type with the lowest power
+cap.
 """
 
 TRAFFIC = np.dtype([("input_tokens", np.float64), ("output_tokens", np.float64)])
@@ -148,7 +149,7 @@ def fleet_state(
         longest = min(kind.max_context_tokens, kind.kv_tokens)
         most = kind.max_batch + max_queue
         row = (kind.max_batch, kind.kv_tokens, most, longest, code.get(kind.model, -2))
-        limits[index] = (*row, 0.0, 0.0, 0.0, 0.0, kind.power.power_w_cap == lowest_w)
+        limits[index] = (*row, -1.0, 0.0, 0.0, 0.0, kind.power.power_w_cap == lowest_w)
     levels = limits.max_in_flight + 1
     words = -(-np.asarray(replicas, dtype=np.int64) // _WORD)
     leaves = np.array([1 << max(0, int(n) - 1).bit_length() for n in replicas], dtype=np.int64)

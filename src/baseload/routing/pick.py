@@ -179,8 +179,8 @@ def _cheapest_rising(
     state: FleetState, policy: PolicyState, request: Request, kind: int, number: int, ceiling: int
 ) -> tuple[float, int]:
     """``_cheapest_of_kind`` of a price that never falls from level 1 on: the cheapest busy replicas
-    are those from the lowest level in use up to some level, which a bisection finds; idle ones have a
-    price of their own.
+    are those from the lowest level in use up to some level, which a bisection finds; idle ones have
+    a price of their own.
     """
     counts, start = state.level_count, state.level_start[kind]
     low, high = state.level_range[kind, 0], min(state.level_range[kind, 1], ceiling - 1)

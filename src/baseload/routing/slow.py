@@ -81,7 +81,7 @@ class Slow(msgspec.Struct, frozen=True, kw_only=True):
         """Names of the numbers that a user may set."""
         if self.rule == "pi":
             return ["kp", "ki", "anti_windup"]
-        switches = [name for name in ("working_set", "holds_bulk", "clocks") if getattr(self, name)]
+        switches = ["working_set", "holds_bulk", "clocks"] if self.working_set else []
         return [*(["log_lambda"] if self.rule == "log" else []), *switches]
 
     def with_parameter(self, name: str, value: float) -> Slow:

@@ -82,12 +82,15 @@ class WorkingSet:
         *,
         sleep: bool,
         reserve: bool = False,
+        waits: NDArray[np.bool_] | None = None,
     ) -> None:
         self._facts, self._promises = facts, promises
         self._sleep, self._reserve = sleep, reserve
         self._rest_w = np.array([_rest_power_w(cost, sleep=sleep) for cost in facts.cost])
         self._pays_s = np.array([_pays_after_s(cost, sleep=sleep) for cost in facts.cost])
         self._rates = [RateForecast() for _ in promises]
+        none = np.zeros(len(promises), dtype=bool)
+        self._at_once = ~(none if waits is None else waits)  # tiers that go as they come
         self._traffic = np.zeros(1, dtype=TRAFFIC).view(np.recarray)
         self._traffic[0] = (PRIOR_INPUT_TOKENS, PRIOR_OUTPUT_TOKENS)
         self._length_sums = _PRIOR_REQUESTS * np.array(
@@ -144,10 +147,11 @@ class WorkingSet:
     def learn(self, signals: Signals) -> None:
         """Take in the signals: rates, lengths, misses."""
         window_s = signals.window_s
-        for rate, requests, tokens in zip(
-            self._rates, signals.arrived, signals.prompt_tokens, strict=True
+        for rate, requests, tokens, at_once in zip(
+            self._rates, signals.arrived, signals.prompt_tokens, self._at_once, strict=True
         ):
-            rate.learn(self._work(float(requests), float(tokens)) / window_s, window_s)
+            if at_once:
+                rate.learn(self._work(float(requests), float(tokens)) / window_s, window_s)
         keep = math.exp(-window_s / _LENGTH_MEMORY_S)
         self._prompts *= keep
         self._prompts += (signals.arrived, signals.prompt_tokens)
@@ -218,7 +222,7 @@ class WorkingSet:
         return wanted
 
     def orders(self, signals: Signals, *, extra_per_s: float = 0.0) -> Orders:
-        """What should be open from now on; ``extra_per_s``: planned work beside the arrivals."""
+        """What should be open from now on; ``extra_per_s``: planned work of the tiers that wait."""
         self.learn(signals)
         if signals.now_s < _SETTLE_S:
             return Orders()  # too little has ended to know what a request needs

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import msgspec
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -34,10 +36,16 @@ def test_a_promise_that_all_can_keep_needs_no_remark():
 @pytest.mark.parametrize(
     ("promises", "words"),
     [
-        ({"tpot_s": 0.05}, ["a further token within 50 ms", "l4", "h100", "can keep it"]),
+        (
+            {"tpot_s": 0.05},
+            ["a further token is promised within 50 ms", "l4", "even alone", "h100-sxm-80gb can."],
+        ),
         ({"tpot_s": 0.001}, ["no replica can keep that", "fastest", "h100"]),
-        ({"ttft_s": 0.01}, ["the first token within 10 ms", "no replica", "mean prompt"]),
-        ({"e2e_s": 0.5}, ["the whole answer within 500 ms", "no replica"]),
+        (
+            {"ttft_s": 0.01},
+            ["the first token is promised within 10 ms", "no replica", "mean prompt"],
+        ),
+        ({"e2e_s": 0.5}, ["the whole answer is promised within 500 ms", "no replica"]),
         ({"ttft_s": 0.2}, ["% of the prompts have more than", "1.0 % may miss"]),
         ({}, ["promises nothing"]),
     ],
@@ -46,6 +54,20 @@ def test_a_promise_that_cannot_be_kept_is_told(promises, words):
     said = " ".join(notes(**promises))
     for word in words:
         assert word in said
+
+
+def test_tiers_that_promise_the_same_share_a_remark():
+    tiers = [
+        Tier(name="a", classes=("chat",), tpot_s=0.001),
+        Tier(name="b", classes=("rag",), tpot_s=0.001),
+    ]
+    half = msgspec.structs.replace(
+        TRACE,
+        classes=("chat", "rag"),
+        class_code=(np.arange(len(TRACE)) % 2).astype(np.int16),
+    )
+    (said,) = scenario_notes((H100,), tiers, half, parking=False)
+    assert said.startswith("a, b: a further token")
 
 
 def test_a_tier_without_requests_is_not_judged():
@@ -91,7 +113,7 @@ def test_remarks_are_seen_in_table_json_and_page(simulate, folder):
     outcome = simulate("--out", "report", "--json", "r.json", rest=rest)
     assert "no replica can keep that" in " ".join(outcome.out.split())
     (note,) = json.loads((folder / "r.json").read_text())["notes"]
-    assert "Tier fast" in note
+    assert note.startswith("fast: a further token")
     assert "no replica can keep that" in (folder / "report" / "index.html").read_text()
 
 
