@@ -129,13 +129,48 @@ def wait_s(cost: Cost, limits: Limits, traffic: Traffic, in_flight: int) -> floa
 
 
 @kernel
+def _added(
+    cost: Cost, running: float, context: float, sequences: float, tokens: float, prefill: float
+) -> tuple[float, float]:
+    """Seconds and joules by which a step of ``running`` sequences over ``context`` grows with
+    ``sequences`` more, ``tokens`` of context and ``prefill`` tokens.
+
+    A dense model's step is linear where the power cap does not bind, and where it does before and
+    after; there the answer is the sum of its terms: the same number at every batch, without the
+    rounding of a difference (equal prices must compare equal, for ties to be broken by replica
+    number and for a price that never falls to be seen as one).
+    """
+    before_s, before_j = step(cost, running, context, 0.0)
+    after_s, after_j = step(cost, running + sequences, context + tokens, prefill)
+    before_capped = before_j >= cost.power_w_cap * before_s
+    after_capped = after_j >= cost.power_w_cap * after_s
+    if cost.expert_miss_frac < 1.0 or before_capped != after_capped:
+        return after_s - before_s, after_j - before_j
+    time_s = (
+        sequences * cost.time_s_per_sequence
+        + tokens * cost.time_s_per_context_token
+        + prefill * cost.time_s_per_prefill_token
+    )
+    energy_j = (
+        sequences * cost.energy_j_per_sequence
+        + tokens * cost.energy_j_per_context_token
+        + prefill * cost.energy_j_per_prefill_token
+    )
+    if after_capped:
+        static_w = cost.power_w_active_static
+        time_s = (energy_j - static_w * time_s) / (cost.power_w_cap - static_w)
+        energy_j = cost.power_w_cap * time_s
+    return time_s, energy_j
+
+
+@kernel
 def prefill_s(
     cost: Cost, limits: Limits, traffic: Traffic, in_flight: int, input_tokens: float
 ) -> float:
     """Seconds by which the request's own prompt lengthens the steps that process it."""
     running = min(in_flight + 1.0, seats(limits, traffic))
     context = running * (traffic.input_tokens + 0.5 * traffic.output_tokens)
-    return step(cost, running, context, input_tokens)[0] - step(cost, running, context, 0.0)[0]
+    return _added(cost, running, context, 0.0, 0.0, input_tokens)[0]
 
 
 @kernel
@@ -271,28 +306,11 @@ def marginal_energy_j(
     held = traffic.input_tokens + 0.5 * traffic.output_tokens
     own = input_tokens + 0.5 * output_tokens
     if running > 0.0:
-        token_j = _added_step_j(cost, running, running * held, own)
+        token_j = _added(cost, running, running * held, 1.0, own, 0.0)[1]
     else:
         alone_s, alone_j = step(cost, 1.0, own, 0.0)
         token_j = alone_j - cost.power_w_idle * alone_s
-    base_s, base_j = step(cost, running + 1.0, running * held, 0.0)
-    joined_s, joined_j = step(cost, running + 1.0, running * held, input_tokens)
-    added_j = joined_j - base_j
+    added_s, added_j = _added(cost, running + 1.0, running * held, 0.0, 0.0, input_tokens)
     if running == 0.0:
-        added_j -= cost.power_w_idle * (joined_s - base_s)
+        added_j -= cost.power_w_idle * added_s
     return output_tokens * token_j + added_j
-
-
-@kernel
-def _added_step_j(cost: Cost, running: float, context: float, own: float) -> float:
-    """Joules by which one more sequence that reads ``own`` tokens raises a step of ``running``
-    sequences.
-
-    Below the power cap a dense model's step is linear, so the answer is the two coefficients alone:
-    the same number at every batch, without the rounding of a difference (equal prices must compare
-    equal for ties to be broken by replica number).
-    """
-    with_s, with_j = step(cost, running + 1.0, context + own, 0.0)
-    if cost.expert_miss_frac == 1.0 and with_j < cost.power_w_cap * with_s:
-        return cost.energy_j_per_sequence + own * cost.energy_j_per_context_token
-    return with_j - step(cost, running, context, 0.0)[1]

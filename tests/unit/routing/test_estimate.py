@@ -152,19 +152,33 @@ def test_capacity_counts_all_seats():
     assert capacity_per_s(cost, limits, traffic) == pytest.approx(expected)
 
 
-def test_the_added_step_is_the_difference_of_two_steps():
-    """Experts or a cap: the joules of one more sequence are a difference, not two coefficients."""
-    for kind in (
+@pytest.mark.parametrize(
+    "kind",
+    [
         replica_type(expert_hit_frac=0.1, energy_j_all_experts=5.0, time_s_all_experts=0.01),
         replica_type(power_w_cap=150.0),
-    ):
-        cost = cost_table([kind])[0]
-        added = estimate._added_step_j(cost, 4.0, 4000.0, 1000.0)
-        difference = step(cost, 5.0, 5000.0, 0.0)[1] - step(cost, 4.0, 4000.0, 0.0)[1]
-        assert added == pytest.approx(difference, rel=1e-12)
-    dense = cost_table([replica_type(power_w_cap=5000.0)])[0]
-    difference = step(dense, 5.0, 5000.0, 0.0)[1] - step(dense, 4.0, 4000.0, 0.0)[1]
-    assert estimate._added_step_j(dense, 4.0, 4000.0, 1000.0) == pytest.approx(difference, rel=1e-9)
+        replica_type(power_w_cap=5000.0),
+    ],
+    ids=("experts", "capped", "free"),
+)
+def test_what_is_added_to_a_step_is_the_difference_of_two_steps(kind):
+    cost = cost_table([kind])[0]
+    before = np.array(step(cost, 4.0, 4000.0, 0.0))
+    for sequences, tokens, prefill in ((1.0, 1000.0, 0.0), (0.0, 0.0, 800.0), (1.0, 10.0, 10.0)):
+        after = np.array(step(cost, 4.0 + sequences, 4000.0 + tokens, prefill))
+        added = estimate._added(cost, 4.0, 4000.0, sequences, tokens, prefill)
+        assert added == pytest.approx(after - before, rel=1e-9)
+
+
+@pytest.mark.parametrize("cap_w", [110.0, 5000.0], ids=("capped", "free"))
+def test_equal_prices_are_equal_to_the_bit_at_every_batch(cap_w):
+    """The joules of a prompt were the difference of two steps, whose last bit varied with the
+    batch: a price that never falls seemed to, and the bisection of the pick went astray.
+    """
+    cost = cost_table([replica_type(power_w_cap=cap_w)])[0]
+    batches = np.arange(2.0, 60.0)
+    assert len({estimate._added(cost, b, 311.7 * b, 0.0, 0.0, 173.0) for b in batches}) == 1
+    assert len({estimate._added(cost, b, 311.7 * b, 1.0, 211.3, 0.0) for b in batches}) == 1
 
 
 def test_a_replica_that_is_about_to_fill_asks_for_the_joules_of_a_full_one():
