@@ -146,7 +146,8 @@ def measured(rule: Policy, made: Scenario, rate: Any, span_s: float) -> dict[str
 def table(rows: dict[str, dict[str, Any]]) -> str:
     """The table of the page."""
     lines = [
-        "| load | rule | under target for good after | highest 30 s | missed after minute 10 | J per request |",
+        "| load | rule | under target for good after | highest 30 s | missed after "
+        "minute 10 | J per request |",
         "|---|---|---:|---:|---:|---:|",
     ]
     for case, found in rows.items():

@@ -271,8 +271,8 @@ def _group(entry: FleetEntry, folder: Path, at: int, notes: list[str]) -> Group:
 
 
 def _slower(entry: FleetEntry) -> tuple[ReplicaType, ...]:
-    """The entry's type at lower clocks, for a policy that chooses clocks; none where the entry fixes
-    its clock, or where the engine's numbers do not tell bytes from arithmetic.
+    """The entry's type at lower clocks, for a policy that chooses clocks; none where the entry
+    fixes its clock, or where the engine's numbers do not tell bytes from arithmetic.
     """
     if entry.clock_frac < 1 or entry.model is None or entry.device is None:
         return ()

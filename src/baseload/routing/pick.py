@@ -54,6 +54,7 @@ class PolicyState(NamedTuple):
     random: NDArray[np.uint64]  # [2] the policy's own random stream
     lateness_weight: NDArray[np.float64]  # [tiers] lambda of each tier, set by a controller
     promise_frac: NDArray[np.float64]  # [1] of each promise that the price may use up
+    flat: NDArray[np.int64]  # [types] up to which level a rising price stayed the same, last time
     hold: NDArray[np.uint8]  # [tiers] whether requests of the tier wait outside the fleet for now
 
 
@@ -175,6 +176,45 @@ def _at_level(
 
 
 @kernel
+def _flat_until(
+    state: FleetState,
+    policy: PolicyState,
+    request: Request,
+    kind: int,
+    number: int,
+    low: int,
+    high: int,
+    least: float,
+) -> int:
+    """The highest level up to ``high`` at which the price is still ``least``, its value at ``low``:
+    away from where it was last time in steps that double, then by bisection.
+    """
+    flat, over, step = low, high + 1, 1
+    guess = max(low, min(high, policy.flat[kind]))
+    while flat < guess < over:
+        if _at_level(state, policy, request, kind, number, guess) > least:
+            over = guess
+            guess -= step
+        else:
+            flat = guess
+            guess += step
+        step *= 2
+    if flat == low and over > low + 1 and step == 1:
+        if _at_level(state, policy, request, kind, number, low + 1) > least:
+            over = low + 1
+        else:
+            flat = low + 1
+    while over - flat > 1:
+        middle = (flat + over) // 2
+        if _at_level(state, policy, request, kind, number, middle) > least:
+            over = middle
+        else:
+            flat = middle
+    policy.flat[kind] = flat
+    return flat
+
+
+@kernel
 def _cheapest_rising(
     state: FleetState, policy: PolicyState, request: Request, kind: int, number: int, ceiling: int
 ) -> tuple[float, int]:
@@ -198,15 +238,7 @@ def _cheapest_rising(
     least = _at_level(state, policy, request, kind, number, low)
     if least > best:
         return best, found
-    flat, over = low, high + 1
-    if over - flat > 1 and _at_level(state, policy, request, kind, number, low + 1) > least:
-        over = low + 1
-    while over - flat > 1:
-        middle = (flat + over) // 2
-        if _at_level(state, policy, request, kind, number, middle) > least:
-            over = middle
-        else:
-            flat = middle
+    flat = _flat_until(state, policy, request, kind, number, low, high, least)
     replica = lowest_between(state, kind, low, flat)
     if least == best and found < replica:
         return best, found

@@ -170,6 +170,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
             random=draws(seed, "policy", self.name),
             lateness_weight=np.full(tiers, self.slow.first_weight()),
             promise_frac=np.ones(1),
+            flat=np.zeros(kinds, dtype=np.int64),
             hold=np.zeros(tiers, dtype=np.uint8),
         )
 

@@ -85,6 +85,7 @@ class WorkingSet:
         waits: NDArray[np.bool_] | None = None,
     ) -> None:
         self._facts, self._promises = facts, promises
+        self._kinds = list(zip(facts.cost, facts.limits, strict=True))
         self._sleep, self._reserve = sleep, reserve
         self._rest_w = np.array([_rest_power_w(cost, sleep=sleep) for cost in facts.cost])
         self._pays_s = np.array([_pays_after_s(cost, sleep=sleep) for cost in facts.cost])
@@ -129,7 +130,7 @@ class WorkingSet:
                         _SPREADS,
                     )
                 )
-                for cost, limits in zip(self._facts.cost, self._facts.limits, strict=True)
+                for cost, limits in self._kinds
             ]
         )
 
@@ -191,16 +192,18 @@ class WorkingSet:
         fill = self._fill * math.exp(-error * speed * window_s)
         self._fill = min(_MOST_FILL, max(_LEAST_FILL, fill))
 
-    def need(self, request_per_s: float) -> NDArray[np.int64]:
+    def need(
+        self, request_per_s: float, batch: NDArray[np.float64] | None = None
+    ) -> NDArray[np.int64]:
         """Replicas of each type for ``request_per_s``: the types in the order of joules above rest
         per request, each filled before the next is begun. At least one of each model is open.
         """
         facts, traffic = self._facts, self._traffic[0]
-        batch = self.batch
+        batch = self.batch if batch is None else batch
         if not batch.any():
             return facts.replicas.copy()  # no type keeps the promise: all hands
         joules, rates = np.full(len(batch), np.inf), np.zeros(len(batch))
-        for kind, (cost, running) in enumerate(zip(facts.cost, batch, strict=True)):
+        for kind, ((cost, _), running) in enumerate(zip(self._kinds, batch, strict=True)):
             if running >= 1.0:
                 joules[kind] = request_energy_j(cost, traffic, running, self._rest_w[kind])
                 rates[kind] = rate_within(cost, traffic, running)
@@ -228,19 +231,26 @@ class WorkingSet:
             return Orders()  # too little has ended to know what a request needs
         lead_s = signals.window_s + float(self._facts.cost.wake_s_from_parked.max())
         rate = sum(forecast.ahead(lead_s) for forecast in self._rates) + extra_per_s
-        wanted = self.need(rate)
+        batch = self.batch
+        wanted = self.need(rate, batch)
         self._wanted.append((signals.now_s, wanted))
         keep_s = _HOLD_OPEN_S + (float(self._pays_s.max()) if self._sleep else 0.0)
         while self._wanted[0][0] < signals.now_s - keep_s:
             self._wanted.popleft()
         opened = np.max([one for _, one in self._wanted], axis=0)
+        carries = np.array(
+            [
+                rate_within(cost, self._traffic[0], running)
+                for (cost, _), running in zip(self._kinds, batch, strict=True)
+            ]
+        )
         return Orders(
             open=opened,
-            reserve=self._awake(opened),
-            forecast_batch=self._forecast_batch(opened, rate),
+            reserve=self._awake(opened, carries),
+            forecast_batch=self._forecast_batch(opened, rate, carries),
         )
 
-    def _awake(self, opened: NDArray[np.int64]) -> NDArray[np.int64]:
+    def _awake(self, opened: NDArray[np.int64], carries: NDArray[np.float64]) -> NDArray[np.int64]:
         """Replicas of each type that stay awake beside the working ones: all that may not sleep;
         else what a burst of three standard deviations needs, those first whose idling costs least
         for what they can carry.
@@ -252,11 +262,6 @@ class WorkingSet:
         if not self._reserve:
             return awake
         burst = _BURST_SPREADS * math.sqrt(sum(rate.error_var for rate in self._rates))
-        batch, traffic = self.batch, self._traffic[0]
-        carries = [
-            rate_within(cost, traffic, running)
-            for cost, running in zip(self._facts.cost, batch, strict=True)
-        ]
         idle_w = self._facts.cost.power_w_idle - self._rest_w
         order = sorted(range(len(spare)), key=lambda kind: idle_w[kind] / max(1e-9, carries[kind]))
         for kind in order:
@@ -265,23 +270,19 @@ class WorkingSet:
                 burst -= awake[kind] * carries[kind]
         return awake
 
-    def _forecast_batch(self, opened: NDArray[np.int64], rate: float) -> NDArray[np.float64]:
+    def _forecast_batch(
+        self, opened: NDArray[np.int64], rate: float, carries: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
         """Requests that each working replica is about to run, the load spread by what they carry; 0
         for types of which none works: the first request there pays for opening it.
         """
-        facts, traffic = self._facts, self._traffic[0]
-        batch = self.batch
-        carries = np.array(
-            [
-                rate_within(cost, traffic, running)
-                for cost, running in zip(facts.cost, batch, strict=True)
-            ]
-        )
+        traffic = self._traffic[0]
         total = float((carries * opened).sum())
         found = np.zeros(len(opened))
         for kind in np.flatnonzero((opened > 0) & (carries > 0.0)):
             share = rate * carries[kind] / total
-            found[kind] = batch_at_rate(facts.cost[kind], facts.limits[kind], traffic, share)
+            cost, limits = self._kinds[kind]
+            found[kind] = batch_at_rate(cost, limits, traffic, share)
         return found
 
 

@@ -264,8 +264,8 @@ def _load_notes(load_frac: float, results: Sequence[PolicyResult]) -> list[str]:
     lowered = [one.policy for one in results if one.parameters.get("clocks")]
     if lowered:
         notes.append(
-            f"Clocks are chosen by {', '.join(lowered)}: how joules and seconds respond to the clock "
-            "is assumed, not measured."
+            f"Clocks are chosen by {', '.join(lowered)}: how joules and seconds respond to the "
+            "clock is assumed, not measured."
         )
     cut = max((one.cut_short for one in results), default=0)
     if cut:
