@@ -55,7 +55,10 @@ MOST_LINES = 600
 LONG: dict[str, str] = {}
 """Files over the limit, and why."""
 
-NOT_SI = {"carbon_g_per_kwh": "the unit of every grid feed; converted at the door"}
+NOT_SI = {
+    "carbon_g_per_kwh": "the unit of every grid feed; converted at the door",
+    "parked_hours": "people count sleep in hours; given to users only",
+}
 """Names of fields that users write in another unit, and why."""
 
 

@@ -195,8 +195,10 @@ def test_a_replica_that_is_about_to_fill_asks_for_the_joules_of_a_full_one():
     assert part == pytest.approx(busy), "somebody is there now and then"
 
 
-def test_the_larger_of_the_present_and_the_forecast_batch_counts():
-    """Joules that depend on the batch: experts, of which a larger batch has read more already."""
+def test_the_forecast_batch_counts_where_there_is_one():
+    """Joules that depend on the batch: experts, of which a larger batch has read more already. Then
+    the price does not change with the load: lateness alone decides between equal replicas.
+    """
     kind = replica_type(
         max_batch=64,
         kv_tokens=10**6,
@@ -209,7 +211,10 @@ def test_the_larger_of_the_present_and_the_forecast_batch_counts():
     alone = [marginal_energy_j(cost, limits, traffic, n, 10.0, 250.0) for n in range(60)]
     limits["forecast_batch"] = 20.0
     forecast = [marginal_energy_j(cost, limits, traffic, n, 10.0, 250.0) for n in range(60)]
-    assert forecast == [alone[max(n, 20)] for n in range(60)]
+    assert forecast == [alone[20]] * 60
+    limits["forecast_batch"] = 0.0
+    opened = [marginal_energy_j(cost, limits, traffic, n, 10.0, 250.0) for n in range(60)]
+    assert opened == [alone[0]] + [alone[1]] * 59, "nobody is meant to work: opening costs"
     limits["forecast_batch"] = 1000.0
     limits["max_batch"] = 40
     full = marginal_energy_j(cost, limits, traffic, 0, 10.0, 250.0)

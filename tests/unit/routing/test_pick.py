@@ -39,6 +39,8 @@ def assert_fast_is_plain(drawn, policy, seed, options=None):
         )
         assert one == two, where
         for field, ours, theirs in zip(fast._fields, fast, slow, strict=True):
+            if field == "flat":
+                continue  # what the fast pick remembers to find its way
             assert (ours == theirs).all(), f"{field}: {where}"
         check_choice(made.state, fast, request, one)
         if one[1] >= 0:

@@ -60,6 +60,7 @@ def test_only_what_a_policy_has_can_be_set():
     assert Slow(rule="log", working_set=True, clocks=True).settable() == [
         "log_lambda",
         "working_set",
+        "holds_bulk",
         "clocks",
     ]
 
