@@ -55,7 +55,7 @@ def main() -> None:
         page = ROOT / "docs" / "explanation" / "parking.md"
         text = page.read_text(encoding="utf-8")
         head, tail = text.split(BEGIN)[0], text.split(END)[1]
-        write_text(page, f"{head}{BEGIN}\n{table(rows)}{END}{tail}")
+        write_text(f"{head}{BEGIN}\n{table(rows)}{END}{tail}", page)
 
 
 def rules() -> dict[str, Policy]:

@@ -23,6 +23,7 @@ Request: TypeAlias = Any
 
 _PER_SQRT_2 = math.sqrt(0.5)
 _PER_SQRT_2PI = 1.0 / math.sqrt(2.0 * math.pi)
+_SHORTEST_S = 1e-6  # a promise that is used up
 _BUSIEST = 0.95  # share of time for prompts beyond which an estimate does not go
 _FAR = 6.0  # standard deviations at which an excess is all or nothing
 
@@ -276,7 +277,8 @@ def headroom_frac(
     token_s = step_s(cost, running, traffic)
     first_s = wait_s(cost, limits, traffic, in_flight) + token_s
     first_s += prefill_s(cost, limits, traffic, in_flight, input_tokens)
-    of_first, of_rest = 1.0 - first_s / ttft_s, 1.0 - token_s / tpot_s
+    of_first = 1.0 - first_s / max(_SHORTEST_S, ttft_s)
+    of_rest = 1.0 - token_s / max(_SHORTEST_S, tpot_s)
     worse = min(of_first, of_rest)
     if worse < margin_frac:
         return worse - margin_frac
