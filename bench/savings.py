@@ -80,10 +80,16 @@ def readme_table(content: dict[str, Any]) -> str:
             for name, row in part["policies"].items():
                 low, high = row["change_from_least_loaded_frac_interval"]
                 change = "" if name == "least_loaded" else f"{low:+.1%} to {high:+.1%}"
-                lines.append(
-                    f"| {float(load):.0%} | {parking} | `{name}` | {row['energy_j_per_request']:.1f} "
-                    f"| {change} | {row['energy_over_bound']:.2f} | {row['miss_frac']:.2%} |"
-                )
+                cells = [
+                    f"{float(load):.0%}",
+                    parking,
+                    f"`{name}`",
+                    f"{row['energy_j_per_request']:.1f}",
+                    change,
+                    f"{row['energy_over_bound']:.2f}",
+                    f"{row['miss_frac']:.2%}",
+                ]
+                lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
