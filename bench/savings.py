@@ -63,6 +63,7 @@ def main() -> None:
             parking: compared(name, load, parking, rivals, seeds=1 if quick else SEEDS[load])
             for parking in ("none", "all")
         }
+        write_json(content, (QUICK_RESULTS if quick else RESULTS) / "savings.json")
     content["forecasts"] = forecasts(name)
     write_json(content, (QUICK_RESULTS if quick else RESULTS) / "savings.json")
     if not quick:
