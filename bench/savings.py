@@ -6,13 +6,14 @@ safety are tuned first: the setting that misses at most 1 % with the fewest joul
 half load, parking on. Then every policy runs over the same seeds (ten at half load, two at the
 others: time), with and without parking for all. With
 --quick: one load of azure-chat, one seed, and nothing outside out/bench. With --table: only the
-table of the README, from the file that is there.
+tables of the README and of docs/explanation/forecasts.md, from the file that is there.
 """
 
 from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from typing import Any
 
 from baseload.cli.jobs import JobResult, gathered, jobs_of, run_jobs, usable_cpus
@@ -45,7 +46,9 @@ BEGIN, END = "<!-- savings: begin -->", "<!-- savings: end -->"
 def main() -> None:
     """Run and write."""
     if "--table" in sys.argv:
-        write_readme(json.loads((RESULTS / "savings.json").read_text()))
+        found = json.loads((RESULTS / "savings.json").read_text())
+        write_between(ROOT / "README.md", readme_table(found))
+        write_between(ROOT / "docs" / "explanation" / "forecasts.md", forecast_table(found))
         return
     quick = "--quick" in sys.argv
     name = "azure-chat" if quick else "azure-320"
@@ -67,7 +70,8 @@ def main() -> None:
     content["forecasts"] = forecasts(name)
     write_json(content, (QUICK_RESULTS if quick else RESULTS) / "savings.json")
     if not quick:
-        write_readme(content)
+        write_between(ROOT / "README.md", readme_table(content))
+        write_between(ROOT / "docs" / "explanation" / "forecasts.md", forecast_table(content))
 
 
 def readme_table(content: dict[str, Any]) -> str:
@@ -95,12 +99,22 @@ def readme_table(content: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def write_readme(content: dict[str, Any]) -> None:
-    """Put the table between the README's markers."""
-    path = ROOT / "README.md"
+def forecast_table(content: dict[str, Any]) -> str:
+    """The table of the page on forecasts, from the result file's content."""
+    lines = ["| forecaster | policy | J per request | missed |", "|---|---|---:|---:|"]
+    for forecast, rows in content["forecasts"].items():
+        for name, row in rows.items():
+            cells = [f"`{forecast}`", f"`{name}`"]
+            cells += [f"{row['energy_j_per_request']:.1f}", f"{row['miss_frac']:.2%}"]
+            lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def write_between(path: Path, table: str) -> None:
+    """Put a table between the markers of a page."""
     before, _, rest = path.read_text().partition(BEGIN)
     _, _, after = rest.partition(END)
-    write_text(f"{before}{BEGIN}\n{readme_table(content)}\n{END}{after}", path)
+    write_text(f"{before}{BEGIN}\n{table}\n{END}{after}", path)
 
 
 def run(name: str, specs: list[str], seeds: int, overrides: Overrides) -> Simulation:

@@ -235,7 +235,7 @@ def _run(
     from baseload.simulator.run import needs_compiling, simulate
 
     if needs_compiling():
-        report.say("compiling the engine (once on this machine, about 20 s)", keep=True)
+        report.say("compiling the engine (once on this machine, about a minute)", keep=True)
     else:
         report.say(f"starting {len(chosen)} policies")
     from baseload.cli.jobs import jobs_at_once, jobs_of

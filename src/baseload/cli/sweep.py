@@ -245,7 +245,7 @@ def _run(
             "the fleet completes no more than load 1; what comes beyond waits or is refused"
         )
     if needs_compiling():
-        report.say("compiling the engine (once on this machine, about 20 s)", keep=True)
+        report.say("compiling the engine (once on this machine, about a minute)", keep=True)
     wanted = [
         job
         for one in reversed(asked)  # the longest first, so that no process waits at the end
