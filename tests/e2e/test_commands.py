@@ -62,7 +62,7 @@ def test_a_report_of_azure_chat(tmp_path):
         assert name in page
         assert name in done.stdout.decode()
     plots = list((tmp_path / "report").glob("*.png"))
-    assert len(plots) == 4
+    assert len(plots) == 6
     for plot in plots:
         assert plot.read_bytes().startswith(PNG)
     assert {path.name for path in tmp_path.iterdir()} == {"report"}
