@@ -105,14 +105,12 @@ class Course:
         orders.set_level(self.engine, self._fleet, kind, row, now_s)
         return self.engine.cost[row]
 
-    def release_first(self, now_s: float) -> None:
+    def release(self, count: int, now_s: float) -> None:
         """As ``plant.Machine`` says. A replica that one release has set to work begins at once,
         before the next release.
         """
+        self.engine.total[0]["to_release"] = count
         self._drive(self._none, 0, 0, 0, now_s)
-        if self.engine.total[0].free_slots == 0:
-            self.engine = with_more_slots(self.engine)
-        self._driver.release(self.engine, self._fleet, self.scratch, now_s)
 
     def _drive(
         self, rows: np.recarray[Any, Any], begin: int, end: int, first: int, until_s: float

@@ -28,12 +28,11 @@ from baseload.workload.trace import TraceSource
 
 class Driver(NamedTuple):
     """What runs a policy: ``drive(engine, fleet, requests, begin, end, first_number, until_s,
-    scratch)`` as ``jump.drive`` with its policy bound, ``release`` as ``jump.release_first``, and
-    the policy's state, which a slow controller changes.
+    scratch)`` as ``jump.drive`` with its policy bound, and the policy's state, which a slow
+    controller changes.
     """
 
     drive: Callable[..., int]
-    release: Callable[..., None]
     state: PolicyState
 
 
@@ -52,7 +51,7 @@ def driver_of(
         fleet, levels=by_price and not policy.by_tokens, tokens=by_price and policy.by_tokens
     )
     space = vars(jump) if policy.price is None else _compiled_with(policy.price)
-    loop, first_held = space["drive"], space["release_first"]
+    loop = space["drive"]
 
     def drive(
         engine: Engine,
@@ -66,13 +65,10 @@ def driver_of(
     ) -> int:
         return int(loop(engine, fleet, state, requests, begin, end, first, until_s, scratch))
 
-    def release(engine: Engine, fleet: FleetState, scratch: Any, now_s: float) -> None:
-        first_held(engine, fleet, state, scratch, now_s)
-
-    return Driver(drive, release, state)
+    return Driver(drive, state)
 
 
-_AROUND_PICK = ("_route", "release_first", "_advance_and_release", "drive")
+_AROUND_PICK = ("_route", "release_first", "drive")
 """The engine's functions that contain the pick, the called before their callers."""
 
 
@@ -171,10 +167,7 @@ def _python_driver(
             return -1
         return end
 
-    def release(*_: object) -> None:
-        raise AssertionError("a policy in plain Python holds nothing back")
-
-    return Driver(drive, release, state)
+    return Driver(drive, state)
 
 
 def _checked_choice(policy: ChoosesInPython, chosen: object, fleet: FleetState) -> int:

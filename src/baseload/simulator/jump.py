@@ -321,26 +321,6 @@ def release_first(
 
 
 @kernel
-def _advance_and_release(
-    engine: Engine,
-    fleet: FleetState,
-    policy: PolicyState,
-    scratch: np.recarray[Any, Any],
-    until_s: float,
-) -> bool:
-    """``advance`` to ``until_s``, sending held requests when they are due; False when the log or
-    the slots want room first.
-    """
-    total = engine.total[0]
-    while total.held > 0 and engine.held[0].due_s <= until_s:
-        now_s = engine.held[0].due_s
-        if total.free_slots == 0 or not advance(engine, fleet, now_s):
-            return False
-        release_first(engine, fleet, policy, scratch, now_s)
-    return advance(engine, fleet, until_s)
-
-
-@kernel
 def drive(
     engine: Engine,
     fleet: FleetState,
@@ -352,7 +332,8 @@ def drive(
     until_s: float,
     scratch: np.recarray[Any, Any],
 ) -> int:
-    """Replay ``requests[begin:end]`` (of ``truth.ARRIVAL``), then run on to ``until_s``.
+    """Replay ``requests[begin:end]`` (of ``truth.ARRIVAL``), then run on to ``until_s`` and send
+    ``total.to_release`` held requests there, one after another.
 
     ``scratch``: one row of ``price.REQUEST``, the visible part of the request at hand. Gives the
     number of requests done; fewer than ``end`` when slots, log or held requests want more room, and
@@ -360,15 +341,32 @@ def drive(
     """
     total = engine.total[0]
     request = scratch[0]
-    for at in range(begin, end):
-        if total.free_slots == 0 or total.held == engine.held.shape[0]:
+    for at in range(begin, end + 1):
+        last = at == end
+        if last and until_s == -math.inf:
+            return end
+        if not last and (total.free_slots == 0 or total.held == engine.held.shape[0]):
+            return at
+        goal_s = until_s if last else requests[at].arrival_s
+        while True:  # the engine runs up to the goal, held requests go on the way when they are due
+            due = total.held > 0 and engine.held[0].due_s <= goal_s
+            stop_s = engine.held[0].due_s if due else goal_s
+            if not advance(engine, fleet, stop_s):
+                return -1 if last else at
+            if not due and not (last and total.to_release > 0 and total.held > 0):
+                break
+            if total.free_slots == 0:
+                return -1 if last else at
+            release_first(engine, fleet, policy, scratch, stop_s)
+            if not due:
+                total.to_release -= 1
+        if last:
+            total.to_release = 0
+            return end
+        if total.free_slots == 0:
             return at
         row = requests[at]
         now_s = row.arrival_s
-        if not _advance_and_release(engine, fleet, policy, scratch, now_s):
-            return at
-        if total.free_slots == 0:
-            return at
         engine.arrivals[min(engine.arrivals.shape[0] - 1, int(now_s / engine.bin_s[0]))] += 1
         tier = engine.tier_of_class[row.class_code]
         engine.arrived[tier] += 1
@@ -376,6 +374,4 @@ def drive(
         if policy.hold[tier] and _hold(engine, row, first_number + at, now_s):
             continue
         _route(engine, fleet, policy, request, row, first_number + at, now_s)
-    if until_s > -math.inf and not _advance_and_release(engine, fleet, policy, scratch, until_s):
-        return -1
     return end

@@ -234,9 +234,10 @@ class StepMachine:
             self._engine.replicas[replica].next_cost = self._cost[row]
         return self._cost[row]
 
-    def release_first(self, now_s: float) -> None:
+    def release(self, count: int, now_s: float) -> None:
         """As ``plant.Machine`` says."""
-        self._engine.release_first(now_s)
+        for _ in range(count):
+            self._engine.release_first(now_s)
 
 
 def replay_by_steps(scenario: Scenario, policy: Policy, trace: Trace, *, seed: int) -> StepRun:

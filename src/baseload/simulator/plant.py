@@ -64,8 +64,8 @@ class Machine(Protocol):
         the row.
         """
 
-    def release_first(self, now_s: float) -> None:
-        """Send the held request that is due first."""
+    def release(self, count: int, now_s: float) -> None:
+        """Send the ``count`` held requests that are due first, one after another."""
 
 
 class Tick:
@@ -197,8 +197,9 @@ class Plant:
         if wanted.level is not None:
             for kind, row in enumerate(wanted.level):
                 fleet.cost[kind] = machine.set_level(kind, int(row), now_s)
-        for _ in range(min(wanted.release, int(machine.held()[0].sum()))):
-            machine.release_first(now_s)
+        count = min(wanted.release, int(machine.held()[0].sum()))
+        if count > 0:
+            machine.release(count, now_s)
 
     def _set_open(
         self, machine: Machine, kind: int, wanted: int, reserve: int, now_s: float

@@ -150,6 +150,7 @@ TOTAL = np.dtype(
         ("events", np.int64),
         ("wakes", np.int64),
         ("held", np.int64),
+        ("to_release", np.int64),  # held requests that a controller wants to go now
         ("laxity_queue", np.int64),  # whether queues are ordered by laxity
         ("horizon_s", np.float64),  # end of the trace, once it is known: rest is booked up to it
         ("last_s", np.float64),
