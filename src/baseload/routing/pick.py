@@ -94,10 +94,16 @@ def _ceiling(state: FleetState, kind: int, seats_only: bool) -> int:
 
 
 @kernel
-def _candidate(
-    state: FleetState, policy: PolicyState, request: Request, kind: int, number: int, replica: int
+def _at_level(
+    state: FleetState,
+    policy: PolicyState,
+    request: Request,
+    kind: int,
+    number: int,
+    level: int,
+    tokens: int = 0,
 ) -> float:
-    """The price of option ``number`` on ``replica``."""
+    """The price of option ``number`` on a replica of a type at ``level`` with ``tokens``."""
     return called_price_usd(
         policy.rates,
         state.cost[kind],
@@ -105,9 +111,18 @@ def _candidate(
         state.traffic[0],
         policy.options[number],
         request,
-        state.level[replica],
-        state.tokens[replica],
+        level,
+        tokens,
     )
+
+
+@kernel
+def _candidate(
+    state: FleetState, policy: PolicyState, request: Request, kind: int, number: int, replica: int
+) -> float:
+    """The price of option ``number`` on ``replica``."""
+    level, tokens = state.level[replica], state.tokens[replica]
+    return _at_level(state, policy, request, kind, number, level, tokens)
 
 
 @kernel
@@ -156,23 +171,6 @@ def _cheapest_of_kind(
         if price < best or (price == best and replica < found):
             best, found = price, replica
     return best, found
-
-
-@kernel
-def _at_level(
-    state: FleetState, policy: PolicyState, request: Request, kind: int, number: int, level: int
-) -> float:
-    """The price of an option on a replica of a type at ``level``, whatever its tokens."""
-    return called_price_usd(
-        policy.rates,
-        state.cost[kind],
-        state.limits[kind],
-        state.traffic[0],
-        policy.options[number],
-        request,
-        level,
-        0,
-    )
 
 
 @kernel

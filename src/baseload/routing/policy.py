@@ -168,7 +168,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
             credit=np.zeros(kinds),
             turn=np.zeros(kinds + 1, dtype=np.int64),
             random=draws(seed, "policy", self.name),
-            lateness_weight=np.full(tiers, self.slow.first_weight()),
+            lateness_weight=np.full(tiers, self.slow.weight),
             promise_frac=np.ones(1),
             flat=np.zeros(kinds, dtype=np.int64),
             hold=np.zeros(tiers, dtype=np.uint8),

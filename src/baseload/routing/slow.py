@@ -59,10 +59,6 @@ class Slow(msgspec.Struct, frozen=True, kw_only=True):
         """Whether anything ever changes."""
         return self.rule != "fixed" or self.working_set or self.holds_bulk or self.clocks
 
-    def first_weight(self) -> float:
-        """Lambda of every tier before the first tick."""
-        return self.weight
-
     def parameters(self) -> dict[str, float | int | str | bool | None]:
         """What differs from no slow control, for results."""
         found: dict[str, float | int | str | bool | None] = {}

@@ -65,7 +65,9 @@ class RateForecast:
         self.error_var += turn * (error * error - self.error_var)
 
     def ahead(self, lead_s: float) -> float:
-        """The rate in ``lead_s`` seconds, two standard deviations of the error above the mean."""
+        """The rate in ``lead_s`` seconds: a rising trend goes on, and ``_RATE_SPREADS`` standard
+        deviations of the error are added.
+        """
         if math.isnan(self.level):
             return 0.0
         mean = max(0.0, self.level + max(0.0, self.trend) * lead_s)
@@ -252,8 +254,8 @@ class WorkingSet:
 
     def _awake(self, opened: NDArray[np.int64], carries: NDArray[np.float64]) -> NDArray[np.int64]:
         """Replicas of each type that stay awake beside the working ones: all that may not sleep;
-        else what a burst of three standard deviations needs, those first whose idling costs least
-        for what they can carry.
+        else what a burst of ``_BURST_SPREADS`` standard deviations needs, those first whose idling
+        costs least for what they can carry.
         """
         spare = self._facts.replicas - opened
         if not self._sleep:

@@ -33,6 +33,7 @@ def _close(engine: Engine, fleet: FleetState, replica: Row, now_s: float) -> Non
         + steps * replica.prefill_tokens * cost.energy_j_per_prefill_token
     )
     replica.seat_j += (energy_j - own_j) / seats
+    replica.stream_j += steps * cost.energy_j_per_step
     replica.busy_s += now_s - replica.start_s
     replica.batch_s += seats * (now_s - replica.start_s)
     charge(engine, replica, ACTIVE, energy_j, replica.start_s, now_s)

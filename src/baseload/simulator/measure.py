@@ -110,9 +110,7 @@ def totals(
         series=_series(engine),
         wakes=int(total.wakes),
         parked_s=float(engine.state_s[:, PARKED].sum() + engine.state_s[:, OFF].sum()),
-        stream_j=float(
-            (engine.cost.energy_j_per_step[engine.replicas.cost] * engine.replicas.iteration).sum()
-        ),
+        stream_j=float(engine.replicas.stream_j.sum()),
         weights=_mean_weights(diary),
         control=_control_series(scenario, diary),
     )

@@ -71,6 +71,7 @@ REPLICA = np.dtype(
             "seat_j",
             np.float64,
         ),  # joules of one seat since the start: what each request of each step has shared
+        ("stream_j", np.float64),  # constants of its steps: what a larger batch would have shared
         ("busy_s", np.float64),
         ("still_s", np.float64),  # idle, parked, off or waking, within the trace
         ("after_s", np.float64),  # the same after its end: not counted

@@ -99,7 +99,7 @@ def test_parameters_reach_slow_control_through_the_text_of_a_policy():
 
 
 def test_the_first_lambda_is_that_of_the_record():
-    assert Slow(weight=3.5).first_weight() == 3.5
+    assert Slow(weight=3.5).weight == 3.5
 
 
 def signals(**fields):
