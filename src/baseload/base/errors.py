@@ -39,9 +39,9 @@ class UnknownNameError(BaseloadError):
     """
 
 
-class BadInputError(BaseloadError):
-    """A file, flag or field whose content cannot be used. Names the place (row, field) and the
-    rule it breaks.
+class BadInputError(BaseloadError, ValueError):
+    """A file, flag, field or argument whose content cannot be used. Names the place (row, field)
+    and the rule it breaks. Also a ``ValueError``, for callers of plain functions.
     """
 
 

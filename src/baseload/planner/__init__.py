@@ -1,0 +1,1 @@
+"""Floor 3: how much of what. Provisioning, storage, ride-through, fleet and token caps."""

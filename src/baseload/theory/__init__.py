@@ -1,0 +1,1 @@
+"""Floor 1: critical regime, diffusions, provisioning, control, scaling laws, estimation."""
