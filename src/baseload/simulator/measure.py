@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from baseload.base.units import S_PER_HOUR, S_PER_MINUTE, kg_from_g, mj_from_j
-from baseload.simulator.plant import Tick
+from baseload.simulator.plant import Diary, Tick
 from baseload.simulator.records import (
     ACTIVE,
     BIN_RATIO,
@@ -83,7 +83,7 @@ def totals(
     span_s: float,
     cpu_s: float,
     scenario: Scenario,
-    diary: Sequence[Tick] = (),
+    diary: Diary | None = None,
 ) -> Totals:
     """The sums of a finished engine; ``diary``: of the slow controller."""
     kinds = engine.tally.shape[1]
@@ -112,16 +112,9 @@ def totals(
         wakes=int(total.wakes),
         parked_s=float(engine.state_s[:, PARKED].sum() + engine.state_s[:, OFF].sum()),
         stream_j=float(engine.replicas.stream_j.sum()),
-        weights=_mean_weights(diary),
-        control=_control_series(scenario, diary),
+        weights=() if diary is None else diary.mean_weight,
+        control=None if diary is None else _control_series(scenario, diary.ticks),
     )
-
-
-def _mean_weights(diary: Sequence[Tick]) -> tuple[float, ...]:
-    """Lambda of each tier, mean over the ticks; empty without a controller."""
-    if not diary:
-        return ()
-    return tuple(np.mean([tick.weight for tick in diary], axis=0).tolist())
 
 
 def _control_series(scenario: Scenario, diary: Sequence[Tick]) -> ControlSeries | None:

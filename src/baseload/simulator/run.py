@@ -331,7 +331,7 @@ def run_once(
         span_s=span_s,
         cpu_s=time.process_time() - started,
         scenario=scenario,
-        diary=() if plant is None else plant.diary,
+        diary=None if plant is None else plant.diary,
     )
     if check:
         check_run(scenario, done, run.engine, fleet)
