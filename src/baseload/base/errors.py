@@ -45,6 +45,18 @@ class BadInputError(BaseloadError, ValueError):
     """
 
 
+class StaleSignalError(BadInputError):
+    """A reading or forecast that is too old, or does not reach, for the instant it was asked for.
+    Says what was asked and what there is.
+    """
+
+
+class ServiceError(BaseloadError):
+    """A service outside that did not answer, refused, or answered what cannot be read. Never
+    contains a secret.
+    """
+
+
 class DoesNotFitError(BaseloadError):
     """A model that does not fit the memory of the GPUs it was given. Says how many would do."""
 
