@@ -53,8 +53,14 @@ class StaleSignalError(BadInputError):
 
 class ServiceError(BaseloadError):
     """A service outside that did not answer, refused, or answered what cannot be read. Never
-    contains a secret.
+    contains a secret. ``status`` is that of HTTP, 0 where there was none.
     """
+
+    def __init__(
+        self, asked: str, *, found: str = "", allowed: str = "", todo: str = "", status: int = 0
+    ) -> None:
+        super().__init__(asked, found=found, allowed=allowed, todo=todo)
+        self.status = status
 
 
 class DoesNotFitError(BaseloadError):
