@@ -42,6 +42,7 @@ KERNEL_SOURCES = (
     "simulator/events.py",
     "simulator/jump.py",
     "simulator/orders.py",
+    "workload/generator.py",
     "workload/lengths.py",
     "simulator/token_queues.py",
     "supply/random_paths.py",
