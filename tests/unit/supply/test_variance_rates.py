@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.integrate import trapezoid
 from scipy.linalg import expm
 
 from baseload.base.errors import BadInputError
@@ -39,7 +40,7 @@ def test_a_chain_against_its_integrated_autocovariance(speed):
     for _ in range(steps):
         covariances.append(float((shares * centred) @ after))
         after = move @ after
-    expected = 2 * np.trapezoid(covariances, dx=width)
+    expected = 2 * trapezoid(covariances, dx=width)
     assert markov_variance_rate(power_w=power, generator=chain) == pytest.approx(expected, rel=1e-4)
 
 
