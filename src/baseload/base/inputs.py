@@ -1,6 +1,6 @@
 """Arguments of public functions, checked once at the door.
 
-Each check gives the value as float or array, or raises ``BadInputError`` (a ``ValueError``) that
+Each check gives the value as float or array, or raises ``ArgumentError`` (a ``ValueError``) that
 names the field, what was found and what is allowed.
 """
 
@@ -11,7 +11,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from baseload.base.errors import BadInputError
+from baseload.base.errors import ArgumentError
 
 Floats = NDArray[np.float64]
 
@@ -37,7 +37,7 @@ def number(
     below = found < least or (open_least and found == least)
     above = found > most or (open_most and found == most)
     if math.isnan(found) or below or above or (math.isinf(found) and not infinite):
-        raise BadInputError(
+        raise ArgumentError(
             field, found=repr(value), allowed=_allowed(least, most, open_least, open_most, infinite)
         )
     return found
@@ -73,7 +73,7 @@ def whole(field: str, value: float, *, least: int = 0) -> int:
     """``value`` as an integer >= ``least``; 3.0 is an integer, 3.5 is not."""
     found = number(field, value, least=least)
     if found != int(found):
-        raise BadInputError(field, found=repr(value), allowed=f"a whole number from {least}")
+        raise ArgumentError(field, found=repr(value), allowed=f"a whole number from {least}")
     return int(found)
 
 
@@ -86,18 +86,18 @@ def numbers(
     try:
         found = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError) as error:
-        raise BadInputError(field, found=repr(values)[:80], allowed="numbers in rows") from error
+        raise ArgumentError(field, found=repr(values)[:80], allowed="numbers in rows") from error
     fits = shape is None or (
         found.ndim == len(shape)
         and all(want in (-1, have) for want, have in zip(shape, found.shape, strict=True))
     )
     if not fits:
-        raise BadInputError(field, found=f"shape {found.shape}", allowed=f"shape {shape}")
+        raise ArgumentError(field, found=f"shape {found.shape}", allowed=f"shape {shape}")
     wrong = ~np.isfinite(found) | (found < least)
     if wrong.any():
         place = tuple(int(index) for index in np.argwhere(wrong)[0])
         limit = "" if least == -math.inf else f" from {least:g}"
-        raise BadInputError(
+        raise ArgumentError(
             f"{field}{list(place) if place else ''}",
             found=repr(float(found[place])),
             allowed=f"finite numbers{limit}",

@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 from numpy.typing import ArrayLike
 
-from baseload.base.errors import BadInputError
+from baseload.base.errors import ArgumentError
 from baseload.base.inputs import Floats, number, numbers
 from baseload.supply.carbon import Emissions, location_based, marginal_effect
 from baseload.supply.random_paths import Randomness
@@ -115,7 +115,7 @@ def settle(
     which the first slot begins. ``random``: a generator, or a seed and names, for random baselines.
     ``baseline_w`` [W] ``[n]``: mean baseline in each slot, where it has been drawn before.
     ``start_level_j``: level of the store to begin with, where it is not the store's own.
-    Raises ``BadInputError`` naming the field; a supply trace that is shorter than the run names
+    Raises ``ArgumentError`` naming the field; a supply trace that is shorter than the run names
     both lengths.
     """
     fleet = numbers("fleet_energy_j", fleet_energy_j, least=0.0, shape=(-1,))
@@ -145,7 +145,7 @@ def _baseline_w(
         return site.baseline.power_w(edges, random)
     found = numbers("baseline_w", baseline_w)
     if found.shape != (len(edges) - 1,):
-        raise BadInputError(
+        raise ArgumentError(
             "baseline_w",
             found=f"shape {found.shape}",
             allowed=f"one value for each of the {len(edges) - 1} slots",

@@ -15,7 +15,7 @@ from msgspec.structs import force_setattr
 from numpy.typing import ArrayLike
 from scipy.special import ndtr
 
-from baseload.base.errors import BadInputError
+from baseload.base.errors import ArgumentError
 from baseload.base.inputs import Floats, not_negative, number, numbers, positive
 from baseload.base.units import S_PER_DAY, S_PER_HOUR
 from baseload.supply import variance_rates
@@ -55,10 +55,10 @@ def _kept(what: str, values: ArrayLike, *, most: float = math.inf) -> Floats:
     """``values`` >= 0 as an array of their own that nobody can change."""
     found = numbers(what, values, least=0.0, shape=(-1,)).copy()
     if not len(found):
-        raise BadInputError(what, found="no values", allowed="at least one")
+        raise ArgumentError(what, found="no values", allowed="at least one")
     if found.max() > most:
         at = int(np.argmax(found))
-        raise BadInputError(f"{what}[{at}]", found=f"{found[at]:g}", allowed=f"0 to {most:g}")
+        raise ArgumentError(f"{what}[{at}]", found=f"{found[at]:g}", allowed=f"0 to {most:g}")
     found.flags.writeable = False
     return found
 
@@ -93,7 +93,7 @@ class Trace(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """Recorded power: ``values_w`` [W] ``[m]``, the mean over each ``step_s`` [s] from ``start_s``
     (second of the run). ``wrap_year``: a typical year that starts over after its end.
 
-    A run that leaves the trace is a ``BadInputError`` that names both lengths.
+    A run that leaves the trace is a ``ArgumentError`` that names both lengths.
     """
 
     values_w: Floats
@@ -299,7 +299,7 @@ class Diurnal(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             open_most=True,
         )
         if not self.clearness_min_frac <= self.clearness_max_frac:
-            raise BadInputError(
+            raise ArgumentError(
                 "diurnal baseline: clearness_min_frac",
                 found=f"{self.clearness_min_frac} to {self.clearness_max_frac}",
                 allowed="a lower bound that is at most clearness_max_frac; -inf and inf: no bound",

@@ -17,7 +17,7 @@ import numpy as np
 from msgspec.structs import force_setattr
 from numpy.typing import ArrayLike, NDArray
 
-from baseload.base.errors import BadInputError
+from baseload.base.errors import ArgumentError
 from baseload.base.inputs import Floats, not_negative, number, numbers, positive
 from baseload.base.units import J_PER_KWH, S_PER_HOUR, g_per_j_from_g_per_kwh
 from baseload.supply.series import checked_edges, sampled_means
@@ -39,7 +39,7 @@ class CarbonReading(msgspec.Struct, frozen=True, kw_only=True):
 
 class Emissions(msgspec.Struct, frozen=True, kw_only=True):
     """A mass of CO2e [g] of one ``kind``: ``average`` for an inventory, ``marginal`` for the effect
-    of a decision. Sums and differences within a kind only; others raise ``BadInputError``.
+    of a decision. Sums and differences within a kind only; others raise ``ArgumentError``.
     """
 
     kind: Kind
@@ -78,7 +78,7 @@ class CarbonSignal(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     ``estimated``: one flag for all, or ``[m]``. ``issued_unix_s``: when a forecast was made; its
     age counts from there, that of a measured value from the beginning of its step. The last value
     stands for at most ``hold_s`` [s] after the end, as an estimate; a run that goes further is a
-    ``BadInputError``. ``always``: one value at all times, age 0.
+    ``ArgumentError``. ``always``: one value at all times, age 0.
     """
 
     kind: Kind
@@ -100,7 +100,7 @@ class CarbonSignal(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         force_setattr(self, "intensity_g_per_j", found)
         flags = np.asarray(self.estimated, dtype=np.bool_)
         if flags.shape not in ((), found.shape):
-            raise BadInputError(
+            raise ArgumentError(
                 "carbon signal: estimated",
                 found=f"shape {flags.shape}",
                 allowed=f"one flag, or one for each of the {len(found)} values",
@@ -108,7 +108,7 @@ class CarbonSignal(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         flags = np.broadcast_to(flags, found.shape)
         force_setattr(self, "estimated", flags)
         if not len(found) or (found.min() < 0.0 and self.kind == "average"):
-            raise BadInputError(
+            raise ArgumentError(
                 "carbon signal: intensity_g_per_j",
                 found="no values" if not len(found) else f"{found.min():g} g/J",
                 allowed="one value or more; below 0 for marginal signals only",
@@ -117,10 +117,10 @@ class CarbonSignal(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         number("carbon signal: start_unix_s", self.start_unix_s)
         not_negative("carbon signal: hold_s", self.hold_s)
         if self.always and len(found) != 1:
-            raise BadInputError("carbon signal: always", found=f"{len(found)} values", allowed="1")
+            raise ArgumentError("carbon signal: always", found=f"{len(found)} values", allowed="1")
 
     def at(self, unix_s: float) -> CarbonReading:
-        """The reading that holds at an instant [s since 1970, UTC]; raises ``BadInputError`` before
+        """The reading that holds at an instant [s since 1970, UTC]; raises ``ArgumentError`` before
         the signal begins and more than ``hold_s`` after it ends.
         """
         now_s = number("unix_s", unix_s)
@@ -129,7 +129,7 @@ class CarbonSignal(msgspec.Struct, frozen=True, kw_only=True, eq=False):
             place = math.floor((now_s - self.start_unix_s) / self.step_s + 1e-9)
             end_s = self.start_unix_s + len(self.intensity_g_per_j) * self.step_s
             if place < 0 or now_s > end_s + self.hold_s or (now_s >= end_s and not self.hold_s):
-                raise BadInputError(
+                raise ArgumentError(
                     f"{self._name} at second {now_s:,.0f}",
                     found=f"a signal from {self.start_unix_s:,.0f} to {end_s:,.0f}",
                     allowed=f"an instant inside it, or up to {self.hold_s:g} s later",
@@ -154,7 +154,7 @@ class CarbonSignal(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
     def slots(self, edges_s: ArrayLike, *, start_unix_s: float = 0.0) -> SlotIntensity:
         """Mean intensity in each slot between ``edges_s`` [s of a run that began at
-        ``start_unix_s``], with flags and ages; raises ``BadInputError`` naming both lengths where
+        ``start_unix_s``], with flags and ages; raises ``ArgumentError`` naming both lengths where
         the run leaves the signal by more than ``hold_s``.
         """
         edges = checked_edges(edges_s)
@@ -219,7 +219,7 @@ def carbon_signal(
 def same_kind(what: str, kinds: Sequence[str]) -> None:
     """Refuse to do ``what`` with average and marginal intensities mixed."""
     if len(set(kinds)) > 1:
-        raise BadInputError(
+        raise ArgumentError(
             what,
             found=" with ".join(kinds),
             allowed="one kind: average for an inventory, marginal for the effect of a decision",
@@ -232,7 +232,7 @@ def location_based(
 ) -> Emissions:
     """The inventory of ``energy_j`` [J] ``[n]`` drawn in the slots: average intensity times energy.
 
-    Raises ``BadInputError`` for a marginal signal.
+    Raises ``ArgumentError`` for a marginal signal.
     """
     return _weighed(
         "a location-based inventory", "average", signal, edges_s, energy_j, start_unix_s
@@ -243,7 +243,7 @@ def marginal_effect(
     signal: CarbonSignal, edges_s: ArrayLike, change_j: ArrayLike, *, start_unix_s: float = 0.0
 ) -> Emissions:
     """The effect of drawing ``change_j`` [J] ``[n]`` more (negative: less) in the slots: marginal
-    intensity times change. Raises ``BadInputError`` for an average signal.
+    intensity times change. Raises ``ArgumentError`` for an average signal.
     """
     return _weighed("the effect of a decision", "marginal", signal, edges_s, change_j, start_unix_s)
 
@@ -266,7 +266,7 @@ def _weighed(
 def need_kind(what: str, kind: Kind, signal: CarbonSignal) -> None:
     """Refuse a signal of the other kind for ``what``."""
     if signal.kind != kind:
-        raise BadInputError(
+        raise ArgumentError(
             what,
             found=f"a {signal.kind} signal{' of ' + signal.source if signal.source else ''}",
             allowed=f"a signal of kind {kind!r}",
@@ -300,4 +300,4 @@ def g_per_kwh_of(intensity_g_per_j: float) -> float:
 def _check_kind(kind: str) -> None:
     """Refuse kinds that are neither."""
     if kind not in get_args(Kind):
-        raise BadInputError("carbon: kind", found=repr(kind), allowed=" or ".join(get_args(Kind)))
+        raise ArgumentError("carbon: kind", found=repr(kind), allowed=" or ".join(get_args(Kind)))

@@ -13,7 +13,7 @@ from typing import TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from baseload.base.errors import BadInputError
+from baseload.base.errors import ArgumentError
 from baseload.base.inputs import Floats, numbers
 from baseload.base.kernels import kernel
 from baseload.base.streams import stream
@@ -30,11 +30,11 @@ _ROW_SUM_ERROR = 1e-9
 
 
 def generator_of(what: str, random: Randomness | None) -> np.random.Generator:
-    """The generator that ``random`` stands for; raises ``BadInputError`` where a random source
+    """The generator that ``random`` stands for; raises ``ArgumentError`` where a random source
     (``what``) gets none.
     """
     if random is None:
-        raise BadInputError(
+        raise ArgumentError(
             f"{what}: random",
             found="None",
             allowed="a numpy Generator, or a seed and a name such as (7, 'supply')",
@@ -43,7 +43,7 @@ def generator_of(what: str, random: Randomness | None) -> np.random.Generator:
         return random
     seed, *names = random
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
-        raise BadInputError(f"{what}: seed", found=repr(seed), allowed="an integer >= 0")
+        raise ArgumentError(f"{what}: seed", found=repr(seed), allowed="an integer >= 0")
     return stream(seed, *names)
 
 
@@ -111,22 +111,22 @@ def checked_chain(what: str, generator: ArrayLike, states: int) -> Floats:
     """The rates [1/s] of a Markov chain, ``[states, states]``: off the diagonal >= 0, rows that sum
     to 0 within 1e-9 of the largest rate, every state within reach of every other.
 
-    Raises ``BadInputError`` naming ``what``.
+    Raises ``ArgumentError`` naming ``what``.
     """
     rates = numbers(f"{what}: generator", generator, shape=(states, states))
     off = rates - np.diag(np.diag(rates))
     if (off < 0.0).any():
-        raise BadInputError(
+        raise ArgumentError(
             f"{what}: generator", found=f"{off.min()!r}", allowed="rates >= 0 off the diagonal"
         )
     worst = float(np.abs(rates.sum(axis=1)).max())
     if worst > _ROW_SUM_ERROR * float(np.abs(rates).max()):
-        raise BadInputError(
+        raise ArgumentError(
             f"{what}: generator", found=f"a row that sums to {worst:.6g}", allowed="rows of sum 0"
         )
     reach = np.linalg.matrix_power((off > 0.0) + np.eye(states), max(1, states - 1)) > 0.0
     if not reach.all():
-        raise BadInputError(
+        raise ArgumentError(
             f"{what}: generator",
             found="states that cannot be reached from others",
             allowed="a chain in which every state reaches every other",

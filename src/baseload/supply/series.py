@@ -12,7 +12,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-from baseload.base.errors import BadInputError
+from baseload.base.errors import ArgumentError
 from baseload.base.inputs import Floats, number, numbers, positive, whole
 
 _SNAP = 1e-9
@@ -22,7 +22,7 @@ _SNAP = 1e-9
 def slot_lengths(slot_s: ArrayLike, count: int | None = None) -> Floats:
     """The length of every slot [s]: float64 ``[n]``. A single length stands for all ``count``.
 
-    Raises ``BadInputError`` for lengths <= 0 and for a count that differs from theirs.
+    Raises ``ArgumentError`` for lengths <= 0 and for a count that differs from theirs.
     """
     found = numbers("slot_s", slot_s)
     if found.ndim == 0:
@@ -30,21 +30,21 @@ def slot_lengths(slot_s: ArrayLike, count: int | None = None) -> Floats:
         positive("slot_s", float(found))
         return given
     if found.ndim != 1 or (count is not None and len(found) != count):
-        raise BadInputError(
+        raise ArgumentError(
             "slot_s",
             found=f"shape {found.shape}",
             allowed=f"one length, or one for each of {'the' if count is None else count} slots",
         )
     if len(found) and found.min() <= 0.0:
         at = int(np.argmin(found))
-        raise BadInputError(f"slot_s[{at}]", found=repr(float(found[at])), allowed="seconds > 0")
+        raise ArgumentError(f"slot_s[{at}]", found=repr(float(found[at])), allowed="seconds > 0")
     return found
 
 
 def slot_edges(slot_s: ArrayLike, count: int | None = None, *, start_s: float = 0.0) -> Floats:
     """The edges of ``count`` slots [s of the run]: float64 ``[n + 1]``, rising.
 
-    ``slot_s``: one length for all, or one for each. Raises ``BadInputError`` as ``slot_lengths``.
+    ``slot_s``: one length for all, or one for each. Raises ``ArgumentError`` as ``slot_lengths``.
     """
     begin = number("start_s", start_s)
     if np.ndim(slot_s) == 0:
@@ -57,10 +57,10 @@ def slot_edges(slot_s: ArrayLike, count: int | None = None, *, start_s: float = 
 
 
 def checked_edges(edges_s: ArrayLike) -> Floats:
-    """Edges as a float array; raises ``BadInputError`` unless there is one and they rise."""
+    """Edges as a float array; raises ``ArgumentError`` unless there is one and they rise."""
     found = numbers("edges_s", edges_s, shape=(-1,))
     if not len(found) or (np.diff(found) <= 0.0).any():
-        raise BadInputError(
+        raise ArgumentError(
             "edges_s", found=f"{len(found)} instants that do not rise", allowed="rising instants"
         )
     return found
@@ -97,7 +97,7 @@ def sampled_means(
     """The mean over each slot of a series of ``values``, one for each ``step_s`` from ``start_s``.
 
     With ``wrap`` the series starts over after its end, and has done so before its start. Without,
-    raises ``BadInputError`` naming the series (``what``) and both lengths when the slots leave it.
+    raises ``ArgumentError`` naming the series (``what``) and both lengths when the slots leave it.
     """
     if len(edges_s) < 2:
         return np.zeros(0)
@@ -108,7 +108,7 @@ def sampled_means(
     places = np.where(np.abs(places - nearest) <= snap, nearest, places)
     first, end = math.floor(places[0]), math.ceil(places[-1])
     if not wrap and (first < 0 or end > len(values)):
-        raise BadInputError(
+        raise ArgumentError(
             f"{what}: the run leaves it",
             found=f"a series of {len(values) * step_s:,.6g} s ({len(values)} values of "
             f"{step_s:,.6g} s) from second {start_s:,.6g}, and a run of "

@@ -6,7 +6,7 @@ import math
 
 import msgspec
 
-from baseload.base.errors import BadInputError
+from baseload.base.errors import ArgumentError
 from baseload.base.inputs import not_negative, number, positive
 from baseload.supply.baseline import Source
 from baseload.supply.carbon import CarbonSignal, need_kind
@@ -30,7 +30,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     ``auxiliary_marginal`` a marginal one, for the effect of drawing. ``start_unix_s``
     [s since 1970, UTC]: when second 0 of the run is. ``slot_s`` [s]: length of a slot.
 
-    Raises ``BadInputError`` naming the field.
+    Raises ``ArgumentError`` naming the field.
     """
 
     baseline: Source
@@ -69,7 +69,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         if self.auxiliary_marginal is not None:
             need_kind("site: auxiliary_marginal", "marginal", self.auxiliary_marginal)
         if self.carbon_usd_per_g and self.auxiliary_carbon is None:
-            raise BadInputError(
+            raise ArgumentError(
                 "site: carbon_usd_per_g",
                 found="a price of carbon without auxiliary_carbon",
                 allowed="a price and an average signal to apply it to",

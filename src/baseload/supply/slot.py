@@ -22,7 +22,7 @@ import msgspec
 import numpy as np
 from numpy.typing import ArrayLike
 
-from baseload.base.errors import BadInputError
+from baseload.base.errors import ArgumentError
 from baseload.base.inputs import Floats, not_negative, number, numbers
 from baseload.base.kernels import kernel, outline_kernel
 from baseload.supply.series import slot_lengths
@@ -271,7 +271,7 @@ def state_record(store: Store, start_j: float | None = None) -> Row:
     level_j = store.start_j if start_j is None else number("start_j", start_j)
     slack = 1e-9 * store.usable_j if math.isfinite(store.usable_j) else 0.0
     if not -slack <= level_j <= store.usable_j + slack:
-        raise BadInputError(
+        raise ArgumentError(
             "start_j", found=f"{level_j!r} J", allowed=f"0 to {store.usable_j:g} J above the floor"
         )
     table = np.zeros(1, dtype=STATE).view(np.recarray)
@@ -304,12 +304,12 @@ def run_slots(
     ``demand_j`` [J] ``[n]``; without ``columns`` only sums and levels are kept.
 
     ``supply_j`` may be negative (baseline less than the site's own draw), ``demand_j`` not. Exact:
-    docs/explanation/supply.md, 1.4. Raises ``BadInputError`` naming the field.
+    docs/explanation/supply.md, 1.4. Raises ``ArgumentError`` naming the field.
     """
     supply = numbers("supply_j", supply_j, shape=(-1,))
     demand = numbers("demand_j", demand_j, least=0.0, shape=(-1,))
     if len(supply) != len(demand):
-        raise BadInputError(
+        raise ArgumentError(
             "demand_j",
             found=f"{len(demand)} slots, and {len(supply)} of supply_j",
             allowed="as many of each",

@@ -6,7 +6,7 @@ import math
 
 import msgspec
 
-from baseload.base.errors import BadInputError
+from baseload.base.errors import ArgumentError
 from baseload.base.inputs import efficiency, not_negative, number, positive
 from baseload.base.units import J_PER_KWH, S_PER_DAY, S_PER_HOUR
 
@@ -31,7 +31,7 @@ class Store(msgspec.Struct, frozen=True, kw_only=True):
     window; ``None`` is its middle (an infinite store starts empty).
 
     ``wear_usd_per_j`` [$/J]: wear per joule that goes into or out of the cells; ``None``: not
-    known. ``assumed`` names the fields whose values are assumptions. Raises ``BadInputError``
+    known. ``assumed`` names the fields whose values are assumptions. Raises ``ArgumentError``
     naming the field.
     """
 
@@ -67,7 +67,7 @@ class Store(msgspec.Struct, frozen=True, kw_only=True):
             )
         window = (self.soc_min_frac, self.soc_max_frac, self.soc_start_frac)
         if math.isinf(self.capacity_j) and window != (0.0, 1.0, None):
-            raise BadInputError(
+            raise ArgumentError(
                 "store: capacity_j",
                 found="an infinite capacity with a window or start of its state of charge",
                 allowed="the full window (0 to 1) and no start: an infinite store starts empty",
@@ -140,7 +140,7 @@ def lithium_battery(
     self-discharge 2.5 % a month, 6,000 full cycles of the usable capacity (published ranges: 2 to
     3 % and 4,000 to 8,000). ``c_rate`` [1/h]: power limits over capacity, 0.25 to 1 in practice.
     ``replacement_usd_per_kwh`` [$/kWh, nameplate] gives the wear; without it wear is not known.
-    Raises ``BadInputError`` naming the argument.
+    Raises ``ArgumentError`` naming the argument.
     """
     capacity_j = not_negative("capacity_kwh", capacity_kwh) * J_PER_KWH
     limit_w = not_negative("c_rate", c_rate) * capacity_j / S_PER_HOUR

@@ -17,7 +17,7 @@ import numpy as np
 from msgspec.structs import force_setattr
 from numpy.typing import ArrayLike, NDArray
 
-from baseload.base.errors import BadInputError
+from baseload.base.errors import ArgumentError
 from baseload.base.inputs import Floats, not_negative, number, numbers, positive
 from baseload.base.units import J_PER_KWH, S_PER_DAY, S_PER_HOUR
 from baseload.supply.series import checked_edges, sampled_means, step_means
@@ -73,17 +73,17 @@ class PriceWindow(msgspec.Struct, frozen=True, kw_only=True):
         number("price window: from_hour", self.from_hour, least=0.0, most=24.0)
         number("price window: to_hour", self.to_hour, least=0.0, most=24.0)
         if self.from_hour == self.to_hour:
-            raise BadInputError(
+            raise ArgumentError(
                 "price window: to_hour",
                 found=f"{self.from_hour:g} to {self.to_hour:g}",
                 allowed="two different hours; 0 to 24 is the whole day",
             )
         if self.days not in get_args(Days):
-            raise BadInputError(
+            raise ArgumentError(
                 "price window: days", found=repr(self.days), allowed=", ".join(get_args(Days))
             )
         if not self.months or any(month not in range(1, 13) for month in self.months):
-            raise BadInputError(
+            raise ArgumentError(
                 "price window: months", found=repr(self.months), allowed="months from 1 to 12"
             )
 
@@ -147,7 +147,7 @@ class SpotPrice(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """A series of prices ``usd_per_j`` [$/J] ``[m]``, one for each ``step_s`` [s] from
     ``start_unix_s`` [s since 1970, UTC], plus ``adder_usd_per_j`` (fees, taxes). May be negative.
 
-    A run that leaves the series is a ``BadInputError`` that names both lengths.
+    A run that leaves the series is a ``ArgumentError`` that names both lengths.
     """
 
     usd_per_j: Floats
@@ -258,7 +258,7 @@ def bill(
 ) -> Bill:
     """The bill for ``auxiliary_w`` [W] ``[n]``, the mean power in each slot between ``edges_s``.
 
-    A slot that lies across the end of a month is split there. Raises ``BadInputError`` naming the
+    A slot that lies across the end of a month is split there. Raises ``ArgumentError`` naming the
     field.
     """
     edges = checked_edges(edges_s)

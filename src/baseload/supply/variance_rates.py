@@ -56,7 +56,7 @@ def markov_variance_rate(*, power_w: ArrayLike, generator: ArrayLike) -> float:
     ``generator`` [1/s]: ``2 (pi r) D r`` [J^2/s], D the deviation matrix
     ``inv(1 pi - Q) - 1 pi``. Exact.
 
-    Raises ``BadInputError`` for a chain that is reducible or whose rows do not sum to 0.
+    Raises ``ArgumentError`` for a chain that is reducible or whose rows do not sum to 0.
     """
     power = numbers("power_w", power_w, shape=(-1,))
     rates = checked_chain("markov_variance_rate", generator, len(power))

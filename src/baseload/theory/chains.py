@@ -14,7 +14,7 @@ import math
 import msgspec
 from scipy.special import betainc, betaincc, expit
 
-from baseload.base.errors import BadInputError
+from baseload.base.errors import ArgumentError
 from baseload.theory.inputs import finite_result, not_negative, number, whole
 from baseload.theory.query_cost import EnergyMoments
 from baseload.theory.training import LossLaw
@@ -45,7 +45,7 @@ def cot_oracle_stopping(*, k: float, a: float, n_max: float | None = None) -> Ch
     P = I_a(k, n-k+1), E[M; M<=n] = (k/a) I_a(k+1, n-k+1) and E[M(M+1); M<=n] =
     (k(k+1)/a^2) I_a(k+2, n-k+1), with the regularised incomplete beta function I. Exact, relative
     error about 1e-12. n < k or a = 0: no success, M = n. a = 1: M = k. k = 0: done at once.
-    Raises BadInputError for a = 0 without a cap. docs/explanation/scaling-laws.md, 6.2.
+    Raises ArgumentError for a = 0 without a cap. docs/explanation/scaling-laws.md, 6.2.
     """
     skills = whole("k", k)
     share = number("a", a, least=0.0, most=1.0)
@@ -53,7 +53,7 @@ def cot_oracle_stopping(*, k: float, a: float, n_max: float | None = None) -> Ch
     if skills == 0:
         return ChainMoments(success_frac=1.0, mean_attempts=0.0, second_attempts=0.0)
     if share == 0 and cap == math.inf:
-        raise BadInputError(
+        raise ArgumentError(
             "n_max", found="no cap on a chain that never succeeds", allowed="a finite cap for a = 0"
         )
     if share == 0 or cap < skills:
@@ -167,7 +167,7 @@ def cascade_moments(
 
     ``e_small``, ``e_large`` [J] per attempt; the large one stops at ``cap_large`` attempts (None:
     not before it is done). Exact for the model of ``cot_oracle_stopping`` with independent chains.
-    Raises BadInputError where the large model is needed, never succeeds and has no cap.
+    Raises ArgumentError where the large model is needed, never succeeds and has no cap.
     docs/explanation/scaling-laws.md, 6.6.
     """
     small = cot_oracle_stopping(k=k, a=a_small, n_max=cap_small)
@@ -178,7 +178,7 @@ def cascade_moments(
     large_attempts, success = 0.0, small.success_frac
     if failed > 0:
         if a_large == 0 and cap_large is None:
-            raise BadInputError(
+            raise ArgumentError(
                 "a_large", found="0 without cap_large", allowed="above 0, or a cap for the large"
             )
         large = cot_oracle_stopping(k=k, a=a_large, n_max=cap_large)

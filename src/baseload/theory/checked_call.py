@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from baseload.base.errors import BadInputError, nearest_names
+from baseload.base.errors import ArgumentError, nearest_names
 
 
 def by_keyword(
@@ -15,7 +15,7 @@ def by_keyword(
     """``function`` as a formula of the catalogue: inputs by keyword, ``also`` maps further
     spellings to parameters (those of other functions are left out).
 
-    The call raises BadInputError for an unknown input (naming it and the nearest one), for one
+    The call raises ArgumentError for an unknown input (naming it and the nearest one), for one
     given twice and for one that is missing.
     """
     title = name or function.__name__
@@ -29,20 +29,20 @@ def by_keyword(
         for key, value in given.items():
             if key not in spellings:
                 near = ", ".join(nearest_names(key, parameters)) or ", ".join(parameters)
-                raise BadInputError(
+                raise ArgumentError(
                     f"{title}: unknown input {key!r}",
                     found=key,
                     allowed=", ".join(parameters),
                     todo=f"nearest: {near}",
                 )
             if spellings[key] in inputs:
-                raise BadInputError(
+                raise ArgumentError(
                     f"{title}: {spellings[key]} is given twice", found=key, allowed="once"
                 )
             inputs[spellings[key]] = value
         missing = [key for key in needed if key not in inputs]
         if missing:
-            raise BadInputError(
+            raise ArgumentError(
                 f"{title}: missing input {', '.join(missing)}",
                 found=", ".join(given) or "nothing",
                 allowed=", ".join(parameters),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from baseload.base.errors import BadInputError
+from baseload.base.errors import ArgumentError
 from baseload.theory import chains, model_choice, query_cost, stopping, tails, training
 from baseload.theory.checked_call import by_keyword
 from baseload.theory.entry import Entry, Standing
@@ -149,10 +149,10 @@ def _law(
     if not known:
         name = law or "refit"
         if name not in training.LAWS:
-            raise BadInputError("law", found=name, allowed=", ".join(training.LAWS))
+            raise ArgumentError("law", found=name, allowed=", ".join(training.LAWS))
         return training.LAWS[name]
     if E is None or A is None or B is None or alpha is None or beta is None or law is not None:
-        raise BadInputError(
+        raise ArgumentError(
             "E, A, B, alpha, beta",
             found=", ".join([*known, *(["law"] if law else [])]),
             allowed="all five, or none and a law by name",
@@ -214,7 +214,7 @@ def variance_rate_slope(
     elif xm is not None and xi is not None and mu is None and s is None:
         law = tails.Pareto(xm=xm, xi=xi)
     else:
-        raise BadInputError("mu, s or xm, xi", found="not one law", allowed="one pair")
+        raise ArgumentError("mu, s or xm, xi", found="not one law", allowed="one pair")
     return tails.variance_rate_slope(
         law,
         cap=cap,

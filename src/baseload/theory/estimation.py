@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from scipy.stats import chi2
 from scipy.stats import t as student
 
-from baseload.base.errors import BadInputError
+from baseload.base.errors import ArgumentError
 from baseload.theory.inputs import Floats, finite_result, number, numbers, positive, whole
 
 
@@ -38,7 +38,7 @@ class Ewma(msgspec.Struct, frozen=True, kw_only=True):
     def updated(self, value: float | None, *, decay: float) -> Ewma:
         """The state after ``value``, all earlier weights times ``decay`` in [0, 1] (1 - alpha).
 
-        None and NaN count as missing; infinity raises BadInputError.
+        None and NaN count as missing; infinity raises ArgumentError.
         """
         kept = number("decay", decay, least=0.0, most=1.0)
         if value is None or math.isnan(value):
@@ -60,11 +60,11 @@ class Ewma(msgspec.Struct, frozen=True, kw_only=True):
 
     def updated_at(self, value: float | None, *, time_s: float, tau_s: float) -> Ewma:
         """The state after ``value`` at ``time_s``: weights fade as exp(-time / tau_s). Time that
-        goes back raises BadInputError. A missing value leaves weights and time where they are.
+        goes back raises ArgumentError. A missing value leaves weights and time where they are.
         """
         now, tau = number("time_s", time_s), positive("tau_s", tau_s)
         if self.time_s is not None and now < self.time_s:
-            raise BadInputError(
+            raise ArgumentError(
                 "time_s",
                 found=f"{now:g} after {self.time_s:g}",
                 allowed="times that do not go back",
@@ -107,7 +107,7 @@ def ewma_moments(
     """
     series = numbers("x", x, shape=(-1,))
     if series.size == 0:
-        raise BadInputError("x", found="no samples", allowed="at least one")
+        raise ArgumentError("x", found="no samples", allowed="at least one")
     state = Ewma()
     if times is None and tau is None and alpha is not None:
         decay = 1 - number("alpha", alpha, least=0.0, most=1.0, open_least=True)
@@ -118,7 +118,7 @@ def ewma_moments(
         for value, time_s in zip(series, at, strict=True):
             state = state.updated_at(float(value), time_s=float(time_s), tau_s=tau)
     else:
-        raise BadInputError(
+        raise ArgumentError(
             "alpha", found="not one rule for the weights", allowed="alpha, or times with tau"
         )
     return {"mean": state.mean, "var": state.var, "n_eff": state.n_eff}
@@ -161,7 +161,7 @@ def newey_west(*, x: ArrayLike, lag: float | None = None, slot: float = 1.0) -> 
     """
     series = numbers("x", x, shape=(-1,))
     if series.size == 0:
-        raise BadInputError("x", found="no samples", allowed="at least one")
+        raise ArgumentError("x", found="no samples", allowed="at least one")
     length = positive("slot", slot)
     n = series.size
     if lag is None:
@@ -226,7 +226,7 @@ class BatchMeans:
         self._first = self._last = self._rates = self._rates2 = self._rates_next = 0.0
 
     def update(self, energy_j: float, duration_s: float = 1.0) -> None:
-        """Add a slot with net energy ``energy_j`` over ``duration_s`` seconds. Raises BadInputError
+        """Add a slot with net energy ``energy_j`` over ``duration_s`` seconds. Raises ArgumentError
         for what is not finite or a duration that is not above 0.
         """
         if not (0.0 < duration_s < math.inf and -math.inf < energy_j < math.inf):

@@ -1,6 +1,6 @@
 """Arguments of the theory, checked once at the door of every public function.
 
-Each check gives the value as float or array, or raises ``BadInputError`` (a ``ValueError``) that
+Each check gives the value as float or array, or raises ``ArgumentError`` (a ``ValueError``) that
 names the field, what was found and what is allowed. The plain ones are those of ``base.inputs``.
 """
 
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from baseload.base.errors import BadInputError
+from baseload.base.errors import ArgumentError
 from baseload.base.inputs import (
     Floats,
     efficiency,
@@ -50,7 +50,7 @@ def shares(field: str, values: ArrayLike, *, axes: int = 1) -> Floats:
     sums = found.sum(axis=over, keepdims=True)
     if np.any(np.abs(sums - 1.0) > _ROW_SUM_ERROR):
         worst = float(sums.flat[int(np.argmax(np.abs(sums - 1.0)))])
-        raise BadInputError(field, found=f"a sum of {worst:.12g}", allowed="sums of 1 within 1e-9")
+        raise ArgumentError(field, found=f"a sum of {worst:.12g}", allowed="sums of 1 within 1e-9")
     given: Floats = found / sums
     return given
 
@@ -61,7 +61,7 @@ def second_moments(field: str, second: ArrayLike, mean: Floats) -> Floats:
     wrong = found < mean**2 * (1 - 1e-12)
     if wrong.any():
         place = tuple(int(index) for index in np.argwhere(wrong)[0])
-        raise BadInputError(
+        raise ArgumentError(
             f"{field}{list(place) if place else ''}",
             found=f"{found[place]:g} with mean {mean[place]:g}",
             allowed="at least the square of the mean",

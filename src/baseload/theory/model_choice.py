@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 from scipy.optimize import minimize_scalar
 
-from baseload.base.errors import BadInputError
+from baseload.base.errors import ArgumentError
 from baseload.theory.inputs import finite_result, not_negative, number, positive, whole
 
 
@@ -52,13 +52,13 @@ def switch_difficulty(
     Infinite (never) unless kappa (theta_large - theta_small) > ln(N_large / N_small): the gap in
     ability must exceed the log ratio of sizes. Minus infinity (always) for equal sizes and a more
     able large model. Joules per step may stand in for N. Exact for logistic step success.
-    docs/explanation/scaling-laws.md, 6.4. Raises BadInputError where N_small exceeds N_large.
+    docs/explanation/scaling-laws.md, 6.4. Raises ArgumentError where N_small exceeds N_large.
     """
     steepness = not_negative("kappa", kappa)
     small, large = positive("N_small", N_small), positive("N_large", N_large)
     low, high = number("theta_small", theta_small), number("theta_large", theta_large)
     if small > large:
-        raise BadInputError("N_small", found=f"{small:g}", allowed=f"up to N_large = {large:g}")
+        raise ArgumentError("N_small", found=f"{small:g}", allowed=f"up to N_large = {large:g}")
     log_ratio = math.log(large / small)
     margin = steepness * (high - low) - log_ratio
     if margin <= 0:
@@ -136,7 +136,7 @@ def optimal_model_size_with_variance(
         not_negative("variance_price", variance_price),
     )
     if price == 0 and spread == 0:
-        raise BadInputError("shadow_price", found="no price on energy or variance", allowed="one")
+        raise ArgumentError("shadow_price", found="no price on energy or variance", allowed="one")
     least = positive("N_min", N_min)
     most = number("N_max", N_max, least=least)
 

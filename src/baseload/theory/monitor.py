@@ -145,7 +145,7 @@ class Monitor:
             self._scale, self._block = self._given, self._wanted_block or 1
 
     def update(self, duration_s: float, net_energy_j: float) -> Alarm | None:
-        """Add a slot; gives the alarm that it raises, if any. Raises BadInputError for what is not
+        """Add a slot; gives the alarm that it raises, if any. Raises ArgumentError for what is not
         finite or a duration that is not above 0.
         """
         self._batches.update(net_energy_j, duration_s)

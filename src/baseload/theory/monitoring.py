@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike
 from scipy.optimize import brentq
 from scipy.special import ndtr, ndtri
 
-from baseload.base.errors import BadInputError
+from baseload.base.errors import ArgumentError
 from baseload.theory.inputs import finite_result, not_negative, number, numbers, positive
 
 OVERSHOOT = 1.166
@@ -252,20 +252,20 @@ def _log_mean_time(y: float) -> float:
 def meter_use(readings: ArrayLike, times_s: ArrayLike) -> tuple[float, float]:
     """Energy [J] and seconds between the first and the last of a counter's ``readings``.
 
-    Raises BadInputError that names the place for a reading that is negative or falls, or a time
+    Raises ArgumentError that names the place for a reading that is negative or falls, or a time
     that does not rise.
     """
     times = numbers("times_s", times_s, shape=(-1,))
     counts = numbers("readings", readings, least=0.0, shape=times.shape)
     if times.size < 2:
-        raise BadInputError("readings", found=f"{times.size}", allowed="two or more")
+        raise ArgumentError("readings", found=f"{times.size}", allowed="two or more")
     for at in range(1, times.size):
         if times[at] <= times[at - 1]:
-            raise BadInputError(
+            raise ArgumentError(
                 f"times_s[{at}]", found=f"{times[at]:g} after {times[at - 1]:g}", allowed="rising"
             )
         if counts[at] < counts[at - 1]:
-            raise BadInputError(
+            raise ArgumentError(
                 f"readings[{at}]",
                 found=f"{counts[at]:g} after {counts[at - 1]:g}",
                 allowed="a counter that does not fall",

@@ -14,7 +14,7 @@ from typing import Literal
 import msgspec
 from numpy.typing import ArrayLike
 
-from baseload.base.errors import BadInputError
+from baseload.base.errors import ArgumentError
 from baseload.theory.chains import chain_energy, cot_oracle_stopping, step_success
 from baseload.theory.inputs import not_negative, number, numbers, positive, whole
 
@@ -101,7 +101,7 @@ def forecast_option(option: OptionModel, *, difficulty: float) -> OptionForecast
     """Success, energy and tokens of ``option`` on a task of this ``difficulty``.
 
     Exact for the chain model (docs/explanation/scaling-laws.md, 6.2); that real models follow it is
-    not verified. Without a cap a step success of 0 raises BadInputError that asks for one.
+    not verified. Without a cap a step success of 0 raises ArgumentError that asks for one.
     """
     a = step_success(difficulty=difficulty, ability=option.ability, kappa=option.kappa)
     chain = chain_energy(
@@ -139,13 +139,13 @@ def switch_points(
     energy, then to list order. docs/explanation/scaling-laws.md, 6.4.
     """
     if not options:
-        raise BadInputError("options", found="none", allowed="at least one option")
+        raise ArgumentError("options", found="none", allowed="at least one option")
     names = [option.name for option in options]
     if len(set(names)) < len(names):
-        raise BadInputError("options", found=", ".join(names), allowed="each name once")
+        raise ArgumentError("options", found=", ".join(names), allowed="each name once")
     grid = [float(d) for d in numbers("difficulties", difficulties, shape=(-1,))]
     if len(grid) < 2 or any(b <= a for a, b in itertools.pairwise(grid)):
-        raise BadInputError(
+        raise ArgumentError(
             "difficulties", found=f"{len(grid)} values", allowed="two or more, rising"
         )
     floor = number("least_success_frac", least_success_frac, least=0.0, most=1.0)

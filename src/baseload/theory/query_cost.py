@@ -13,7 +13,7 @@ from typing import Literal
 import msgspec
 from scipy.integrate import quad
 
-from baseload.base.errors import BadInputError
+from baseload.base.errors import ArgumentError
 from baseload.theory.inputs import efficiency, finite_result, not_negative, number, positive
 
 ATTENTION_SHARE = 0.2
@@ -67,7 +67,7 @@ def query_flops(*, N: float, n_layer: float, d_attn: float, prompt: float, outpu
 
     ``N`` active parameters (a mixture of experts: those that a token uses), ``d_attn`` attention
     width. Exact for 2 N + 4 n_layer d_attn c FLOPs per token at (midpoint) context c.
-    docs/explanation/scaling-laws.md, 6.1. Raises BadInputError naming a negative or non-finite
+    docs/explanation/scaling-laws.md, 6.1. Raises ArgumentError naming a negative or non-finite
     input.
     """
     size = not_negative("N", N)
@@ -145,7 +145,7 @@ def energy_moments(
 ) -> EnergyMoments:
     """Moments of X = prefill_j + energy_j_per_token tau + attention_j_per_token2 tau^2.
 
-    Exact. With attention the third and fourth moments of ``tokens`` are needed (BadInputError
+    Exact. With attention the third and fourth moments of ``tokens`` are needed (ArgumentError
     without them). docs/explanation/scaling-laws.md, 6.1.
     """
     e0 = not_negative("prefill_j", prefill_j)
@@ -155,7 +155,7 @@ def energy_moments(
     second = e0 * e0 + 2 * e0 * e1 * tokens.m1 + (e1 * e1 + 2 * e0 * e2) * tokens.m2
     if e2 > 0:
         if tokens.m3 is None or tokens.m4 is None:
-            raise BadInputError(
+            raise ArgumentError(
                 "m3, m4",
                 found="no third and fourth moment of the tokens",
                 allowed="both, where attention counts",

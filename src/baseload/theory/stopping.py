@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import betaincc, betaln, xlog1py, xlogy
 
-from baseload.base.errors import BadInputError
+from baseload.base.errors import ArgumentError
 from baseload.theory.inputs import Floats, not_negative, number, numbers, shares, whole
 
 
@@ -129,11 +129,11 @@ def _mixture(
     steps = numbers("a", a, least=0.0, shape=(-1,))
     prior = shares("weights", weights)
     if steps.shape != prior.shape:
-        raise BadInputError(
+        raise ArgumentError(
             "weights", found=f"{prior.size} weights", allowed=f"{steps.size}, one for each a"
         )
     if (steps > 1).any():
-        raise BadInputError("a", found=repr(float(steps.max())), allowed="up to 1")
+        raise ArgumentError("a", found=repr(float(steps.max())), allowed="up to 1")
     n = np.arange(first, last + 1, dtype=np.float64)
     reach = n >= skills - 1  # the last skill can be done at attempt n + 1
     m = np.where(reach, n, skills - 1)[:, None]

@@ -12,7 +12,7 @@ from typing import Literal
 import msgspec
 from scipy.special import exprel, log_ndtr, ndtr
 
-from baseload.base.errors import BadInputError
+from baseload.base.errors import ArgumentError
 from baseload.theory.inputs import finite_result, not_negative, number, positive, whole
 from baseload.theory.query_cost import TokenMoments
 
@@ -79,7 +79,7 @@ class Pareto(msgspec.Struct, frozen=True, kw_only=True):
         scale = _power(self.xm, p)
         if limit == math.inf:
             if p >= self.xi:
-                raise BadInputError(
+                raise ArgumentError(
                     "cap",
                     found=f"no cap on a Pareto law with xi = {self.xi:g}: moment {p} is infinite",
                     allowed=f"a finite cap, or xi above {p}",
@@ -120,7 +120,7 @@ def capped_pareto(*, xm: float, xi: float, cap: float = math.inf) -> TokenMoment
     """Moments of a Pareto length with a cap >= ``xm``: m1 = xm (1 + ((C/xm)^(1-xi) - 1)/(1-xi)),
     m2 = xm^2 (1 + 2 ((C/xm)^(2-xi) - 1)/(2-xi)), logarithms at xi = 1 and 2.
 
-    Exact, continuous in xi. Raises BadInputError that asks for a cap where xi <= 2 and there is
+    Exact, continuous in xi. Raises ArgumentError that asks for a cap where xi <= 2 and there is
     none. docs/explanation/scaling-laws.md, 6.5.
     """
     return capped_moments(Pareto(xm=xm, xi=xi), cap=cap)
@@ -202,14 +202,14 @@ def auxiliary_growth_exponent(*, xi: float, capped: bool = False) -> float:
     """The g in E[U_T] ~ T^g at critical supply without storage limit: 1/2 for a finite variance
     (capped, or xi >= 2), 1/xi for 1 < xi < 2. At xi = 2 without a cap a logarithm comes on top.
 
-    Asymptotic in T. Raises BadInputError for xi <= 1 without a cap: the mean demand is infinite, so
+    Asymptotic in T. Raises ArgumentError for xi <= 1 without a cap: the mean demand is infinite, so
     no supply is critical. docs/explanation/scaling-laws.md, 6.5.
     """
     index = positive("xi", xi, infinite=True)
     if capped or index >= 2:
         return 0.5
     if index <= 1:
-        raise BadInputError(
+        raise ArgumentError(
             "xi", found=f"{index:g} without a cap: infinite mean", allowed="above 1", todo="cap it"
         )
     return 1 / index

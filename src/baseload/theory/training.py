@@ -12,7 +12,7 @@ import msgspec
 from scipy.optimize import brentq
 from scipy.special import log_expit
 
-from baseload.base.errors import BadInputError
+from baseload.base.errors import ArgumentError
 from baseload.theory.inputs import finite_result, not_negative, number, positive
 
 
@@ -41,7 +41,7 @@ class LossLaw(msgspec.Struct, frozen=True, kw_only=True):
         size, data = positive("N", N, infinite=True), positive("D", D, infinite=True)
         rest: float = self.A * size**-self.alpha + self.B * data**-self.beta
         if rest == 0:
-            raise BadInputError("N, D", found="both infinite", allowed="one of them finite")
+            raise ArgumentError("N, D", found="both infinite", allowed="one of them finite")
         return rest
 
     def loss(self, *, N: float, D: float) -> float:
@@ -128,13 +128,13 @@ def inference_aware_training_optimum(
     ``T_inf`` tokens will be inferred over the model's life.
 
     With s the share of the reducible loss that parameters leave, alpha s / (beta (1-s)) =
-    1 + T_inf / (3 D(s)): one root, found to 1e-13. Exact for the law. Raises BadInputError for a
+    1 + T_inf / (3 D(s)): one root, found to 1e-13. Exact for the law. Raises ArgumentError for a
     target at or below E. docs/explanation/scaling-laws.md, 6.7.
     """
     target = number("target_loss", target_loss)
     tokens = not_negative("T_inf", T_inf)
     if target <= law.E:
-        raise BadInputError(
+        raise ArgumentError(
             "target_loss", found=f"{target:g}", allowed=f"above the law's E = {law.E:g}"
         )
     log_rest = math.log(target - law.E)
