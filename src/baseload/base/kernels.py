@@ -44,6 +44,7 @@ KERNEL_SOURCES = (
     "simulator/orders.py",
     "workload/lengths.py",
     "simulator/token_queues.py",
+    "theory/density_steps.py",
 )
 """Every module with kernels. Kernels contain those they call, so each is stale when any is."""
 
