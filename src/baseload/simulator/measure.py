@@ -25,6 +25,7 @@ from baseload.simulator.records import (
     OFF,
     PARKED,
     REFUSALS,
+    SERIES_BINS,
     TPOT,
     TTFT,
     Engine,
@@ -153,23 +154,29 @@ def _by_kind(engine: Engine, field: str) -> NDArray[np.float64]:
 
 
 def _series(engine: Engine) -> Series:
-    """Mean power and requests in flight in each time bin of the trace."""
-    bin_s = float(engine.bin_s[0])
-    power_w = engine.power_j[:-1].sum(axis=1) / bin_s
+    """Mean power and requests in flight over the trace, in at most ``SERIES_BINS`` stretches of
+    equally many time bins; the last may be shorter.
+    """
+    bins, bin_s = len(engine.power_j) - 1, float(engine.bin_s[0])
+    starts = np.arange(0, bins, -(-bins // SERIES_BINS))
+    length_s = np.diff(starts, append=bins) * bin_s
+
+    def sums(column: NDArray[Any]) -> NDArray[Any]:
+        return np.asarray(np.add.reduceat(column[:-1], starts, axis=0))
+
+    power_w = sums(engine.power_j).sum(axis=1) / length_s[:, None]
+    replicas = sums(engine.state_s) / length_s[:, None]
     return Series(
-        bin_s=bin_s,
-        t_s=[float(t) for t in np.arange(len(power_w)) * bin_s],
+        bin_s=float(length_s[0]),
+        t_s=(starts * bin_s).tolist(),
         power_w={state: power_w[:, index].tolist() for index, state in enumerate(POWER_STATES)},
-        in_flight=(engine.crowd_s[:-1] / bin_s).tolist(),
-        arrivals_per_s=(engine.arrivals[:-1] / bin_s).tolist(),
-        replicas={
-            state: (engine.state_s[:-1, index] / bin_s).tolist()
-            for index, state in enumerate(POWER_STATES)
-        },
+        in_flight=(sums(engine.crowd_s) / length_s).tolist(),
+        arrivals_per_s=(sums(engine.arrivals) / length_s).tolist(),
+        replicas={state: replicas[:, index].tolist() for index, state in enumerate(POWER_STATES)},
         miss_frac=[
             missed / ended if ended else None
             for missed, ended in zip(
-                engine.missed[:-1].tolist(), engine.ended[:-1].tolist(), strict=True
+                sums(engine.missed).tolist(), sums(engine.ended).tolist(), strict=True
             )
         ],
     )
