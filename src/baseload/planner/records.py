@@ -11,7 +11,7 @@ import math
 import msgspec
 
 from baseload.base.units import J_PER_KWH, S_PER_HOUR
-from baseload.planner.demand import Demand
+from baseload.planner.demand_records import Demand
 from baseload.planner.figures import Figure
 from baseload.theory.inputs import efficiency, not_negative, number, positive
 
