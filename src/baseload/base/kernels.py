@@ -45,6 +45,8 @@ KERNEL_SOURCES = (
     "simulator/orders.py",
     "workload/lengths.py",
     "simulator/token_queues.py",
+    "supply/random_paths.py",
+    "supply/slot.py",
 )
 """Every module with kernels. Kernels contain those they call, so each is stale when any is."""
 
