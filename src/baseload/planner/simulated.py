@@ -13,13 +13,13 @@ from collections.abc import Callable
 import msgspec
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.signal import lfilter
 
 from baseload.base.errors import BadInputError
 from baseload.base.kernels import outline_kernel
 from baseload.base.streams import stream
 from baseload.planner.demand_records import Demand
 from baseload.planner.records import Supply
+from baseload.supply.random_paths import ar1_path
 from baseload.supply.slot import run_slots
 from baseload.supply.store import Store
 from baseload.theory.inputs import not_negative, numbers, positive, whole
@@ -291,9 +291,7 @@ def _autoregression(
     """
     keep = math.exp(-slot_s / time_s)
     spread_j = math.sqrt(var_j2_per_s * slot_s * (1.0 - keep) / (1.0 + keep))
-    kicks = rng.standard_normal(slots) * spread_j * math.sqrt(1.0 - keep * keep)
-    kicks[0] = spread_j * rng.standard_normal()
-    path: Floats = lfilter([1.0], [1.0, -keep], kicks)
+    path: Floats = spread_j * ar1_path(rng, slots, keep)
     return path
 
 
@@ -331,9 +329,7 @@ def _slots_of(demand: Demand, supply: Supply, slot_s: float | None) -> tuple[flo
     return length_s, int(min(_MOST_SLOTS, max(4096, longest_s / length_s)))
 
 
-def _bootstrap(
-    slot_j: Floats, slots: int, *, block_s: float, slot_s: float, seed: int
-) -> Floats:
+def _bootstrap(slot_j: Floats, slots: int, *, block_s: float, slot_s: float, seed: int) -> Floats:
     """``slots`` slots made of blocks of the record that start anywhere in it (circular)."""
     size = int(min(max(1.0, block_s / slot_s), max(1, len(slot_j) // 4)))
     blocks = math.ceil(slots / size)
