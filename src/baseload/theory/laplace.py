@@ -20,7 +20,7 @@ _TERMS = 24
 _AVERAGED = 12
 
 
-def talbot(transform: Callable[[Complexes], Complexes], at: float, *, terms: int = 30) -> float:
+def talbot(transform: Callable[[Complexes], Complexes], at: float, *, terms: int = 24) -> float:
     """The function of ``at`` > 0 whose Laplace transform is ``transform`` (array in, array out).
 
     Relative error about 1e-10 for smooth functions.
