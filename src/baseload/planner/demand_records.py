@@ -74,7 +74,8 @@ class Serving(msgspec.Struct, frozen=True, kw_only=True):
     ``share_frac``: of the requests. ``batch``: requests that a working replica runs at once;
     ``busy_replicas`` of ``replicas`` work in the mean. ``job_j``: mean marginal energy of a request
     here [J]; ``stream_w``: power of a working replica before its requests' own [W]; ``rest_w``: of
-    one that does not work [W].
+    one that does not work [W]. ``full_batch_j``: joules above rest of a mean request on a full
+    replica, its share of the weight stream included.
     """
 
     name: str
@@ -85,6 +86,7 @@ class Serving(msgspec.Struct, frozen=True, kw_only=True):
     job_j: float
     stream_w: float
     rest_w: float
+    full_batch_j: float = 0.0
 
 
 class Demand(msgspec.Struct, frozen=True, kw_only=True):

@@ -25,6 +25,7 @@ class Net(msgspec.Struct, frozen=True, kw_only=True):
     ``slow``: variance rates [J^2/s] of what is over within a slot and of what lasts; ``slow_s`` how
     long that stays correlated [s]. ``requests_per_s`` and ``law`` are set where Poisson requests
     under a constant supply are all the noise there is. ``supply`` gives store, slot and losses.
+    ``common``: the part of the variance that all requests share, whether it is slow or not.
     """
 
     mean_w: float
@@ -36,6 +37,7 @@ class Net(msgspec.Struct, frozen=True, kw_only=True):
     overshoot_j: float = 0.0
     requests_per_s: float | None = None
     law: JobLaw | None = None
+    common: float = 0.0
 
     @property
     def var(self) -> float:
@@ -98,13 +100,16 @@ class Net(msgspec.Struct, frozen=True, kw_only=True):
         """The same with ``traffic`` times the requests: independent ones, or, ``shared``, under one
         slow movement, whose variance then grows as the square.
         """
-        slow = self.slow * (traffic**2 if shared else traffic)
         rate = None if self.requests_per_s is None else self.requests_per_s * traffic
+        fast, slow = self.fast * traffic, self.slow * traffic
+        if shared:
+            extra = self.common * (traffic**2 - traffic)
+            fast, slow = (fast, slow + extra) if self.slow > 0 else (fast + extra, slow)
         return msgspec.structs.replace(
             self,
             mean_w=self.mean_w * traffic,
             moving_w=self.moving_w * traffic,
-            fast=self.fast * traffic,
+            fast=fast,
             slow=slow,
             requests_per_s=rate,
         )
@@ -128,6 +133,7 @@ def net_of(demand: Demand, supply: Supply) -> Net:
         slow = terms.temporal_j2_per_s + terms.switching_j2_per_s
     else:
         slow = demand.var_j2_per_s if demand.correlation_s is not None else 0.0
+    common = slow
     slow_s = demand.correlation_s or 0.0
     if slow_s <= supply.slot_s / 2:
         slow = 0.0
@@ -151,6 +157,7 @@ def net_of(demand: Demand, supply: Supply) -> Net:
         overshoot_j=demand.job.overshoot_j if demand.job is not None else 0.0,
         requests_per_s=demand.requests_per_s if poisson else None,
         law=measured_law(demand.job.sample_j) if poisson and demand.job is not None else None,
+        common=common,
     )
 
 

@@ -216,19 +216,21 @@ class Provisioning(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LawPoint(msgspec.Struct, frozen=True, kw_only=True):
-    """Cost of randomness with ``traffic`` times the requests, supply re-optimised: per request [$]
-    (``standing`` as said in ``Randomness.law_note``).
+    """Cost of randomness per request [$] with ``traffic`` times the requests, supply set for it:
+    of independent traffic, and of traffic that shares its slow movement (no pooling of that part).
     """
 
     traffic: float
     usd_per_request: float
+    shared_usd_per_request: float
 
 
 class Randomness(msgspec.Struct, frozen=True, kw_only=True):
-    """What chance costs, split into first order (the drift theta: too much or too little supply)
-    and second order (fluctuation alone) [$/h and $ per 1,000 requests].
+    """What a supply off its critical point and chance cost [$/h and $ per 1,000 requests].
 
-    ``baseline_usd_per_h``: what the baseline costs whatever happens. ``law``: the square-root law.
+    ``baseline_usd_per_h``: a baseline equal to the mean demand. On top of it, ``first_order``: the
+    drift theta, paid as baseline, auxiliary or waste even without chance (negative where buying
+    less baseline saves). ``second_order``: fluctuation alone. ``law``: the square-root law.
     """
 
     baseline_usd_per_h: float

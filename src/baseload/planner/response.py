@@ -146,6 +146,12 @@ def fleet_response(
             f"The fleet is asked for {load_frac:.2f} of what it completes at the batch taken:"
             " its power is that of a fleet which keeps up, and it would not."
         )
+    models = {kind.model for kind, _ in fleet}
+    if len(models) > 1:
+        warnings.append(
+            f"The fleet serves {len(models)} models; which of them answers is taken to be decided"
+            " by joules and room, not by quality."
+        )
     return Response(
         mean_w=mean_w,
         base_w=max(0.0, mean_w - moving_w),
@@ -164,6 +170,7 @@ def fleet_response(
                 job_j=float(jobs[i] @ work),
                 stream_w=loads[i].stream_w,
                 rest_w=plant.rests_w[i],
+                full_batch_j=float(plant.prices_j[i]),
             )
             for i, (kind, replicas) in enumerate(fleet)
         ),
