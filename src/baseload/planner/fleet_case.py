@@ -11,7 +11,8 @@ from baseload.fleet.replica_type import ReplicaType
 from baseload.planner.demand import capped_digest, demand_of_digest
 from baseload.planner.demand_records import Demand
 from baseload.planner.digest import MOST_REQUESTS, TraceDigest, digest_of
-from baseload.planner.response import Fleet, Sharing, fleet_response
+from baseload.planner.response import Fleet, Response, Sharing, fleet_response
+from baseload.theory.inputs import Floats
 from baseload.workload.trace import Trace, TraceSource
 
 
@@ -52,8 +53,19 @@ class FleetCase(msgspec.Struct, frozen=True, kw_only=True):
         digest, cut_frac = capped_digest(self.digest, keep_frac)
         return self._priced(self.groups, digest), cut_frac
 
+    def mean_job_j(self) -> Floats:
+        """Joules at the fleet that a unit of each number of work adds, over all types ``[3]``."""
+        response = self._response(self.groups, self.digest)
+        mean: Floats = response.share_frac @ response.job_j
+        return mean
+
     def _priced(self, groups: Fleet, digest: TraceDigest) -> Demand:
-        response = fleet_response(
+        response = self._response(groups, digest)
+        demand = demand_of_digest(digest, response, groups, sharing=self.sharing, name=self.name)
+        return at_bus(demand, pue=self.pue, overhead_w=self.overhead_w)
+
+    def _response(self, groups: Fleet, digest: TraceDigest) -> Response:
+        return fleet_response(
             groups,
             digest,
             sharing=self.sharing,
@@ -62,8 +74,6 @@ class FleetCase(msgspec.Struct, frozen=True, kw_only=True):
             full_frac=self.full_frac,
             parking=self.parking,
         )
-        demand = demand_of_digest(digest, response, groups, sharing=self.sharing, name=self.name)
-        return at_bus(demand, pue=self.pue, overhead_w=self.overhead_w)
 
 
 def fleet_case(
