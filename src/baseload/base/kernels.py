@@ -47,6 +47,7 @@ KERNEL_SOURCES = (
     "simulator/token_queues.py",
     "supply/random_paths.py",
     "supply/slot.py",
+    "theory/density_steps.py",
 )
 """Every module with kernels. Kernels contain those they call, so each is stale when any is."""
 

@@ -181,9 +181,7 @@ def storage_chart(demand: Demand) -> Chart | None:
     jobs = np.geomspace(1.0, 1000.0, 31)
 
     def over(rate_of: Callable[[float], float], most: float = math.inf) -> list[float | None]:
-        return [
-            rate_of(float(n) * law.mean_j) / mean_w if n <= most else None for n in jobs
-        ]
+        return [rate_of(float(n) * law.mean_j) / mean_w if n <= most else None for n in jobs]
 
     coarse = np.geomspace(1.0, _EXACT_JOBS, 8)
     exact = [dam_rates(rate, law, b=mean_w, B=float(n) * law.mean_j).u_w / mean_w for n in coarse]

@@ -144,14 +144,16 @@ def critical_of(net: Net) -> Critical:
     standing = rates_of(net, here).standing
     with_losses = lossless
     if supply.lossy:
-        plain = msgspec.structs.replace(
-            net, supply=msgspec.structs.replace(supply, leak_per_s=0.0)
-        )
-        with_losses = critical_of(plain).here if leak_w > 0 else figure(
-            net.mean_w + here,
-            "W",
-            standing,
-            note=f"conversion losses on swings of {net.loss_slot_s:.3g} s",
+        plain = msgspec.structs.replace(net, supply=msgspec.structs.replace(supply, leak_per_s=0.0))
+        with_losses = (
+            critical_of(plain).here
+            if leak_w > 0
+            else figure(
+                net.mean_w + here,
+                "W",
+                standing,
+                note=f"conversion losses on swings of {net.loss_slot_s:.3g} s",
+            )
         )
     return Critical(
         lossless=lossless,
@@ -378,9 +380,7 @@ def _notes(demand: Demand, supply: Supply, prices: Prices) -> tuple[str, ...]:
     return tuple(notes)
 
 
-def _warnings(
-    net: Net, demand: Demand, supply: Supply, seasons: Seasons | None
-) -> tuple[str, ...]:
+def _warnings(net: Net, demand: Demand, supply: Supply, seasons: Seasons | None) -> tuple[str, ...]:
     """What may be wrong."""
     found = []
     validity = net.validity(supply.store_j)
@@ -419,4 +419,3 @@ def _warnings(
             " with a profile over the day they are rough."
         )
     return tuple(found)
-

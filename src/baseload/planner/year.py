@@ -102,8 +102,10 @@ def seasons_of(demand: Demand, supply: Supply, net: Net) -> Seasons | None:
     fluid = fluid_balance(baseline, drawn, step_s, supply, store_j=supply.store_j)
     standing = "exact" if demand.obtained == "assumed" else "modelled"
     chance = _with_chance(net, theta, period_s, supply)
-    loss = "without conversion losses, leakage and power limits" if _is_plain(supply) else (
-        "losses and limits left out: at least this much auxiliary energy"
+    loss = (
+        "without conversion losses, leakage and power limits"
+        if _is_plain(supply)
+        else ("losses and limits left out: at least this much auxiliary energy")
     )
     return Seasons(
         period_s=period_s,
