@@ -221,7 +221,7 @@ def provisioning_chart(net: Net, prices: Prices) -> Chart | None:
     base = prices.baseline_usd_per_j
     if base <= 0 or net.var <= 0:
         return None
-    ratios = np.geomspace(1.1, 20.0, 25)
+    ratios = np.geomspace(1.1, 20.0, 17)
     drifts, stores, costs = [], [], []
     for ratio in ratios:
         here = msgspec.structs.replace(prices, auxiliary_usd_per_j=base * float(ratio))
@@ -275,7 +275,7 @@ def ride_chart(net: Net, theta: float) -> Chart | None:
     store = net.supply.store_j
     if not 0 < store < math.inf or net.var <= 0:
         return None
-    fills = np.linspace(0.0, 1.0, 26)
+    fills = np.linspace(0.0, 1.0, 13)
     low, wide = ride_start(
         msgspec.structs.replace(net, supply=msgspec.structs.replace(net.supply, start_frac=0.0))
     )
@@ -365,7 +365,7 @@ def year_chart(demand: Demand, supply: Supply) -> Chart | None:
     baseline, drawn, step_s = net_series(demand, supply)
     hour = ((np.arange(len(baseline)) + 0.5) * step_s // S_PER_HOUR).astype(np.int64) % 24
     count = np.maximum(np.bincount(hour, minlength=24), 1)
-    x = np.arange(24) + 0.5
+    x = np.arange(24, dtype=np.float64) + 0.5
     rows = [
         (label, np.bincount(hour, weights=series, minlength=24) / count / _KW)
         for label, series in (("baseline", baseline), ("demand", drawn))

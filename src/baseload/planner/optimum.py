@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable
 
 import msgspec
+from scipy.optimize import minimize_scalar
 
 from baseload.planner.figures import Standing, figure, weakest
 from baseload.planner.net import Net
@@ -25,8 +26,6 @@ from baseload.planner.records import (
 )
 from baseload.theory.regulator import g, g_slope
 
-_GOLDEN = (math.sqrt(5.0) - 1.0) / 2.0
-_DRIFT_STEPS, _STORE_STEPS = 40, 24
 _FAR_Y, _FAR_Z = 60.0, 8.0
 TRAFFICS = (1.0, 10.0, 100.0, 1000.0)
 
@@ -55,7 +54,7 @@ def best_drift(net: Net, prices: Prices, store_j: float) -> Best:
     """The best net drift for a store of ``store_j`` [J]; never below no baseline at all.
 
     A ratio of prices from 1 on gives no baseline (auxiliary is no dearer), one of 0 as much as
-    makes auxiliary vanish. Golden section on the convex cost; 1e-6 of the range.
+    makes auxiliary vanish. The cost is convex in the drift.
     """
     lowest = -net.mean_w
     if net.var == 0:
@@ -73,7 +72,7 @@ def best_drift(net: Net, prices: Prices, store_j: float) -> Best:
             far += 3.0 * math.sqrt(net.var / swing_s) + 2.0 * net.supply.leak_per_s * store_j
         far += net.supply.leak_per_s * store_j
     low, high = max(lowest, -far), far
-    theta = _least(lambda x: excess(net, prices, x, store_j), low, high, _DRIFT_STEPS)
+    theta = least_at(lambda x: excess(net, prices, x, store_j), low, high)
     return _best(net, prices, theta, store_j)
 
 
@@ -102,11 +101,10 @@ def best_drift_and_store(net: Net, prices: Prices) -> Best | None:
     # the search wants a rung that is smooth and instant
     smooth = msgspec.structs.replace(net, law=None, requests_per_s=None)
     start_j = math.sqrt(net.var * psi(prices) / (2.0 * h))
-    log_store = _least(
+    log_store = least_at(
         lambda x: best_drift(smooth, prices, math.exp(x)).excess_usd_per_s,
         math.log(start_j) - 5.0,
         math.log(start_j) + 4.0,
-        _STORE_STEPS,
     )
     with_store = best_drift(net, prices, math.exp(log_store))
     return with_store if with_store.excess_usd_per_s < without.excess_usd_per_s else without
@@ -142,20 +140,19 @@ def best_index(ratio: float) -> float:
     return 0.5 * (low + high)
 
 
-def _least(function: Callable[[float], float], low: float, high: float, steps: int) -> float:
-    """Where a function of one valley is least, by golden section."""
-    one, two = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
-    at_one, at_two = function(one), function(two)
-    for _ in range(steps):
-        if at_one <= at_two:
-            high, two, at_two = two, one, at_one
-            one = high - _GOLDEN * (high - low)
-            at_one = function(one)
-        else:
-            low, one, at_one = one, two, at_two
-            two = low + _GOLDEN * (high - low)
-            at_two = function(two)
-    return one if at_one <= at_two else two
+def least_at(
+    function: Callable[[float], float], low: float, high: float, *, error_frac: float = 1e-7
+) -> float:
+    """Where a function of one valley is least between two ends (Brent's method), to ``error_frac``
+    of the range.
+    """
+    found = minimize_scalar(
+        function,
+        bounds=(low, high),
+        method="bounded",
+        options={"xatol": error_frac * (high - low)},
+    )
+    return float(found.x)
 
 
 def optimum_record(net: Net, prices: Prices, best: Best, way: str) -> Optimum:

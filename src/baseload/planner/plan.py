@@ -43,7 +43,13 @@ from baseload.planner.records import (
     summary,
 )
 from baseload.planner.worths import options_of, switches_of, worths_of
-from baseload.planner.year import best_scale, is_seasonal, seasons_of
+from baseload.planner.year import (
+    BestScale,
+    best_scale,
+    best_scale_and_store,
+    is_seasonal,
+    seasons_of,
+)
 from baseload.theory.inputs import positive
 from baseload.theory.normal import BETA_0
 from baseload.theory.regime import regime
@@ -189,11 +195,9 @@ def _over_the_year(rates: Rates, seasons: Seasons | None) -> Rates:
     """The rates of a supply that moves with the hour: those of its periodic state."""
     if seasons is None:
         return rates
-    auxiliary = seasons.diffusion_auxiliary or seasons.fluid_auxiliary
-    waste = seasons.diffusion_waste or seasons.fluid_waste
+    auxiliary = seasons.chance_auxiliary or seasons.fluid_auxiliary
+    waste = seasons.chance_waste or seasons.fluid_waste
     fluid_u, fluid_w = seasons.fluid_auxiliary, seasons.fluid_waste
-    if (auxiliary.value or 0.0) < (fluid_u.value or 0.0):  # losses and limits, without chance
-        auxiliary = fluid_u
     return msgspec.structs.replace(
         rates,
         auxiliary=auxiliary,
@@ -205,48 +209,35 @@ def _over_the_year(rates: Rates, seasons: Seasons | None) -> Rates:
 
 def _provisioning(net: Net, demand: Demand, supply: Supply, prices: Prices) -> Provisioning:
     """The best supplies; with a supply that moves with the hour, the best scale of its shape."""
-    found = provisioning(net, prices)
     if not supply.series_w:
-        return found
-    replace = msgspec.structs.replace
-    return replace(
-        found,
-        given_store=_scaled(net, demand, supply, prices, supply.store_j, found.given_store),
-        joint=None,
-        no_store=_scaled(net, demand, supply, prices, 0.0, found.no_store) or found.no_store,
+        return provisioning(net, prices)
+    given = None
+    if supply.store_j > 0:
+        given = _scaled(net, best_scale(demand, supply, prices, store_j=supply.store_j), prices)
+    without = best_scale(demand, supply, prices, store_j=0.0)
+    joint = best_scale_and_store(demand, supply, prices)
+    return Provisioning(
+        ratio=prices.ratio,
+        given_store=given,
+        joint=None if joint is None else _scaled(net, joint, prices),
+        no_store=_scaled(net, without, prices),
     )
 
 
-def _scaled(
-    net: Net,
-    demand: Demand,
-    supply: Supply,
-    prices: Prices,
-    store_j: float,
-    stationary: Optimum | None,
-) -> Optimum | None:
-    """The best scale of the supply's own shape, as an optimum."""
-    if stationary is None:
-        return None
-    mean_w, balance = best_scale(demand, supply, prices, store_j=store_j)
-    theta = mean_w - net.mean_w
-    above = (
-        prices.baseline_usd_per_j * theta
-        + prices.auxiliary_usd_per_j * (balance.auxiliary_w + balance.unserved_w)
-        + prices.waste_usd_per_j * balance.waste_w
-        + (prices.storage_usd_per_j_s or 0.0) * store_j
-    )
-    cost = prices.baseline_usd_per_j * net.mean_w + above
+def _scaled(net: Net, best: BestScale, prices: Prices) -> Optimum:
+    """The best scale of a supply's own shape as an optimum."""
+    balance, theta = best.balance, best.mean_w - net.mean_w
+    above = best.cost_usd_per_s - prices.baseline_usd_per_j * net.mean_w
     rung, standing = "fluid, slot by slot", _MODELLED
-    return msgspec.structs.replace(
-        stationary,
-        baseline=figure(mean_w, "W", standing, rung=rung),
+    return Optimum(
+        baseline=figure(best.mean_w, "W", standing, rung=rung),
+        store=figure(best.store_j, "J", standing, rung=rung),
         theta=figure(theta, "W", standing, rung=rung),
         y=figure(0.0, "", standing, note="no index: the supply moves with the hour"),
         beta=None,
         auxiliary=figure(balance.auxiliary_w, "W", standing, rung=rung),
         waste=figure(balance.waste_w, "W", standing, rung=rung),
-        cost=figure(cost * S_PER_YEAR, "$/year", standing),
+        cost=figure(best.cost_usd_per_s * S_PER_YEAR, "$/year", standing),
         excess=figure(above * S_PER_YEAR, "$/year", standing),
         way="best scale of the supply's own shape over its series, without chance",
     )

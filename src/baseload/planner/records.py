@@ -13,7 +13,7 @@ import msgspec
 from baseload.base.units import J_PER_KWH, S_PER_HOUR
 from baseload.planner.demand_records import Demand
 from baseload.planner.figures import Figure
-from baseload.theory.inputs import efficiency, not_negative, number, positive
+from baseload.theory.inputs import efficiency, not_negative, number, numbers, positive
 
 SCHEMA = "baseload-plan/1"
 S_PER_YEAR = 8_760 * S_PER_HOUR
@@ -113,8 +113,7 @@ class Supply(msgspec.Struct, frozen=True, kw_only=True):
         for name in ("slot_s", "series_step_s"):
             positive(f"supply: {name}", getattr(self, name))
         number("supply: start_frac", self.start_frac, least=0.0, most=1.0)
-        for index, value in enumerate(self.series_w):
-            not_negative(f"supply: series_w[{index}]", value)
+        numbers("supply: series_w", self.series_w, least=0.0, shape=(-1,))
 
     @property
     def lossy(self) -> bool:
@@ -296,8 +295,9 @@ class Seasons(msgspec.Struct, frozen=True, kw_only=True):
     """A supply or demand that moves with the hour and the season.
 
     ``swing``: the store below which auxiliary and waste are above 0 even without chance [J].
-    ``fluid_*``: rates of the deterministic balance over the whole series [W]. ``diffusion_*``: the
-    same with chance (``None``: not computed). ``period_s``: of the series.
+    ``fluid_*``: rates of the deterministic balance over the whole series [W]. ``chance_*``: the
+    same with chance, by the periodic diffusion, or simulated where the store loses or limits
+    (``None``: no store, no noise). ``period_s``: of the series.
     """
 
     period_s: float
@@ -305,8 +305,8 @@ class Seasons(msgspec.Struct, frozen=True, kw_only=True):
     daily_swing: Figure
     fluid_auxiliary: Figure
     fluid_waste: Figure
-    diffusion_auxiliary: Figure | None
-    diffusion_waste: Figure | None
+    chance_auxiliary: Figure | None
+    chance_waste: Figure | None
 
 
 class DemandSummary(msgspec.Struct, frozen=True, kw_only=True):

@@ -339,10 +339,10 @@ def _bootstrap(slot_j: Floats, slots: int, *, block_s: float, slot_s: float, see
     return drawn
 
 
-def store_of(supply: Supply) -> Store:
-    """The supply's store as the slot kernel takes it."""
+def store_of(supply: Supply, store_j: float | None = None) -> Store:
+    """The supply's store as the slot kernel takes it, or one like it of ``store_j`` [J]."""
     return Store(
-        capacity_j=supply.store_j,
+        capacity_j=supply.store_j if store_j is None else store_j,
         charge_efficiency=supply.charge_efficiency,
         discharge_efficiency=supply.discharge_efficiency,
         leak_per_s=supply.leak_per_s,

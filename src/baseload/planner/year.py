@@ -7,23 +7,27 @@ chance to it. docs/explanation/provisioning.md, 3.10.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from baseload.planner.demand_records import HOURS, Demand
-from baseload.planner.figures import figure
+from baseload.planner.figures import Figure, Standing, figure
 from baseload.planner.net import Net
+from baseload.planner.optimum import least_at
 from baseload.planner.records import Prices, Seasons, Supply
-from baseload.planner.simulated import store_of
+from baseload.planner.simulated import draw_demand, store_of
 from baseload.supply.slot import SlotTotals, run_slots
 from baseload.theory.inputs import Floats
 from baseload.theory.seasons import fluid_swing, periodic_rates
 
 _S_PER_HOUR = 3600.0
 _S_PER_DAY = 86_400.0
-_STEPS = 60
+_MOST_SCALE, _SCALE_ERROR = 10.0, 1e-5
+_DRAWN_SLOTS = 60_000
+_TWO_SIDED_95 = 1.96
 
 
 class YearBalance(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,7 +69,7 @@ def fluid_balance(
     baseline_w: Floats, demand_w: Floats, step_s: float, supply: Supply, *, store_j: float
 ) -> YearBalance:
     """The series through the slot kernel, from the level that it ends at (its repeating state)."""
-    store = store_of(msgspec.structs.replace(supply, store_j=store_j))
+    store = store_of(supply, store_j)
     start_j: float | None = 0.5 * store_j
     totals: SlotTotals | None = None
     for _ in range(2):
@@ -100,13 +104,8 @@ def seasons_of(demand: Demand, supply: Supply, net: Net) -> Seasons | None:
     period_s = len(theta) * step_s
     swing = fluid_swing(theta=theta, period=period_s)
     fluid = fluid_balance(baseline, drawn, step_s, supply, store_j=supply.store_j)
-    standing = "exact" if demand.obtained == "assumed" else "modelled"
-    chance = _with_chance(net, theta, period_s, supply)
-    loss = (
-        "without conversion losses, leakage and power limits"
-        if _is_plain(supply)
-        else ("losses and limits left out: at least this much auxiliary energy")
-    )
+    standing: Standing = "exact" if demand.obtained == "assumed" else "modelled"
+    chance = _with_chance(net, demand, theta, period_s, supply)
     return Seasons(
         period_s=period_s,
         swing=figure(
@@ -117,12 +116,8 @@ def seasons_of(demand: Demand, supply: Supply, net: Net) -> Seasons | None:
         ),
         fluid_auxiliary=figure(fluid.auxiliary_w, "W", standing, rung="fluid, slot by slot"),
         fluid_waste=figure(fluid.waste_w, "W", standing, rung="fluid, slot by slot"),
-        diffusion_auxiliary=None
-        if chance is None
-        else figure(chance[0], "W", "asymptotic", rung="periodic diffusion", note=loss),
-        diffusion_waste=None
-        if chance is None
-        else figure(chance[1], "W", "asymptotic", rung="periodic diffusion", note=loss),
+        chance_auxiliary=None if chance is None else chance[0],
+        chance_waste=None if chance is None else chance[1],
     )
 
 
@@ -131,14 +126,67 @@ def _is_plain(supply: Supply) -> bool:
 
 
 def _with_chance(
-    net: Net, theta: Floats, period_s: float, supply: Supply
-) -> tuple[float, float] | None:
-    """u and w of the periodic diffusion over the series; ``None`` without store or noise."""
-    if supply.store_j <= 0 or net.var <= 0 or not math.isfinite(supply.store_j):
+    net: Net, demand: Demand, theta: Floats, period_s: float, supply: Supply
+) -> tuple[Figure, Figure] | None:
+    """u and w over the series with chance; ``None`` without noise or a finite store.
+
+    A store that neither loses nor limits: periodic diffusion on the widened store. Any other: years
+    of slots with drawn noise.
+    """
+    if net.var <= 0 or not 0 < supply.store_j < math.inf:
         return None
-    wide = supply.store_j + net.widening_j
-    found = periodic_rates(theta=theta, var=net.var, B=wide, period=period_s, steps=len(theta))
-    return max(found.u, 0.0), max(found.w, 0.0)
+    if _is_plain(supply):
+        wide = supply.store_j + net.widening_j
+        found = periodic_rates(theta=theta, var=net.var, B=wide, period=period_s, steps=len(theta))
+        standing: Standing = "heuristic" if net.slow > 0 else "asymptotic"
+        return tuple_of(
+            figure(max(value, 0.0), "W", standing, rung="periodic diffusion", error_frac=0.02)
+            for value in (found.u, found.w)
+        )
+    return _drawn_periods(demand, supply, period_s, steps=len(theta))
+
+
+def _drawn_periods(
+    demand: Demand, supply: Supply, period_s: float, *, steps: int
+) -> tuple[Figure, Figure]:
+    """u and w of periods with drawn noise through the slot kernel, the first left out."""
+    periods = max(4, math.ceil(_DRAWN_SLOTS / steps))
+    step_s = period_s / steps
+    baseline, _, _ = net_series(demand, supply)
+    drawn_j = draw_demand(demand, periods * steps, slot_s=step_s, seed=0)
+    store, level_j = store_of(supply), supply.start_frac * supply.store_j
+    rows = []
+    for period in range(periods):
+        totals = run_slots(
+            baseline * step_s,
+            drawn_j[period * steps : (period + 1) * steps],
+            step_s,
+            store=store,
+            auxiliary_limit_w=supply.auxiliary_limit_w,
+            start_j=level_j,
+            columns=False,
+        ).totals
+        level_j = totals.level_end_j
+        rows.append((totals.auxiliary_j / period_s, totals.waste_j / period_s))
+    means, spreads = np.mean(rows[1:], axis=0), np.std(rows[1:], axis=0, ddof=1)
+    away = _TWO_SIDED_95 * spreads / math.sqrt(periods - 1)
+    return tuple_of(
+        figure(
+            float(value),
+            "W",
+            "simulated",
+            rung=f"{periods - 1} periods of slots with chance",
+            low=max(0.0, float(value - far)),
+            high=float(value + far),
+        )
+        for value, far in zip(means, away, strict=True)
+    )
+
+
+def tuple_of(pair: Iterable[Figure]) -> tuple[Figure, Figure]:
+    """The two as a pair."""
+    first, second = pair
+    return first, second
 
 
 def _daily_swing(theta: Floats, step_s: float) -> float:
@@ -154,32 +202,56 @@ def _daily_swing(theta: Floats, step_s: float) -> float:
     return float(np.median(np.ptp(np.concatenate([np.zeros((days, 1)), moved], axis=1), axis=1)))
 
 
-def best_scale(
-    demand: Demand, supply: Supply, prices: Prices, *, store_j: float
-) -> tuple[float, YearBalance]:
-    """The mean baseline [W] of the supply's own shape that costs least without chance, and the
-    balance there; searched on the slot kernel.
-    """
-    shape, drawn, step_s = net_series(
-        demand, msgspec.structs.replace(supply, baseline_w=demand.mean_w)
-    )
-    ratio = shape / shape.mean()
+class BestScale(msgspec.Struct, frozen=True, kw_only=True):
+    """A scale of a supply's shape: its mean [W], the store [J], the balance and the cost [$/s]."""
 
-    def cost(mean_w: float) -> float:
-        found = fluid_balance(ratio * mean_w, drawn, step_s, supply, store_j=store_j)
-        return (
-            prices.baseline_usd_per_j * mean_w
+    mean_w: float
+    store_j: float
+    balance: YearBalance
+    cost_usd_per_s: float
+
+
+def best_scale(demand: Demand, supply: Supply, prices: Prices, *, store_j: float) -> BestScale:
+    """The mean baseline [W] of the supply's own shape that costs least without chance, for a store
+    of ``store_j`` [J]; searched on the slot kernel (the cost is convex in the scale).
+    """
+    even = msgspec.structs.replace(supply, baseline_w=demand.mean_w)
+    baseline, drawn, step_s = net_series(demand, even)
+
+    def at(scale: float) -> BestScale:
+        found = fluid_balance(baseline * scale, drawn, step_s, supply, store_j=store_j)
+        mean_w = scale * demand.mean_w
+        return BestScale(
+            mean_w=mean_w,
+            store_j=store_j,
+            balance=found,
+            cost_usd_per_s=prices.baseline_usd_per_j * mean_w
             + prices.auxiliary_usd_per_j * (found.auxiliary_w + found.unserved_w)
             + prices.waste_usd_per_j * found.waste_w
+            + (prices.storage_usd_per_j_s or 0.0) * store_j,
         )
 
-    # convex in the scale: thirds, from nothing to ten times the demand
-    low, high = 0.0, 10.0 * demand.mean_w
-    for _ in range(_STEPS):
-        one, two = low + (high - low) / 3.0, high - (high - low) / 3.0
-        if cost(one) <= cost(two):
-            high = two
-        else:
-            low = one
-    best = 0.5 * (low + high)
-    return best, fluid_balance(ratio * best, drawn, step_s, supply, store_j=store_j)
+    return at(
+        least_at(lambda scale: at(scale).cost_usd_per_s, 0.0, _MOST_SCALE, error_frac=_SCALE_ERROR)
+    )
+
+
+def best_scale_and_store(demand: Demand, supply: Supply, prices: Prices) -> BestScale | None:
+    """The best scale with the best store, up to 20 daily swings; ``None`` without a price of
+    storage.
+    """
+    if prices.storage_usd_per_j_s is None:
+        return None
+    baseline, drawn, step_s = net_series(demand, supply)
+    most_j = 20.0 * _daily_swing(baseline - drawn, step_s)
+    if most_j <= 0:
+        return best_scale(demand, supply, prices, store_j=0.0)
+    root = least_at(
+        lambda x: best_scale(demand, supply, prices, store_j=x * x).cost_usd_per_s,
+        0.0,
+        math.sqrt(most_j),
+        error_frac=1e-3,
+    )
+    found = best_scale(demand, supply, prices, store_j=root * root)
+    without = best_scale(demand, supply, prices, store_j=0.0)
+    return found if found.cost_usd_per_s < without.cost_usd_per_s else without
