@@ -1,8 +1,8 @@
 """A finite store under a constant supply and Poisson requests of any job law: exact rates.
 
-The scale function W solves the renewal equation W(x) = 1 + rho int_0^x W(x - z) dFe(z), rho = m / b,
-and the long-run waste is w = b / W(B) (Takacs; the dam of queueing theory). ``two_pole_rates``
-keeps the two poles of its transform: instant, and exact up to a term that falls
+The scale function W solves the renewal equation W(x) = 1 + rho int_0^x W(x - z) dFe(z) with
+rho = m / b, and the long-run waste is w = b / W(B) (Takacs; the dam of queueing theory).
+``two_pole_rates`` keeps the two poles of its transform: instant, and exact up to a term that falls
 exponentially in B. docs/explanation/critical-regime.md, 3.5 (i) and (ii).
 """
 
@@ -82,7 +82,7 @@ def _poles_suffice(lam: float, law: JobLaw, *, b: float, B: float) -> bool:
     if theta < 0:  # the scale function grows as exp(q B); what is left out does not
         return _pole(lam, law, theta) * B > _DEEP
     light = law.transforms_from_per_j < 0 and law.kind in ("gamma", "uniform", "hyperexponential")
-    return light and B > 400 * max(law.mean_j, law.overshoot_j)
+    return light and 400 * max(law.mean_j, law.overshoot_j) < B
 
 
 def _exponential_rates(b: float, theta: float, mean: float, B: float) -> Rates:
@@ -134,9 +134,7 @@ def _renewal_rates(lam: float, law: JobLaw, *, b: float, B: float) -> DamRates:
     return DamRates(u_w=u, w_w=w, error_frac=max(error, 1e-9))
 
 
-def renewal_scale(
-    rho: float, law: JobLaw, *, B: float, steps: int, rest: bool = False
-) -> float:
+def renewal_scale(rho: float, law: JobLaw, *, B: float, steps: int, rest: bool = False) -> float:
     """W(B) by the product trapezoid on ``steps`` cells; with ``rest`` (rho < 1) the part that is
     still missing to the limit, R = 1 / (1 - rho) - W(B), by its own renewal equation.
     """
@@ -194,7 +192,7 @@ def two_pole_rates(lam: float, law: JobLaw, *, b: float, B: float) -> Rates:
 
 
 def _pole(lam: float, law: JobLaw, theta: float) -> float:
-    """The nonzero root of psi [1/J]: the q with theta + lam lack(q) = 0; NaN where there is none."""
+    """The nonzero root of psi [1/J], where theta + lam lack(q) = 0; NaN where there is none."""
     alpha = 2 * theta / (lam * law.second_j2)
 
     def missed(q: float) -> float:

@@ -26,9 +26,7 @@ def markov_fluid_variance(r_plus: float, r_minus: float, *, q12: float, q21: flo
     return 2 * q12 * q21 / total**2 * (r_plus + r_minus) ** 2 / total
 
 
-def markov_fluid_rates(
-    r_plus: float, r_minus: float, *, q12: float, q21: float, B: float
-) -> Rates:
+def markov_fluid_rates(r_plus: float, r_minus: float, *, q12: float, q21: float, B: float) -> Rates:
     """Long-run rates of a store of ``B`` [J] that rises at ``r_plus`` [W], left at rate ``q12``
     [1/s], and falls at ``r_minus`` [W], left at rate ``q21``. Exact at every B >= 0 and drift.
 

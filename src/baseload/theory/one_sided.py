@@ -1,9 +1,9 @@
 """An unlimited store: expected auxiliary energy over a horizon, from a given start.
 
 The level starts at S0 [J] and never falls below 0; nothing is wasted. What must be bought by time T
-is the running minimum of the net energy below -S0. Brownian formulas are textbook (running extremum
-of a Brownian motion with drift); the slotted and the Poisson ones rest on Spitzer's identity and its
-continuous form. docs/explanation/critical-regime.md, 3.3.
+is how far the net energy has fallen below -S0. The Brownian formulas are textbook (running extremum
+of a Brownian motion with drift); the slotted one rests on Spitzer's identity.
+docs/explanation/critical-regime.md, 3.3.
 """
 
 from __future__ import annotations
@@ -66,8 +66,8 @@ def _reflected_part(start: float, h: float) -> float:
 
 
 def aux_variance_critical(var: float, T: float) -> float:
-    """Variance [J^2] of the auxiliary energy in ``T`` seconds at theta = 0, S0 = 0, unlimited store:
-    var T (1 - 2 / pi). Exact for Brownian net energy.
+    """Variance [J^2] of the auxiliary energy in ``T`` seconds at theta = 0 and S0 = 0, unlimited
+    store: var T (1 - 2 / pi). Exact for Brownian net energy.
     """
     return not_negative("var", var) * not_negative("T", T) * (1 - 2 / math.pi)
 
@@ -146,7 +146,7 @@ def _spitzer_sum(drift: float, slots: int) -> float:
 
     def slope(at: float) -> float:
         z = drift * math.sqrt(at)
-        return -(expected_shortfall(z) + z * cdf(-z)) / (2 * at**1.5)
+        return float(-(expected_shortfall(z) + z * cdf(-z)) / (2 * at**1.5))
 
     return total + area + (term(last) - term(first)) / 2 + (slope(last) - slope(first)) / 12
 
@@ -157,7 +157,7 @@ def _shortfalls(z: Floats) -> Floats:
         density = np.exp(-0.5 * z * z) / math.sqrt(2 * math.pi)
         near = density - z * ndtr(-z)
         far = density * (1 - z * math.sqrt(math.pi / 2) * erfcx(np.maximum(z, 0) / math.sqrt(2)))
-    return np.where(z > 5, np.where(z > 50, 0.0, far), near)  # type: ignore[no-any-return]
+    return np.where(z > 5, np.where(z > 50, 0.0, far), near)
 
 
 def _stepped(drift: float, slots: int, *, level: float, top: float) -> float:

@@ -9,7 +9,8 @@ the finite-time ruin probability, integrated over the start, gives
 Equal jobs use these sums directly. Every other law inverts the transform: at an exponential time of
 rate s the lowest point I of N below 0 has E[I] = 1 / Phi(s) - theta / s and
 E exp(-q I) = s (Phi(s) - q) / (Phi(s) (s - psi(q))), psi(q) = b q - lam (1 - E exp(-q X)),
-psi(Phi(s)) = s (Kyprianou, *Fluctuations of Levy Processes*). docs/explanation/critical-regime.md, 3.3.
+psi(Phi(s)) = s (Kyprianou, *Fluctuations of Levy Processes*).
+docs/explanation/critical-regime.md, 3.3.
 """
 
 from __future__ import annotations
@@ -27,11 +28,9 @@ _MOST_PANELS = 20_000
 _NEWTON_STEPS = 200
 
 
-def expected_aux_poisson(
-    lam: float, law: JobLaw, *, b: float, T: float, S0: float = 0.0
-) -> float:
-    """E[auxiliary energy] [J] in ``T`` seconds: Poisson requests of rate ``lam`` [1/s] with energies
-    of ``law``, constant supply ``b`` [W] >= 0, unlimited store that starts at ``S0`` [J].
+def expected_aux_poisson(lam: float, law: JobLaw, *, b: float, T: float, S0: float = 0.0) -> float:
+    """E[auxiliary energy] [J] in ``T`` seconds: Poisson requests of rate ``lam`` [1/s], energies of
+    ``law``, constant supply ``b`` [W] >= 0, unlimited store that starts at ``S0`` [J].
 
     Exact for the model, whatever the job law. Numerical error: 1e-10 for equal jobs, 1e-8 from an
     empty start and 1e-6 from ``S0`` > 0 for smooth laws, 1e-5 where much of a law sits in one atom.
@@ -58,7 +57,8 @@ def expected_aux_poisson(
 
 def _exponent(q: Complexes, lam: float, law: JobLaw, b: float) -> Complexes:
     """psi(q) = b q - lam (1 - E exp(-q X))."""
-    return q * (b - lam * law.excess_transform(q))
+    found: Complexes = q * (b - lam * law.excess_transform(q))
+    return found
 
 
 def _right_root(s: Complexes, lam: float, law: JobLaw, b: float) -> Complexes:
@@ -81,7 +81,8 @@ def _from_empty(lam: float, law: JobLaw, *, b: float, T: float) -> float:
     theta = b - lam * law.mean_j
 
     def transform(s: Complexes) -> Complexes:
-        return (1 / _right_root(s, lam, law, b) - theta / s) / s
+        found: Complexes = (1 / _right_root(s, lam, law, b) - theta / s) / s
+        return found
 
     return euler(transform, T)
 
@@ -96,7 +97,8 @@ def _from_level(lam: float, law: JobLaw, *, b: float, T: float, level: float) ->
             roots[0] = _right_root(s[:, 0], lam, law, b)[:, None]
         top = roots[0]
         lowest = s * (top - q) / (top * (s - _exponent(q[0], lam, law, b)[None, :]))
-        return ((1 / top - theta / s) / q - (1 - lowest) / (q * q)) / s
+        found: Complexes = ((1 / top - theta / s) / q - (1 - lowest) / (q * q)) / s
+        return found
 
     return euler_two(transform, T, level)
 
@@ -106,7 +108,8 @@ def _never_supplied(requests: float, law: JobLaw, level: float) -> float:
 
     def transform(q: Complexes) -> Complexes:
         left = np.exp(-requests * q * law.excess_transform(q))
-        return requests * law.mean_j / q - (1 - left) / (q * q)
+        found: Complexes = requests * law.mean_j / q - (1 - left) / (q * q)
+        return found
 
     return euler(transform, level)
 
@@ -119,10 +122,11 @@ def _equal_jobs(lam: float, job: float, *, b: float, T: float, level: float) -> 
         with np.errstate(under="ignore"):
             last = np.exp(count * np.log(mean) - mean - gammaln(count + 1))
         kept = (b * t - job * mean) * pdtr(count, mean) + job * mean * last
-        return np.maximum(kept / t, 0.0)
+        found: Floats = np.maximum(kept / t, 0.0)
+        return found
 
     steps = np.arange(1, math.floor((b * T + level) / job) + 1) * job
-    kinks = steps[steps < b * T] / b if b > 0 else np.empty(0)
+    kinks: Floats = steps[steps < b * T] / b if b > 0 else np.empty(0)
     if level == 0:
         at, weight = _gauss(kinks, T)
         return float(weight @ (job * lam - b + surplus(at)))

@@ -15,7 +15,7 @@ import numpy as np
 from scipy.integrate import quad
 from scipy.special import gammaincc, gammaln, pdtr
 
-from baseload.theory.inputs import finite_result, not_negative, number, positive
+from baseload.theory.inputs import Floats, finite_result, not_negative, number, positive
 from baseload.theory.job_laws import JobLaw
 from baseload.theory.normal import expected_shortfall
 from baseload.theory.two_sided import Rates
@@ -43,8 +43,9 @@ def _with_drift(short_w: float, theta: float) -> Rates:
 
 
 def normal_slot_rates(theta: float, var: float, slot: float) -> Rates:
-    """Rates of normal slots of ``slot`` seconds: u = sigma / sqrt(slot) L(z), z = theta sqrt(slot) /
-    sigma, L(z) = phi(z) - z Phi(-z). Exact for normal net energy; ``var`` [J^2/s] may be 0.
+    """Rates of normal slots of ``slot`` seconds: u = sigma / sqrt(slot) L(z), with z = theta
+    sqrt(slot) / sigma and L(z) = phi(z) - z Phi(-z). Exact for normal net energy; ``var`` [J^2/s]
+    may be 0.
     """
     theta, var, slot = number("theta", theta), not_negative("var", var), positive("slot", slot)
     if var == 0:
@@ -83,7 +84,7 @@ def _gamma_tail(shape: float, x: float) -> float:
 
 
 def gamma_slot_rates(theta: float, var: float, *, slot: float, demand_w: float) -> Rates:
-    """Rates with gamma demand of mean ``demand_w`` [W] and variance rate ``var`` [J^2/s] in slots of
+    """Rates with gamma demand of mean ``demand_w`` [W] and variance rate ``var`` [J^2/s], slots of
     ``slot`` seconds, and constant supply ``demand_w + theta``. A match of two moments.
     """
     theta, var = number("theta", theta), positive("var", var)
@@ -96,7 +97,7 @@ def gamma_slot_rates(theta: float, var: float, *, slot: float, demand_w: float) 
 
 
 def compound_loss(requests: float, law: JobLaw, *, supply_j: float) -> float:
-    """E[(D - c)+] [J] of the energy D of a Poisson number of requests (mean ``requests``) of ``law``
+    """E[(D - c)+] [J] of the energy D of a Poisson number (mean ``requests``) of ``law`` requests
     against the supply c = ``supply_j`` [J]. Exact for equal jobs; otherwise a lattice whose
     cells keep the mean, by FFT, twice, extrapolated (relative error about 1e-7).
     """
@@ -108,7 +109,9 @@ def compound_loss(requests: float, law: JobLaw, *, supply_j: float) -> float:
         return 0.0
     if law.kind == "deterministic":
         return equal_jobs_loss(requests, law.mean_j, supply_j=supply)
-    coarse, fine = (_lattice_surplus(requests, law, supply, cells) for cells in (_CELLS, 2 * _CELLS))
+    coarse, fine = (
+        _lattice_surplus(requests, law, supply, cells) for cells in (_CELLS, 2 * _CELLS)
+    )
     surplus = fine + (fine - coarse) / 3
     return max(mean - supply + surplus, 0.0)
 
@@ -128,7 +131,7 @@ def equal_jobs_loss(requests: float, job_j: float, *, supply_j: float) -> float:
 def _lattice_surplus(requests: float, law: JobLaw, supply: float, cells: int) -> float:
     """E[(supply - D)+] with jobs on multiples of supply / cells."""
     h = supply / cells
-    edges = h * np.arange(cells + 1)
+    edges: Floats = h * np.arange(cells + 1)
     limited = law.limited(edges)
     gained = np.diff(limited) / h  # mean of P(X > .) in each cell
     mass = np.concatenate([[1 - gained[0]], gained[:-1] - gained[1:]])

@@ -1,7 +1,7 @@
 """A store of finite capacity under Brownian net energy: rates, level, transient, error bars.
 
 Net energy has drift ``theta`` [W] and variance rate ``var`` [J^2/s]; the level stays in [0, B] [J].
-y = 2 theta B / var is the criticality index. Everything here is exact for Brownian motion (Harrison,
+y = 2 theta B / var is the criticality index. All of it is exact for Brownian motion (Harrison,
 *Brownian Motion and Stochastic Flow Systems*; Williams 1992 for the variances of the regulators);
 how far Brownian motion is from requests is said by ``baseload.theory.ladder``.
 docs/explanation/critical-regime.md, 3.4.
