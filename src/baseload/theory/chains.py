@@ -127,7 +127,10 @@ def chain_energy(
     return ChainForecast(
         success_frac=moments.success_frac,
         mean_tokens=step * moments.mean_attempts,
-        energy=EnergyMoments(mean_j=mean, second_j2=second),
+        energy=EnergyMoments(
+            mean_j=finite_result("chain_energy", mean, k=k, a=a, n_max=n_max),
+            second_j2=finite_result("chain_energy", second, k=k, a=a, n_max=n_max),
+        ),
     )
 
 

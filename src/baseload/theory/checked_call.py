@@ -13,7 +13,7 @@ def by_keyword(
     function: Callable[..., Any], *, name: str = "", also: Mapping[str, str] | None = None
 ) -> Callable[..., Any]:
     """``function`` as a formula of the catalogue: inputs by keyword, ``also`` maps further
-    spellings to parameters.
+    spellings to parameters (those of other functions are left out).
 
     The call raises BadInputError for an unknown input (naming it and the nearest one), for one
     given twice and for one that is missing.
@@ -21,7 +21,8 @@ def by_keyword(
     title = name or function.__name__
     parameters = inspect.signature(function).parameters
     needed = [key for key, item in parameters.items() if item.default is inspect.Parameter.empty]
-    spellings = {**{key: key for key in parameters}, **(also or {})}
+    others = {key: means for key, means in (also or {}).items() if means in parameters}
+    spellings = {**{key: key for key in parameters}, **others}
 
     def call(**given: Any) -> Any:
         inputs: dict[str, Any] = {}

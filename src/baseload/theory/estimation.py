@@ -366,10 +366,10 @@ def batch_means(
         return online.estimate(confidence=confidence)
     size = whole("batch", batch, least=1)
     kept = series.size // size
-    sums = series[: kept * size].reshape(kept, size).sum(axis=1)
+    sums = series[: kept * size].reshape(kept, -1).sum(axis=1) if kept else np.zeros(0)
     return _of_batches(
         sums,
-        np.full(kept, size * length_s),
+        np.full(kept, float(size) * length_s),
         size,
         autocorrelation(series) if series.size >= 3 else None,
         tail,

@@ -47,6 +47,8 @@ def _one_sided_arl(drift: float, b: float) -> float:
         return b * b * (1 - x / 3 + x * x / 12 - x**3 / 60 + x**4 / 360)
     if x < -700:
         return math.inf
+    if x > 700:
+        return b / drift - 0.5 / drift / drift
     return (math.expm1(-x) + x) / (2 * drift * drift)
 
 
@@ -136,7 +138,7 @@ def meters_only(
         return _silent_meter(used, lost, storage, time_s, level, known)
     y = math.log(lost) - math.log(used)
     sigma2 = storage * (used + lost) / time_s * _tanh_ratio(0.5 * y)
-    finite_result("meters_only", sigma2, U=U, W=W)
+    finite_result("meters_only", 1 / sigma2 if sigma2 else math.inf, U=U, W=W, B=B, T=T)
     z = float(ndtri(0.5 + 0.5 * level))
     sd = math.sqrt(index_variance(y=y, var=sigma2, B=storage, T=time_s))
     factor = math.exp(min(z * storage / math.sqrt(3 * sigma2 * time_s), 700.0))
@@ -164,7 +166,7 @@ def index_variance(*, y: float, var: float, B: float, T: float) -> float:
     covariance: 4 B^2 / (var T) at y = 0. Asymptotic in T. docs/explanation/monitoring.md, 7.5.
     """
     index = number("y", y)
-    rate = 0.5 * positive("var", var) / positive("B", B)
+    store, spread_rate = positive("B", B), positive("var", var)
     size = abs(index)
     if size > 1400:
         raise ArithmeticError(f"index_variance leaves the range of floats at y={y}")
@@ -176,8 +178,8 @@ def index_variance(*, y: float, var: float, B: float, T: float) -> float:
     if fall == 0 or rare == 0:
         return math.inf
     rise = fall + size
-    spread = rare / fall**2 + other / rise**2 - 2 * joint / (fall * rise)
-    return spread * var / (rate * rate * positive("T", T))
+    spread = rare / fall / fall + other / rise**2 - 2 * joint / fall / rise
+    return spread * (2 * store / spread_rate) * (2 * store / positive("T", T))
 
 
 def _meter_variance(y: float) -> float:
@@ -284,6 +286,7 @@ def bias_inflation(*, T: float, T0: float) -> float:
     growth turns linear for T above T0. Exact for Brownian net energy, infinite storage that starts
     empty. docs/explanation/monitoring.md, 7.5.
     """
-    s = math.sqrt(not_negative("T", T) / positive("T0", T0))
+    ratio = not_negative("T", T) / positive("T0", T0)
+    s = math.sqrt(finite_result("bias_inflation", ratio, T=T, T0=T0))
     tail = 1 - s * s / 6 if s < 1e-4 else math.asinh(s) / s
     return 0.5 * (math.sqrt(1 + s * s) + tail)

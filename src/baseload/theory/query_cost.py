@@ -96,7 +96,8 @@ def joules_per_flop(*, power_w: float, peak_flops: float, util: float, pue: floa
     docs/explanation/scaling-laws.md, 6.1.
     """
     draw = not_negative("power_w", power_w) * number("pue", pue, least=1.0)
-    return draw / (positive("peak_flops", peak_flops) * efficiency("util", util))
+    found = draw / positive("peak_flops", peak_flops) / efficiency("util", util)
+    return finite_result("joules_per_flop", found, power_w=power_w, peak_flops=peak_flops)
 
 
 def roofline_decode(
@@ -121,12 +122,12 @@ def roofline_decode(
     """
     rows = number("batch", batch, least=1.0)
     size = positive("N", N)
-    work_s = 2 * size * rows / (positive("peak_flops", peak_flops) * efficiency("util", util))
+    work_s = 2 * size * rows / positive("peak_flops", peak_flops) / efficiency("util", util)
     moved = not_negative("weight_bytes", weight_bytes) + rows * not_negative(
         "kv_bytes", kv_bytes
     ) * not_negative("context", context)
     read_s = moved / positive("bandwidth", bandwidth)
-    time_s = max(work_s, read_s)
+    time_s = finite_result("roofline_decode", max(work_s, read_s), N=N, batch=batch)
     draw_w = not_negative("power_w", power_w) * number("pue", pue, least=1.0)
     return DecodeStep(
         time_s=time_s,

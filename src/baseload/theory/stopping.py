@@ -115,7 +115,8 @@ def thinking_budget(
     stop = float(peak + past[0]) if past.size else math.inf
     if past.size and past[0] == 0:
         stop = 0.0  # even the best step costs more than it brings
-    gains = np.concatenate(([0.0], np.cumsum(value * ends - step_usd * alive)))
+    with np.errstate(over="ignore"):  # minus infinity is a fair gain of a step beyond all prices
+        gains = np.concatenate(([0.0], np.cumsum(value * ends - step_usd * alive)))
     best = int(np.argmax(gains))
     return Budget(stop_index=stop, best_index=best, gain_usd=float(gains[best]), searched=most)
 

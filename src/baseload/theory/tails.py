@@ -175,7 +175,8 @@ def variance_rate_slope(
         if isinstance(law, Pareto) and limit < law.xm:
             mean = e0 + e * limit
         slope += 2 * bursts * mean * e * cut
-    return not_negative("rate", rate) * slope
+    found = not_negative("rate", rate) * slope
+    return finite_result("variance_rate_slope", found, law=law, cap=cap)
 
 
 def pareto_of_difficulty(

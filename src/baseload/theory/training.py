@@ -10,7 +10,7 @@ import math
 
 import msgspec
 from scipy.optimize import brentq
-from scipy.special import expit
+from scipy.special import log_expit
 
 from baseload.base.errors import BadInputError
 from baseload.theory.inputs import finite_result, not_negative, number, positive
@@ -140,7 +140,7 @@ def inference_aware_training_optimum(
     log_rest = math.log(target - law.E)
 
     def log_d(logit: float) -> float:
-        return (math.log(law.B) - log_rest - math.log(expit(-logit))) / law.beta
+        return (math.log(law.B) - log_rest - float(log_expit(-logit))) / law.beta
 
     def log_tax(logit: float) -> float:
         """ln(1 + T_inf / (3 D))."""
@@ -154,7 +154,7 @@ def inference_aware_training_optimum(
     logit = start
     if top > start:
         logit = float(brentq(lambda at: at - start - log_tax(at), start, top + 1.0, xtol=1e-14))
-    log_n = (math.log(law.A) - log_rest - math.log(expit(logit))) / law.alpha
+    log_n = (math.log(law.A) - log_rest - float(log_expit(logit))) / law.alpha
     return _plan("inference_aware_training_optimum", law, log_n, log_d(logit), tokens)
 
 
