@@ -45,6 +45,24 @@ class BadInputError(BaseloadError, ValueError):
     """
 
 
+class StaleSignalError(BadInputError):
+    """A reading or forecast that is too old, or does not reach, for the instant it was asked for.
+    Says what was asked and what there is.
+    """
+
+
+class ServiceError(BaseloadError):
+    """A service outside that did not answer, refused, or answered what cannot be read. Never
+    contains a secret. ``status`` is that of HTTP, 0 where there was none.
+    """
+
+    def __init__(
+        self, asked: str, *, found: str = "", allowed: str = "", todo: str = "", status: int = 0
+    ) -> None:
+        super().__init__(asked, found=found, allowed=allowed, todo=todo)
+        self.status = status
+
+
 class DoesNotFitError(BaseloadError):
     """A model that does not fit the memory of the GPUs it was given. Says how many would do."""
 

@@ -14,6 +14,7 @@ S_PER_HOUR = 3600.0
 S_PER_DAY = 86_400.0
 US_PER_S = 1_000_000
 NS_PER_S = 1_000_000_000
+G_PER_LB = 453.59237
 
 
 def mj_from_j(energy_j: float) -> float:
@@ -54,3 +55,18 @@ def s_from_ms(duration_ms: float) -> float:
 def ms_from_s(duration_s: float) -> float:
     """Milliseconds from seconds."""
     return duration_s * 1000.0
+
+
+def g_per_kwh_from_lb_per_mwh(intensity_lb_per_mwh: float) -> float:
+    """Carbon intensity in grams per kilowatt-hour from pounds per megawatt-hour."""
+    return intensity_lb_per_mwh * G_PER_LB / 1000.0
+
+
+def s_from_ns(duration_ns: float) -> float:
+    """Seconds from nanoseconds."""
+    return duration_ns / NS_PER_S
+
+
+def ns_from_s(duration_s: float) -> int:
+    """Whole nanoseconds from seconds."""
+    return round(duration_s * NS_PER_S)

@@ -98,7 +98,14 @@ class CarbonSignal(msgspec.Struct, frozen=True, kw_only=True, eq=False):
         found = found.copy()
         found.flags.writeable = False
         force_setattr(self, "intensity_g_per_j", found)
-        flags = np.broadcast_to(np.asarray(self.estimated, dtype=np.bool_), found.shape)
+        flags = np.asarray(self.estimated, dtype=np.bool_)
+        if flags.shape not in ((), found.shape):
+            raise BadInputError(
+                "carbon signal: estimated",
+                found=f"shape {flags.shape}",
+                allowed=f"one flag, or one for each of the {len(found)} values",
+            )
+        flags = np.broadcast_to(flags, found.shape)
         force_setattr(self, "estimated", flags)
         if not len(found) or (found.min() < 0.0 and self.kind == "average"):
             raise BadInputError(

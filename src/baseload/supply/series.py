@@ -103,7 +103,9 @@ def sampled_means(
         return np.zeros(0)
     places = (edges_s - start_s) / step_s
     nearest = np.round(places)
-    places = np.where(np.abs(places - nearest) <= _SNAP, nearest, places)
+    furthest_s = max(abs(float(edges_s[0])), abs(float(edges_s[-1])), abs(start_s))
+    snap = _SNAP + 4.0 * np.finfo(np.float64).eps * furthest_s / step_s  # what instants can resolve
+    places = np.where(np.abs(places - nearest) <= snap, nearest, places)
     first, end = math.floor(places[0]), math.ceil(places[-1])
     if not wrap and (first < 0 or end > len(values)):
         raise BadInputError(

@@ -2,7 +2,8 @@
 
 In a slot baseline ``A`` meets demand ``D``. Surplus charges the store, and what it cannot take is
 waste; a deficit discharges it, then auxiliary supply comes in, and what passes its limit is
-unserved. Every loss is defined as a difference of what went in and what came out, so that
+unserved. Limits hold for the mean power of a slot: shorter slots see more of them. Every loss is
+defined as a difference of what went in and what came out, so that
 
     A + auxiliary = (D - unserved) + waste + change of the level + leak + loss
 
