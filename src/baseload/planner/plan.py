@@ -228,7 +228,7 @@ def _scaled(net: Net, best: BestScale, prices: Prices) -> Optimum:
     """The best scale of a supply's own shape as an optimum."""
     balance, theta = best.balance, best.mean_w - net.mean_w
     above = best.cost_usd_per_s - prices.baseline_usd_per_j * net.mean_w
-    rung, standing = "fluid, slot by slot", _MODELLED
+    rung, standing = "fluid_slots", _MODELLED
     return Optimum(
         baseline=figure(best.mean_w, "W", standing, rung=rung),
         store=figure(best.store_j, "J", standing, rung=rung),

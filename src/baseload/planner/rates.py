@@ -1,8 +1,11 @@
 """Auxiliary energy and waste of a site at one baseline, by the first rung that applies.
 
-Poisson requests under a constant supply: the exact dam, or its two poles. Without a store: slot by
-slot. With losses: the stored-side diffusion. Otherwise the diffusion of a store that acts wider
-than it is, by what slots, requests and slow episodes overshoot.
+``exact_dam``, ``two_pole``: Poisson requests under a constant supply. ``slotted``,
+``kx_corrected``, ``diffusion``: further rungs of ``theory.ladder``. ``slots``: no store, slot by
+slot. ``lossy_slots``: conversion losses, the stored-side diffusion. ``leaky_diffusion``:
+self-discharge. ``episode_widened``: where the load or the supply moves slowly, the diffusion of a
+store that acts wider than it is (``net.Net.widening_j``); ``slot_widened`` its limit without slow
+noise, used where a search wants a quick answer. ``fluid``: no noise.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from baseload.planner.figures import Standing, figure
 from baseload.planner.net import Net
 from baseload.planner.records import Rates
 from baseload.theory.dam import dam_rates, two_pole_rates
+from baseload.theory.ladder import supply_rates
 from baseload.theory.lossy import two_sided_lossy, two_sided_with_leak
 from baseload.theory.slots import no_storage_rates
 from baseload.theory.two_sided import fluid_rates, mean_level, two_sided_rates
@@ -50,8 +54,10 @@ def rates_of(net: Net, theta: float, store_j: float | None = None, *, exact: boo
         return _lossy(net, theta, store)
     if net.supply.leak_per_s > 0:
         return _leaking(net, theta, store)
+    if exact and net.slow == 0 and net_supply_w > 0:
+        return _by_ladder(net, theta, store)
     if net.law is not None and net.requests_per_s is not None and net_supply_w > 0:
-        return _poisson(net, theta, store, exact=exact)
+        return _poisson(net, theta, store)
     return _widened(net, theta, store)
 
 
@@ -85,7 +91,7 @@ def _without_store(net: Net, theta: float) -> Found:
     )
     standing: Standing = "exact" if rates.law == "compound" else "asymptotic"
     error = {"compound": 1e-6, "gamma": 0.05, "normal": 0.05, "fluid": 0.0}[rates.law]
-    return _found(rates.u_w, rates.w_w, f"slots without a store, {rates.law}", standing, error, 0.0)
+    return _found(rates.u_w, rates.w_w, "slots", standing, error, 0.0)
 
 
 def _lossy(net: Net, theta: float, store: float) -> Found:
@@ -105,7 +111,7 @@ def _lossy(net: Net, theta: float, store: float) -> Found:
     standing: Standing = "asymptotic" if net.slow == 0 and drain_w == 0 else "heuristic"
     if net.slow > 0:
         error = max(error, 0.3)
-    rung = "lossy store, slots of " + f"{slot_s:.3g} s"
+    rung = "lossy_slots"
     return _found(found.u, found.w, rung, standing, error, stored)
 
 
@@ -114,26 +120,46 @@ def _leaking(net: Net, theta: float, store: float) -> Found:
     wide = store + net.widening_j
     found = two_sided_with_leak(theta=theta, var=net.var, kappa=net.supply.leak_per_s, B=wide)
     stored = found.mean_level * (store / wide if math.isfinite(wide) else 1.0)
+    return _found(found.u, found.w, "leaky_diffusion", "asymptotic", _error(net, store), stored)
+
+
+def _by_ladder(net: Net, theta: float, store: float) -> Found:
+    """The accuracy ladder, where nothing is slow."""
+    law, rate = net.law, None
+    if law is not None:
+        rate = net.moving_w / law.mean_j  # the thinned law's mean, so that the drift is exact
+    var = net.var if rate is None or law is None else rate * law.second_j2
+    found = supply_rates(
+        theta,
+        var,
+        B=store,
+        slot=None if law is not None else net.supply.slot_s,
+        lam=rate,
+        law=law,
+        third=3.0 * net.overshoot_j * var if law is None and net.overshoot_j > 0 else None,
+    )
     return _found(
-        found.u, found.w, "diffusion with leakage", "asymptotic", _error(net, store), stored
+        found.u_w,
+        found.w_w,
+        found.rung,
+        found.standing,
+        found.error_frac,
+        mean_level(theta, net.var, store),
     )
 
 
-def _poisson(net: Net, theta: float, store: float, *, exact: bool) -> Found:
-    """Exact dam, or its two poles."""
-    law, rate = net.law, net.requests_per_s
+def _poisson(net: Net, theta: float, store: float) -> Found:
+    """The two poles of the dam, or the dam itself where the store is small: instant."""
+    law = net.law
     assert law is not None
-    assert rate is not None
-    b = net.moving_w + theta
-    # the law's mean is that of a thinned sample: keep the drift exact
-    rate = net.moving_w / law.mean_j
+    b, rate = net.moving_w + theta, net.moving_w / law.mean_j
     stored = mean_level(theta, net.var, store)
-    if exact or store < _TWO_POLE_JOBS * law.mean_j:
+    if store < _TWO_POLE_JOBS * max(law.mean_j, law.overshoot_j):
         dam = dam_rates(rate, law, b=b, B=store)
-        return _found(dam.u_w, dam.w_w, "exact dam", "exact", max(dam.error_frac, 1e-3), stored)
+        return _found(dam.u_w, dam.w_w, "exact_dam", "exact", max(dam.error_frac, 1e-6), stored)
     poles = two_pole_rates(rate, law, b=b, B=store)
     error = 8e-3 if store < 10 * law.mean_j else 1e-3
-    return _found(poles.u_w, poles.w_w, "two poles of the dam", "asymptotic", error, stored)
+    return _found(poles.u_w, poles.w_w, "two_pole", "asymptotic", error, stored)
 
 
 def _widened(net: Net, theta: float, store: float) -> Found:
@@ -144,7 +170,7 @@ def _widened(net: Net, theta: float, store: float) -> Found:
     if math.isfinite(wide):
         stored *= store / wide
     slow = net.slow_frac > 0.01
-    rung = "diffusion, widened by episodes" if slow else "diffusion, widened by slots"
+    rung = "episode_widened" if slow else "slot_widened"
     standing: Standing = "heuristic" if slow else "asymptotic"
     return _found(rates.u_w, rates.w_w, rung, standing, _error(net, store), stored)
 

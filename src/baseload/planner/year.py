@@ -114,8 +114,8 @@ def seasons_of(demand: Demand, supply: Supply, net: Net) -> Seasons | None:
         daily_swing=figure(
             _daily_swing(theta, step_s), "J", standing, note="median over the days of the series"
         ),
-        fluid_auxiliary=figure(fluid.auxiliary_w, "W", standing, rung="fluid, slot by slot"),
-        fluid_waste=figure(fluid.waste_w, "W", standing, rung="fluid, slot by slot"),
+        fluid_auxiliary=figure(fluid.auxiliary_w, "W", standing, rung="fluid_slots"),
+        fluid_waste=figure(fluid.waste_w, "W", standing, rung="fluid_slots"),
         chance_auxiliary=None if chance is None else chance[0],
         chance_waste=None if chance is None else chance[1],
     )
@@ -140,7 +140,7 @@ def _with_chance(
         found = periodic_rates(theta=theta, var=net.var, B=wide, period=period_s, steps=len(theta))
         standing: Standing = "heuristic" if net.slow > 0 else "asymptotic"
         return tuple_of(
-            figure(max(value, 0.0), "W", standing, rung="periodic diffusion", error_frac=0.02)
+            figure(max(value, 0.0), "W", standing, rung="periodic_diffusion", error_frac=0.02)
             for value in (found.u, found.w)
         )
     return _drawn_periods(demand, supply, period_s, steps=len(theta))
@@ -175,7 +175,8 @@ def _drawn_periods(
             float(value),
             "W",
             "simulated",
-            rung=f"{periods - 1} periods of slots with chance",
+            rung="slots_simulated",
+            note=f"{periods - 1} periods with chance",
             low=max(0.0, float(value - far)),
             high=float(value + far),
         )
