@@ -29,6 +29,7 @@ KERNEL_SOURCES = (
     "base/kernels.py",
     "fleet/ladder.py",
     "fleet/step.py",
+    "planner/simulated.py",
     "profiler/replay.py",
     "routing/estimate.py",
     "routing/fleet_state.py",
