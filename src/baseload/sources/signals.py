@@ -37,6 +37,7 @@ UNITS: tuple[str, ...] = get_args(Unit)
 KINDS: tuple[str, ...] = get_args(Kind)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MOST_NS = 9_200_000_000 * NS_PER_S
 
 
 class StaleRule(msgspec.Struct, frozen=True, kw_only=True):
@@ -344,18 +345,21 @@ def _lacking(points: Sequence[Point], used: Sequence[Point], t0_ns: int, until_n
 
 
 def instant(field: str, t_ns: int) -> int:
-    """``t_ns`` as a plain int. Raises ``BadInputError`` for anything but a whole number."""
+    """``t_ns`` as a plain int. Raises ``BadInputError`` for anything but a whole number that 64
+    bits hold (the years 1678 to 2261).
+    """
     try:
-        if isinstance(t_ns, bool):
-            raise TypeError
-        return operator.index(t_ns)
+        found = None if isinstance(t_ns, bool) else operator.index(t_ns)
     except TypeError:
+        found = None
+    if found is None or not -_MOST_NS <= found <= _MOST_NS:
         raise BadInputError(
             field,
             found=repr(t_ns),
-            allowed="a whole number of nanoseconds since 1970, UTC",
+            allowed="a whole number of nanoseconds since 1970, UTC, between 1678 and 2261",
             todo="use ns_of for a date",
-        ) from None
+        )
+    return found
 
 
 def horizon(horizon_s: float) -> float:
@@ -394,4 +398,4 @@ def show(t_ns: int) -> str:
         moment = _EPOCH + timedelta(seconds=t_ns // NS_PER_S)
     except OverflowError:
         return f"{t_ns} ns"
-    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return moment.replace(tzinfo=None).isoformat() + "Z"

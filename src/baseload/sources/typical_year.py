@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from baseload.base.errors import BadInputError
+from baseload.base.errors import BadInputError, StaleSignalError
 from baseload.base.units import NS_PER_S, S_PER_HOUR, ns_from_s
 from baseload.sources.series import Samples, SeriesSignal
 from baseload.sources.signals import (
@@ -20,6 +20,7 @@ from baseload.sources.signals import (
     Unit,
     horizon,
     instant,
+    show,
 )
 
 _HOUR_NS = ns_from_s(S_PER_HOUR)
@@ -68,7 +69,8 @@ class TypicalYear:
     def unrolled(self, start_ns: int, end_ns: int) -> SeriesSignal:
         """The dated series that reaches at least from ``start_ns`` to ``end_ns``.
 
-        It begins up to the stale limit earlier, so that a gap at the start is filled.
+        It begins up to the stale limit earlier, so that a gap at the start is filled. Raises
+        ``StaleSignalError`` when there is no value in all that time.
         """
         before_ns = ns_from_s(self.rule.refuse_s) + _HOUR_NS
         begin = (start_ns + self._offset_ns - before_ns) // _HOUR_NS
@@ -76,6 +78,13 @@ class TypicalYear:
         local_ns = (begin + np.arange(max(1, count), dtype=np.int64)) * _HOUR_NS
         values = self.values[self._hour_of_year(local_ns)]
         known = np.isfinite(values)
+        if not known.any():
+            raise StaleSignalError(
+                f"{self.source}: no value for {show(start_ns)}",
+                found=f"a gap of more than {self.rule.refuse_s:.0f} s",
+                allowed=f"at most {self.rule.refuse_s:.0f} s",
+                todo="raise refuse_s if an older value will do",
+            )
         starts_ns = local_ns[known] - self._offset_ns
         return SeriesSignal(
             start_ns=starts_ns,
