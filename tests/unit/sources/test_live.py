@@ -227,3 +227,10 @@ def test_instants_are_checked(web):
         Example(web).at(12.0)
     with pytest.raises(BadInputError, match="horizon_s"):
         Example(web).forecast(web.now_ns, -1.0)
+
+
+def test_a_forecast_without_history_is_as_wide_as_a_quarter_of_it_after_a_day(web):
+    found = Example(web).forecast(web.now_ns, 30 * 3600.0)
+    assert found.high[-1] == 500.0 + 125.0
+    narrow = Example(web, rule=StaleRule(spread=10.0)).forecast(web.now_ns, 30 * 3600.0)
+    assert narrow.high[-1] == 510.0

@@ -37,6 +37,10 @@ def test_a_plain_file_needs_no_options(put):
     assert signal.source == "file signal.csv, column ci_g_per_kwh"
 
 
+def test_comments_are_no_rows(put):
+    assert read_signal(put("# from the utility\n" + GOOD)).at(START).value == 100.0
+
+
 @pytest.mark.parametrize(
     ("time", "rows", "offset"),
     [
