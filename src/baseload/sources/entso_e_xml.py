@@ -84,6 +84,8 @@ def _root(body: bytes) -> ElementTree.Element:
         text = body.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise _unexpected("bytes that are not UTF-8") from None
+    if "\0" in text:  # UTF-16, in which the parser would find what the next line cannot
+        raise _unexpected("bytes that are not UTF-8")
     if "<!DOCTYPE" in text or "<!ENTITY" in text:
         raise _unexpected("a DTD, which is refused because entities can do harm")
     try:

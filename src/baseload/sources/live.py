@@ -8,7 +8,7 @@ error as long as it stands.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import ClassVar, TypeVar
 
@@ -35,7 +35,7 @@ from baseload.sources.signals import (
 CACHE_SCHEMA = "baseload-signal-cache/1"
 _KEEP_S = 40 * S_PER_DAY
 _DAY_NS = ns_from_s(S_PER_DAY)
-_LEAST_SPREAD_FRAC = 0.25
+_GUESSED_SPREAD_FRAC = 0.25
 _FEW_VALUES = 12
 _Shape = TypeVar("_Shape")
 
@@ -204,22 +204,25 @@ class LiveSignal:
         )
 
     def _rule(self, points: list[Point]) -> StaleRule:
-        """The stale rule; with few values the spread is at least a quarter of the largest."""
-        if self.rule.spread is not None or len(points) >= _FEW_VALUES:
+        """The stale rule; with few values their own spread says little."""
+        if len(points) >= _FEW_VALUES:
             return self.rule
-        largest = max(abs(point.value) for point in points)
-        return msgspec.structs.replace(self.rule, spread=_LEAST_SPREAD_FRAC * largest)
+        return msgspec.structs.replace(self.rule, spread=self._guessed_spread(points))
+
+    def _guessed_spread(self, points: Sequence[Point]) -> float:
+        """The rule's spread, or a quarter of the largest value: too little is known for better."""
+        if self.rule.spread is not None:
+            return self.rule.spread
+        return _GUESSED_SPREAD_FRAC * max(abs(point.value) for point in points)
 
     def _as_forecast(self, prediction: Prediction, t0_ns: int, horizon_s: float) -> Forecast:
         """The prediction as a forecast; its width is the spread of what is known."""
-        spread = 0.0
-        if self._series is not None and not prediction.settled:
+        if prediction.settled or not prediction.points:
+            spread = 0.0
+        elif self._series is not None:
             spread = self._series.spread
-        elif prediction.points and not prediction.settled:
-            ahead = list(prediction.points)
-            spread = SeriesSignal.from_points(
-                ahead, unit=self.unit, kind=self.kind, source=self.source, rule=self._rule(ahead)
-            ).spread
+        else:
+            spread = self._guessed_spread(prediction.points)
         return forecast_of(
             prediction.points,
             t0_ns=t0_ns,

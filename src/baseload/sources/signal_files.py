@@ -57,13 +57,14 @@ def read_signal(
 ) -> SeriesSignal:
     """The signal in a CSV or Parquet file (ending ``.csv``, ``.parquet`` or ``.pq``).
 
-    ``column``: the values; by default the only column whose name ends in a unit, such as
-    ``ci_g_per_kwh``. ``unit``, ``kind``: by default the ending of the name, and what the unit
-    stands for (``g_per_kwh``: average). ``time``: ISO 8601 dates or numbers since 1970 in a column
-    that ends in ``_s``, ``_ms``, ``_us`` or ``_ns``. ``utc_offset`` such as ``+01:00`` is needed
-    when dates have none (not for a column that ends in ``_utc``). ``step_s``: how long a value
-    holds at most, by default the usual distance of rows [s]. Empty values are gaps: filled and
-    marked as ``rule`` allows.
+    Lines of a CSV that begin with ``#`` are comments and do not count as rows. ``column``: the
+    values; by default the only column whose name ends in a unit, such as ``ci_g_per_kwh``.
+    ``unit``, ``kind``: by default the ending of the name, and what the unit stands for
+    (``g_per_kwh``: average). ``time``: ISO 8601 dates or numbers since 1970 in a column that ends
+    in ``_s``, ``_ms``, ``_us`` or ``_ns``. ``utc_offset`` such as ``+01:00`` is needed when dates
+    have none (not for a column that ends in ``_utc``). ``step_s``: how long a value holds at most,
+    by default the usual distance of rows [s]. Empty values are gaps: filled and marked as ``rule``
+    allows.
 
     Warns with ``SignalWarning`` when there are gaps. Raises ``BadInputError`` that names file,
     column and row for what cannot be read.
@@ -116,7 +117,7 @@ def _table(path: Path) -> pl.DataFrame:
         if kind == "parquet":
             table = pl.read_parquet(path)
         else:
-            table = pl.read_csv(path, infer_schema=False)
+            table = pl.read_csv(path, infer_schema=False, comment_prefix="#")
     except (pl.exceptions.PolarsError, OSError, UnicodeDecodeError) as error:
         first = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise BadInputError(

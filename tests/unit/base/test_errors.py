@@ -7,6 +7,8 @@ from baseload.base.errors import (
     BaseloadError,
     DoesNotFitError,
     OutputError,
+    ServiceError,
+    StaleSignalError,
     UnknownNameError,
     nearest_names,
     unknown_name,
@@ -35,7 +37,17 @@ def test_what_was_not_said_is_left_out():
     assert str(BaseloadError("only this")) == "only this"
 
 
-@pytest.mark.parametrize("kind", [UnknownNameError, BadInputError, DoesNotFitError, OutputError])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        UnknownNameError,
+        BadInputError,
+        DoesNotFitError,
+        OutputError,
+        ServiceError,
+        StaleSignalError,
+    ],
+)
 def test_every_error_is_the_input_s_fault(kind):
     assert issubclass(kind, BaseloadError)
 
@@ -64,3 +76,10 @@ def test_an_unknown_name_lists_the_nearest_or_all():
     assert near.allowed.startswith("nearest: least_loaded")
     assert near.todo == "see the list"
     assert "least_loaded" in unknown_name("policy", "0123456789", KNOWN).allowed
+
+
+def test_a_stale_signal_is_bad_input_and_a_service_says_its_status():
+    assert issubclass(StaleSignalError, BadInputError)
+    assert ServiceError("asked").status == 0
+    error = ServiceError("asked", found="HTTP 503", todo="wait", status=503)
+    assert (error.status, error.found, error.todo) == (503, "HTTP 503", "wait")
