@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 from scipy.optimize import brentq
 
-from baseload.base.errors import BadInputError
+from baseload.base.errors import ArgumentError
 from baseload.theory.inputs import Floats, not_negative
 from baseload.theory.job_laws import JobLaw
 from baseload.theory.two_sided import Rates, fluid_rates, rates_from_ratio
@@ -164,7 +164,7 @@ def two_pole_rates(lam: float, law: JobLaw, *, b: float, B: float) -> Rates:
     q of psi(q) = b q - lam E[1 - exp(-q X)]: u / w = exp(q B) times a ratio of slopes.
 
     Asymptotic in B: within 0.8 % at 3 mean jobs, 5e-4 at 10 for job laws with a scaled variance
-    up to 1; exact for exponential jobs. Raises BadInputError where the law has no second root
+    up to 1; exact for exponential jobs. Raises ArgumentError where the law has no second root
     (b > m and an uncapped heavy tail).
     """
     lam, b, B = _checked(lam, b, B)
@@ -178,7 +178,7 @@ def two_pole_rates(lam: float, law: JobLaw, *, b: float, B: float) -> Rates:
         return Rates(u_w=middle - theta / 2, w_w=middle + theta / 2)
     q = _pole(lam, law, theta)
     if theta == 0 or math.isnan(q):
-        raise BadInputError(
+        raise ArgumentError(
             "law",
             found=f"{law.name}: E exp(s X) is infinite for every s > 0",
             allowed="job laws with a transform left of 0, such as capped ones",

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from baseload.base.errors import BadInputError
+from baseload.base.errors import ArgumentError
 from baseload.theory.expression import TimeExpression
 from baseload.theory.inputs import Floats, numbers
 
@@ -50,7 +50,7 @@ def drift_of(theta: Any, span: float) -> Drift:
     """The drift that ``theta`` stands for over ``span`` [s].
 
     A text is read as a ``TimeExpression``, a callable is called with one time in seconds, an array
-    [pieces] is constant on equal pieces, a number is constant. Raises BadInputError (``theta``).
+    [pieces] is constant on equal pieces, a number is constant. Raises ArgumentError (``theta``).
     """
     if isinstance(theta, str):
         return Drift(span, values=None, function=TimeExpression(theta))
@@ -60,7 +60,7 @@ def drift_of(theta: Any, span: float) -> Drift:
         return Drift(span, values=None, function=_sampled(theta))
     values = np.atleast_1d(numbers("theta", theta))
     if values.ndim != 1 or values.size == 0:
-        raise BadInputError(
+        raise ArgumentError(
             "theta", found=f"shape {values.shape}", allowed="one number, a row of numbers, a text"
         )
     return Drift(span, values=values, function=None)

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from baseload.base.errors import BadInputError
+from baseload.base.errors import ArgumentError
 from baseload.theory.dam import dam_rates, two_pole_rates
 from baseload.theory.entry import Entry, Standing
 from baseload.theory.job_laws import JobLaw, job_law
@@ -32,7 +32,7 @@ Dist = str | JobLaw
 
 def named(name: str, call: Call) -> Call:
     """``call`` behind a check of its input names: an unknown or a missing one raises
-    BadInputError that names it.
+    ArgumentError that names it.
     """
     known = inspect.signature(call).parameters
     needed = [key for key, each in known.items() if each.default is inspect.Parameter.empty]
@@ -40,12 +40,12 @@ def named(name: str, call: Call) -> Call:
     def checked(**inputs: Any) -> Any:
         for key in inputs:
             if key not in known:
-                raise BadInputError(
+                raise ArgumentError(
                     f"{name}: unknown input {key!r}", found=key, allowed=", ".join(known)
                 )
         for key in needed:
             if key not in inputs:
-                raise BadInputError(
+                raise ArgumentError(
                     f"{name}: {key} is missing", found=", ".join(inputs), allowed=", ".join(known)
                 )
         return call(**inputs)
@@ -155,7 +155,7 @@ def _supply_rates(
     quick: bool = False,
 ) -> dict[str, Any]:
     if (lam is None) != (mean is None):
-        raise BadInputError("mean", found="one of lam and mean", allowed="lam and mean together")
+        raise ArgumentError("mean", found="one of lam and mean", allowed="lam and mean together")
     law = None if mean is None else job_law(dist, mean)
     found = supply_rates(
         theta, var, B=B, slot=slot, lam=lam, law=law, b=b, third=third,

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from baseload.base.errors import BadInputError, nearest_names
+from baseload.base.errors import ArgumentError, nearest_names
 from baseload.theory.inputs import Floats
 
 FUNCTIONS: dict[str, Callable[..., Any]] = {
@@ -49,7 +49,7 @@ Node = Callable[[Floats], Any]
 class TimeExpression:
     """A function of time ``t`` [s] read from text; call it with an array of times.
 
-    Gives one value a time, float64 of the same shape. Raises BadInputError (field ``field``) for
+    Gives one value a time, float64 of the same shape. Raises ArgumentError (field ``field``) for
     text that is not of the language, and at the call where a value is not finite.
     """
 
@@ -68,7 +68,7 @@ class TimeExpression:
         wrong = ~np.isfinite(values)
         if wrong.any():
             found = f"{values[wrong].flat[0]} at t = {times[wrong].flat[0]:g}"
-            raise BadInputError(self._field, found=found, allowed="finite values at every time")
+            raise ArgumentError(self._field, found=found, allowed="finite values at every time")
         return values
 
     def _parsed(self) -> ast.expr:
@@ -133,7 +133,7 @@ class TimeExpression:
 
     def _refused(
         self, found: str, allowed: str, name: str = "", known: list[str] | None = None
-    ) -> BadInputError:
+    ) -> ArgumentError:
         near = ", ".join(nearest_names(name, known)) if known else ""
         todo = f"nearest: {near}" if near else ""
-        return BadInputError(self._field, found=found[:80], allowed=allowed, todo=todo)
+        return ArgumentError(self._field, found=found[:80], allowed=allowed, todo=todo)

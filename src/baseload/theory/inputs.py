@@ -79,13 +79,13 @@ def finite_result(name: str, value: float, **inputs: Any) -> float:
 def start_level(S0: float, B: float) -> float:
     """The level ``S0`` [J] of a store of ``B`` [J] (infinite allowed), clamped within [0, B].
 
-    Raises BadInputError where it lies outside by more than 1e-9 of ``B``.
+    Raises ArgumentError where it lies outside by more than 1e-9 of ``B``.
     """
     capacity = not_negative("B", B, infinite=True)
     found = number("S0", S0)
     room = 1e-9 * capacity if math.isfinite(capacity) else 0.0
     if found < -room or found > capacity + room:
-        raise BadInputError("S0", found=repr(S0), allowed=f"from 0 to B = {capacity:g} J")
+        raise ArgumentError("S0", found=repr(S0), allowed=f"from 0 to B = {capacity:g} J")
     return min(max(found, 0.0), capacity)
 
 
@@ -93,7 +93,7 @@ def storage(B: float) -> float:
     """``B`` > 0 [J], infinite allowed; without storage a slot length is asked for."""
     capacity = not_negative("B", B, infinite=True)
     if capacity == 0:
-        raise BadInputError(
+        raise ArgumentError(
             "B", found="0", allowed="above 0 J", todo="without storage a slot length is required"
         )
     return capacity

@@ -20,7 +20,7 @@ from scipy.optimize import brentq
 from scipy.special import gamma as gamma_function
 from scipy.special import gammainc, gammaincc, ndtr
 
-from baseload.base.errors import BadInputError
+from baseload.base.errors import ArgumentError
 from baseload.theory.inputs import Floats, number, numbers, positive
 
 _RATIO = 1.25
@@ -280,7 +280,7 @@ def job_law(dist: str | JobLaw, mean: float = 1.0) -> JobLaw:
     ``dist`` is a name with options, e.g. "exp", "det", "gamma k=2", "erlang k=3", "logn s=1" (s:
     standard deviation of the logarithm; or scv=), "uniform" (0 to twice the mean), "weibull k=2",
     "hyperexp scv=4" (two phases, balanced means), "pareto xi=2.5". An optional ``cap=30`` cuts
-    every request at 30 times ``mean``; ``mean`` is the mean after the cut. Raises BadInputError for
+    every request at 30 times ``mean``; ``mean`` is the mean after the cut. Raises ArgumentError for
     an unknown spelling and for an infinite second moment, which needs a cap.
     """
     if isinstance(dist, JobLaw):
@@ -290,12 +290,12 @@ def job_law(dist: str | JobLaw, mean: float = 1.0) -> JobLaw:
     cap = options.pop("cap", math.inf)
     base = _KINDS[words](options)
     if options:
-        raise BadInputError(f"dist: {next(iter(options))}", found=dist, allowed=SPELLINGS)
+        raise ArgumentError(f"dist: {next(iter(options))}", found=dist, allowed=SPELLINGS)
     cap = number("dist: cap", cap, least=1, open_least=True, infinite=True)
     if cap >= base.maximum:  # the cap cuts nothing
         cap = math.inf
     if math.isinf(cap) and base.second is not None and math.isinf(base.second):
-        raise BadInputError(
+        raise ArgumentError(
             "dist",
             found=f"{dist}: the second moment is infinite",
             allowed="laws with a finite mean and second moment",
@@ -310,7 +310,7 @@ def _spelled(dist: str) -> tuple[str, dict[str, float]]:
     match = re.fullmatch(
         r"(h2|[a-z]+)[\s_-]*([\d.]+)?((?:\s+[a-z_0-9]+\s*=\s*[-+.\deinf]+)*)\s*", text
     )
-    wrong = BadInputError("dist", found=repr(dist), allowed=SPELLINGS)
+    wrong = ArgumentError("dist", found=repr(dist), allowed=SPELLINGS)
     if match is None or match[1] not in _KINDS:
         raise wrong
     pairs = re.findall(r"([a-z_0-9]+)\s*=\s*([-+.\deinf]+)", match[3])
@@ -387,12 +387,12 @@ def measured_law(energies_j: ArrayLike, *, name: str = "measured") -> JobLaw:
     """The empirical law of measured energies ``energies_j`` [J], one per request, any shape.
 
     Moments are those of all samples. More than 1,000 distinct energies are gathered into 1,000
-    groups of equal count for integrals, each at its mean. Raises BadInputError for an empty array,
+    groups of equal count for integrals, each at its mean. Raises ArgumentError for an empty array,
     a negative or non-finite energy, or energies that are all 0.
     """
     sample = np.sort(numbers("energies_j", energies_j, least=0.0).ravel())
     if sample.size == 0 or sample[-1] <= 0:
-        raise BadInputError("energies_j", found="no energy above 0", allowed="measured energies")
+        raise ArgumentError("energies_j", found="no energy above 0", allowed="measured energies")
     groups = np.array_split(sample, min(_MOST_ATOMS, sample.size))
     atoms = np.array([group.mean() for group in groups])
     shares = np.array([group.size for group in groups]) / sample.size

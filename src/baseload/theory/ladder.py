@@ -13,7 +13,7 @@ from typing import Literal
 
 import msgspec
 
-from baseload.base.errors import BadInputError
+from baseload.base.errors import ArgumentError
 from baseload.theory.dam import dam_rates, two_pole_rates
 from baseload.theory.entry import Standing
 from baseload.theory.inputs import not_negative, number, positive
@@ -130,7 +130,7 @@ def supply_rates(
     correlated episode. ``quick`` prefers the two-pole formula to the exact dam where it is
     good. Requests count as all the noise there is when lam E X^2 equals ``var`` within 1e-6.
 
-    Raises BadInputError for inputs that contradict each other, and for ``B`` = 0 without a slot.
+    Raises ArgumentError for inputs that contradict each other, and for ``B`` = 0 without a slot.
     """
     site = _site(
         theta=theta, var=var, B=B, slot=slot, lam=lam, law=law, b=b, third=third,
@@ -180,7 +180,7 @@ def _site(
 ) -> _Site:
     """The inputs checked, with what follows from them filled in."""
     if (lam is None) != (law is None):
-        raise BadInputError("lam", found="without law" if law is None else "missing beside law",
+        raise ArgumentError("lam", found="without law" if law is None else "missing beside law",
                             allowed="lam and law together")  # fmt: skip
     requests_var: float | None = None
     if lam is not None and law is not None:
@@ -195,7 +195,7 @@ def _site(
             not_negative(field, value)
         switches = {"q12": markov.q12, "q21": markov.q21}
         if markov.q12 + markov.q21 == 0:
-            raise BadInputError("q12", found="0 with q21 = 0", allowed="at least one above 0")
+            raise ArgumentError("q12", found="0 with q21 = 0", allowed="at least one above 0")
         own = markov_fluid_drift(markov.r_plus, markov.r_minus, **switches)
         theta = own if theta is None else theta
         own_var = markov_fluid_variance(markov.r_plus, markov.r_minus, **switches)
@@ -204,7 +204,7 @@ def _site(
             episode_j = markov.r_plus / markov.q12
     if theta is None or var is None:
         field = "theta" if theta is None else "var"
-        raise BadInputError(
+        raise ArgumentError(
             field, found="nothing", allowed="theta and var, or lam, law and b, or a markov supply"
         )
     var = not_negative("var", var)
@@ -235,7 +235,7 @@ def _agreed_drift(theta: float | None, *, b: float | None, demand_w: float) -> f
         return theta
     own = not_negative("b", b) - demand_w
     if theta is not None and abs(theta - own) > _SAME * max(abs(b), demand_w):
-        raise BadInputError(
+        raise ArgumentError(
             "theta", found=f"{theta:g} with b - lam mean = {own:g}", allowed="one and the same"
         )
     return own if theta is None else theta
@@ -295,7 +295,7 @@ def _markov(site: _Site) -> _Choice:
 def _no_store(site: _Site) -> _Choice:
     """Only the balance of a slot counts."""
     if site.slot is None:
-        raise BadInputError(
+        raise ArgumentError(
             "slot", found="nothing with B = 0", allowed="the settlement slot in seconds"
         )
     found = no_storage_rates(site.theta, site.var, slot=site.slot, lam=site.lam, law=site.law)

@@ -63,7 +63,7 @@ def critical_z_lossy(*, eta_c: float, eta_d: float) -> float:
 
     Critical supply is then mean demand + z * sd / slot. Root of eta_c E[N+] = E[N-] / eta_d for a
     normal slot N; 0 without losses, never negative. Exact for normal slots
-    (docs/explanation/provisioning.md, 2.4). Raises BadInputError for efficiencies outside (0, 1].
+    (docs/explanation/provisioning.md, 2.4). Raises ArgumentError for efficiencies outside (0, 1].
     """
     eta = efficiency("eta_c", eta_c) * efficiency("eta_d", eta_d)
     if eta == 1:
@@ -126,7 +126,7 @@ def two_sided_lossy(
     (that step is exact); its rates are those of the reflected diffusion on B + 2 * 0.5826 sd(M),
     mapped back. Asymptotic: 0.8-2.8 % against simulation for B >= 20 sd. Losses are paid on every
     swing, so the result depends on the slot length. Power limits are NOT covered: ``u`` is then a
-    lower bound. docs/explanation/provisioning.md, 3.7. Raises BadInputError.
+    lower bound. docs/explanation/provisioning.md, 3.7. Raises ArgumentError.
     """
     mean = number("theta", theta) * positive("slot", slot)
     spread = not_negative("sd", sd)
@@ -186,7 +186,7 @@ def two_sided_with_leak(*, theta: float, var: float, kappa: float, B: float) -> 
     var / 2 times that density at the ends. Exact for the diffusion
     (docs/explanation/provisioning.md, 3.7; regulated Ornstein-Uhlenbeck process). The integrals are
     taken over the part of [0, B] that carries mass, so kappa = 0 and any |theta| B / var are no
-    special cases. Raises BadInputError, also for B = 0 (give a slot length to a rule without
+    special cases. Raises ArgumentError, also for B = 0 (give a slot length to a rule without
     storage instead).
     """
     net, spread = number("theta", theta), not_negative("var", var)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 
-from baseload.base.errors import BadInputError
+from baseload.base.errors import ArgumentError
 from baseload.theory.inputs import finite_result, not_negative
 from baseload.theory.two_sided import Rates, fluid_rates
 
@@ -30,13 +30,13 @@ def markov_fluid_rates(r_plus: float, r_minus: float, *, q12: float, q21: float,
     """Long-run rates of a store of ``B`` [J] that rises at ``r_plus`` [W], left at rate ``q12``
     [1/s], and falls at ``r_minus`` [W], left at rate ``q21``. Exact at every B >= 0 and drift.
 
-    Raises BadInputError for negative rates and where both switching rates are 0.
+    Raises ArgumentError for negative rates and where both switching rates are 0.
     """
     up, down = not_negative("r_plus", r_plus), not_negative("r_minus", r_minus)
     q12, q21 = not_negative("q12", q12), not_negative("q21", q21)
     B = not_negative("B", B, infinite=True)
     if q12 + q21 == 0:
-        raise BadInputError("q12", found="0 with q21 = 0", allowed="at least one rate above 0")
+        raise ArgumentError("q12", found="0 with q21 = 0", allowed="at least one rate above 0")
     theta = markov_fluid_drift(up, down, q12=q12, q21=q21)
     if math.isinf(B) or min(up, down, q12, q21) == 0:
         return fluid_rates(theta, B)

@@ -35,7 +35,7 @@ def expected_aux_one_sided(theta: float, var: float, *, T: float, S0: float = 0.
 
     ``theta`` [W] drift of the net energy, ``var`` [J^2/s] its variance rate. Exact for Brownian net
     energy. ``var`` = 0 gives the fluid (-theta T - S0)+, ``T`` = 0 gives 0. At theta = 0 and S0 = 0
-    it is sqrt(2 var T / pi): the square-root law. Raises BadInputError for NaN or negative inputs.
+    it is sqrt(2 var T / pi): the square-root law. Raises ArgumentError for NaN or negative inputs.
     """
     theta, var = number("theta", theta), not_negative("var", var)
     T, level = not_negative("T", T), not_negative("S0", S0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from baseload.base.errors import BadInputError
+from baseload.base.errors import ArgumentError
 from baseload.theory.inputs import number
 
 AUXILIARY_IS_CHEAPER = "auxiliary is cheaper than baseline"
@@ -18,7 +18,7 @@ class Prices(msgspec.Struct, frozen=True, kw_only=True):
     """Prices [$/J]: ``Cb`` of baseline, paid whether used or not; ``Cu`` of auxiliary energy;
     ``Cw`` of waste, negative where feeding in earns money.
 
-    Raises BadInputError where Cu + Cw <= 0 or Cb + Cw < 0: then more is always better.
+    Raises ArgumentError where Cu + Cw <= 0 or Cb + Cw < 0: then more is always better.
     """
 
     Cb: float
@@ -29,11 +29,11 @@ class Prices(msgspec.Struct, frozen=True, kw_only=True):
         for field in ("Cb", "Cu", "Cw"):
             number(field, getattr(self, field))
         if self.Cu + self.Cw <= 0:
-            raise BadInputError(
+            raise ArgumentError(
                 "Cu", found=f"Cu + Cw = {self.Cu + self.Cw:g}", allowed="Cu + Cw above 0"
             )
         if self.Cb + self.Cw < 0:
-            raise BadInputError(
+            raise ArgumentError(
                 "Cw",
                 found=f"Cb + Cw = {self.Cb + self.Cw:g}",
                 allowed="Cb + Cw from 0: a reward for waste above its price has no best supply",

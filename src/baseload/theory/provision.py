@@ -71,7 +71,7 @@ def optimal_criticality_index(*, r: float) -> float:
     """y* = 2 theta* B / var of the best supply for price ratio ``r`` in (0, 1): -g'(y*) = r.
 
     0 at r = 1/2, and y*(1 - r) = -y*(r). Exact for the two-sided diffusion
-    (docs/explanation/provisioning.md, 3.8). Raises BadInputError outside (0, 1), where no finite
+    (docs/explanation/provisioning.md, 3.8). Raises ArgumentError outside (0, 1), where no finite
     optimum exists.
     """
     ratio = number("r", r, least=0.0, most=1.0, open_least=True, open_most=True)
@@ -103,7 +103,7 @@ def price_of_variance(*, prices: Prices, B: float) -> float:
     """dK/dsigma2 = Psi / (2 B): cost of one J^2/s of variance at the best supply [$/s per J^2/s].
 
     Exact for the two-sided diffusion (docs/explanation/provisioning.md, 3.8). 0 for B = inf. Raises
-    BadInputError for B = 0.
+    ArgumentError for B = 0.
     """
     return cost_factor(prices) / (2 * storage(B))
 
@@ -123,7 +123,7 @@ def optimal_supply(
     slot adds 2 * 0.5826 sd(slot) to B. ``mean`` demand and the ``most`` supply [W] make bounds
     finite: a ratio of 1 or more gives theta = -mean (no baseline), 0 or less gives most - mean.
     Exact for the diffusion, and for normal slots at B = 0 (docs/explanation/provisioning.md, 3.8).
-    Raises BadInputError.
+    Raises ArgumentError.
     """
     spread, capacity = not_negative("var", var), not_negative("B", B, infinite=True)
     length = None if slot is None else positive("slot", slot)
@@ -217,7 +217,7 @@ def optimal_beta_horizon(*, r: float) -> float:
 
     ``r`` = Cb / Cu in (0, 1); infinite store, empty at the start, horizon T; waste has no part.
     Root of H'(-beta) = r. Exact for the diffusion (docs/explanation/provisioning.md, 3.8). Raises
-    BadInputError outside (0, 1).
+    ArgumentError outside (0, 1).
     """
     ratio = number("r", r, least=0.0, most=1.0, open_least=True, open_most=True)
     if ratio == 0.5:
@@ -247,7 +247,7 @@ def optimal_provision_and_storage(
     diffusion's B is below 5 max(kx, 0.58 sd(slot)), supply and storage are optimised anew on it.
     ``mean``, ``most`` [W] as in ``optimal_supply``. The closed form, B = sigma sqrt(Psi / (2 h)) at
     cost sigma sqrt(2 h Psi), is exact for the diffusion; a re-optimised one is as good as
-    ``rates`` (docs/explanation/provisioning.md, 3.9). Raises BadInputError.
+    ``rates`` (docs/explanation/provisioning.md, 3.9). Raises ArgumentError.
     """
     price, spread = not_negative("h", h), not_negative("var", var)
     overshoot = not_negative("kx", kx)

@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import ArrayLike
 
-from baseload.base.errors import BadInputError
+from baseload.base.errors import ArgumentError
 from baseload.theory.inputs import not_negative, number, numbers, positive, shares
 from baseload.theory.two_sided import criticality_index
 
@@ -46,7 +46,7 @@ class ScaledSite(msgspec.Struct, frozen=True, kw_only=True):
 def label_of(index: float) -> RegimeLabel:
     """The label of an index: up to 1 critical, up to 3 near-critical, beyond over or under."""
     if math.isnan(index):
-        raise BadInputError("index", found="NaN", allowed="a number")
+        raise ArgumentError("index", found="NaN", allowed="a number")
     if abs(index) <= 1:
         return "critical"
     if abs(index) <= 3:
@@ -58,7 +58,7 @@ def regime(theta: float, var: float, *, B: float | None = None, T: float | None 
     """Regime of a store of ``B`` [J], or, for an unlimited store or none, of a horizon (or
     settlement window) of ``T`` seconds.
 
-    Raises BadInputError where neither a finite ``B`` above 0 nor ``T`` is given.
+    Raises ArgumentError where neither a finite ``B`` above 0 nor ``T`` is given.
     """
     theta, var = number("theta", theta), not_negative("var", var)
     if B is not None:
@@ -67,7 +67,7 @@ def regime(theta: float, var: float, *, B: float | None = None, T: float | None 
             index = criticality_index(theta, var, B)
             return Regime(label=label_of(index), index=index)
     if T is None:
-        raise BadInputError(
+        raise ArgumentError(
             "T",
             found="nothing",
             allowed="a horizon or settlement window in seconds, or a finite store B above 0",
@@ -95,7 +95,7 @@ def mean_demand_w(lam: ArrayLike, mean_j: ArrayLike, *, p: ArrayLike | None = No
         return float(rates @ means)
     routed = np.asarray(p, dtype=np.float64)
     if routed.ndim < 2 or routed.shape[0] != rates.size:
-        raise BadInputError(
+        raise ArgumentError(
             "p", found=f"shape {routed.shape}", allowed=f"({rates.size} classes, options...)"
         )
     routed = shares("p", routed, axes=routed.ndim - 1)

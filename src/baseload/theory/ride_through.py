@@ -50,7 +50,7 @@ def mean_ride_through(*, S0: float, theta: float, var: float, B: float = math.in
 
     0 from an empty store; infinite where theta >= 0 and B or 2 theta B / var (above 700) is too
     large for the store ever to run dry: use ``log_mean_ride_through`` there. Exact for the
-    diffusion (docs/explanation/provisioning.md, 3.6). Raises BadInputError.
+    diffusion (docs/explanation/provisioning.md, 3.6). Raises ArgumentError.
     """
     level, net, spread = _start(S0, theta, var, B)
     if spread == 0 or math.isinf(B):
@@ -75,7 +75,7 @@ def mean_ride_through(*, S0: float, theta: float, var: float, B: float = math.in
 def log_mean_ride_through(*, S0: float, theta: float, var: float, B: float) -> float:
     """Natural logarithm of ``mean_ride_through`` [log s], also where that overflows.
 
-    -inf from an empty store. Exact for the diffusion. Raises BadInputError.
+    -inf from an empty store. Exact for the diffusion. Raises ArgumentError.
     """
     level, net, spread = _start(S0, theta, var, B)
     if level > 0 and spread > 0 and math.isfinite(B) and 2 * net * B / spread > _OVERFLOW_Y:
@@ -112,7 +112,7 @@ def p_any_aux_infinite_store(*, S0: float, theta: float, var: float, T: float) -
 
     1 from an empty store. A lower bound for every finite store. Exact for the diffusion
     (first-passage law of Brownian motion, inverse Gaussian; docs/explanation/provisioning.md, 3.6).
-    Raises BadInputError.
+    Raises ArgumentError.
     """
     level, net, spread = _start(S0, theta, var, math.inf)
     horizon = not_negative("T", T)
@@ -133,7 +133,7 @@ def p_any_aux_finite_store(*, S0: float, theta: float, var: float, B: float, T: 
     1 from an empty store. Exact for the diffusion: numerical inversion of the Laplace transform of
     the time to empty, on a vertical line in w = sqrt(theta^2 + 2 q var), where the integrand falls
     like a Gaussian and the trapezoidal rule converges to round-off for any T and drift
-    (docs/explanation/provisioning.md, 3.6). Raises BadInputError.
+    (docs/explanation/provisioning.md, 3.6). Raises ArgumentError.
     """
     level, net, spread = _start(S0, theta, var, B)
     capacity, horizon = storage(B), not_negative("T", T)
@@ -231,7 +231,7 @@ def p_no_aux_stationary_zero_drift(*, var: float, B: float, T: float) -> float:
 
     For theta = 0, where the level is uniform on [0, B]. Exact for the diffusion: a Fourier series,
     and for sigma sqrt(T) < B / 10 its other end, 1 - sqrt(2 / pi) sigma sqrt(T) / B, which is then
-    exact to round-off (docs/explanation/provisioning.md, 3.6). Raises BadInputError.
+    exact to round-off (docs/explanation/provisioning.md, 3.6). Raises ArgumentError.
     """
     spread = not_negative("var", var)
     capacity, horizon = not_negative("B", B, infinite=True), not_negative("T", T)
@@ -255,7 +255,7 @@ def autonomy_time(
 
     ``risk`` in (0, 1) is the probability of any auxiliary use. 0 from an empty store; infinite
     where the risk is never reached. Exact for the diffusion, by bisection in T
-    (docs/explanation/provisioning.md, 3.6). Raises BadInputError.
+    (docs/explanation/provisioning.md, 3.6). Raises ArgumentError.
     """
     level, net, spread = _start(S0, theta, var, B)
     target = number("risk", risk, least=0.0, most=1.0, open_least=True, open_most=True)

@@ -91,7 +91,7 @@ def fluid_swing(*, theta: DriftLike, period: float, samples: int = 8192) -> Flui
 
     A sinusoid of amplitude a swings a * period / pi. Exact for pieces, for functions by the
     midpoint rule with ``samples`` steps. docs/explanation/provisioning.md, 3.10. Raises
-    BadInputError.
+    ArgumentError.
     """
     span = positive("period", period)
     drift = drift_of(theta, span)
@@ -128,7 +128,7 @@ def expected_aux_time_varying(
     closed one-wall law of the first moments. ``steps`` fixes the number of time steps; without it
     they are halved until EU and EW move by less than 2e-4. ``cells`` defaults to 200, more where
     the drift is strong. Exact for the diffusion up to the grid: 1e-3 at 200 cells
-    (docs/explanation/provisioning.md, 3.10). Raises BadInputError.
+    (docs/explanation/provisioning.md, 3.10). Raises ArgumentError.
     """
     capacity, spread, span = positive("B", B), not_negative("var", var), not_negative("T", T)
     level = start_level(S0, capacity)
@@ -180,7 +180,7 @@ def periodic_rates(
     Arguments as in ``expected_aux_time_varying``; ``steps`` defaults to two a piece, at
     least 240. The repeating law is the fixed point of one period's linear map,
     found by GMRES from the law after one period, so that slow stores cost few periods. Exact for
-    the diffusion up to the grid (docs/explanation/provisioning.md, 3.10). Raises BadInputError.
+    the diffusion up to the grid (docs/explanation/provisioning.md, 3.10). Raises ArgumentError.
     """
     capacity, spread, span = positive("B", B), not_negative("var", var), positive("period", period)
     drift = drift_of(theta, span)

@@ -15,7 +15,7 @@ import msgspec
 import numpy as np
 from numpy.typing import ArrayLike
 
-from baseload.base.errors import BadInputError
+from baseload.base.errors import ArgumentError
 from baseload.theory.inputs import Floats, finite_result, not_negative, number, numbers, positive
 from baseload.theory.laplace import Complexes, talbot
 from baseload.theory.one_sided import expected_aux_one_sided
@@ -79,14 +79,14 @@ def two_sided_rates(theta: float, var: float, B: float) -> Rates:
     w = u + theta, where g(y) = y / expm1(y).
 
     ``B`` may be infinite (fluid rates, nothing wasted) and ``var`` 0 (fluid). ``B`` = 0 with noise
-    raises BadInputError: what is settled when must be said (``baseload.theory.slots``).
+    raises ArgumentError: what is settled when must be said (``baseload.theory.slots``).
     """
     theta, var = number("theta", theta), not_negative("var", var)
     B = not_negative("B", B, infinite=True)
     if math.isinf(B) or var == 0:
         return fluid_rates(theta, B)
     if B == 0:
-        raise BadInputError(
+        raise ArgumentError(
             "B",
             found="0",
             allowed="a capacity above 0; noise without a store has no finite rate",
@@ -108,7 +108,7 @@ def level_density(levels_j: ArrayLike, *, theta: float, var: float, B: float) ->
     theta, var, B = number("theta", theta), positive("var", var), positive("B", B)
     levels = numbers("levels_j", levels_j, least=0.0)
     if np.any(levels > B):
-        raise BadInputError("levels_j", found=f"{levels.max():g}", allowed=f"0 to B = {B:g}")
+        raise ArgumentError("levels_j", found=f"{levels.max():g}", allowed=f"0 to B = {B:g}")
     y = criticality_index(theta, var, B)
     if abs(y) < 1e-8:
         return (1 + y * (levels / B - 0.5)) / B
@@ -146,11 +146,11 @@ def relaxation_rate(theta: float, var: float, B: float) -> float:
 
 
 def level_within(S0: float, B: float) -> float:
-    """``S0`` as a level in [0, B]; outside by more than 1e-9 B it raises BadInputError."""
+    """``S0`` as a level in [0, B]; outside by more than 1e-9 B it raises ArgumentError."""
     level = number("S0", S0)
     room = 1e-9 * B if math.isfinite(B) else 0.0
     if level < -room or level > B + room:
-        raise BadInputError("S0", found=f"{level:g}", allowed=f"0 to B = {B:g}")
+        raise ArgumentError("S0", found=f"{level:g}", allowed=f"0 to B = {B:g}")
     return min(max(level, 0.0), B)
 
 
@@ -171,7 +171,7 @@ def expected_aux_finite_B(theta: float, var: float, *, B: float, T: float, S0: f
     if var == 0:
         return max(-theta * T - level, 0.0)
     if B == 0:
-        raise BadInputError("B", found="0", allowed="a capacity above 0")
+        raise ArgumentError("B", found="0", allowed="a capacity above 0")
     reach = (2 * B - level - abs(theta) * T) / math.sqrt(var * T)
     if reach > 9:  # the upper end is out of reach
         return expected_aux_one_sided(theta, var, T=T, S0=level)

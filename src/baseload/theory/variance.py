@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components
 
-from baseload.base.errors import BadInputError
+from baseload.base.errors import ArgumentError
 from baseload.theory.inputs import (
     Floats,
     finite_result,
@@ -58,16 +58,16 @@ def sigma2_compound_renewal(
     ``lam`` [1/s]; ``mean`` [J] and ``var`` [J^2] (or ``second`` moment [J^2]) of a job, one number
     or one a class [classes]; ``p`` [classes] probabilities (may be left out for one class); ``ca2``
     squared coefficient of variation of the gaps, 1 for Poisson. Exact (renewal reward;
-    docs/explanation/variance-budget.md, 4.1). Raises BadInputError.
+    docs/explanation/variance-budget.md, 4.1). Raises ArgumentError.
     """
     rate, gaps = not_negative("lam", lam), not_negative("ca2", ca2)
     means = np.atleast_1d(numbers("mean", mean, least=0.0))
     spreads = _variances(means, var, second)
     if p is None and means.size > 1:
-        raise BadInputError("p", found="nothing", allowed=f"{means.size} probabilities")
+        raise ArgumentError("p", found="nothing", allowed=f"{means.size} probabilities")
     weights = shares("p", np.ones(1) if p is None else np.atleast_1d(numbers("p", p)))
     if weights.shape != means.shape:
-        raise BadInputError("p", found=f"shape {weights.shape}", allowed=f"shape {means.shape}")
+        raise ArgumentError("p", found=f"shape {weights.shape}", allowed=f"shape {means.shape}")
     overall = float(weights @ means)
     variance = float(weights @ (spreads + (means - overall) ** 2))
     return finite_result(
@@ -78,7 +78,7 @@ def sigma2_compound_renewal(
 def _variances(mean: Floats, var: ArrayLike | None, second: ArrayLike | None) -> Floats:
     """Variances of the shape of ``mean``, from either of the two."""
     if (var is None) == (second is None):
-        raise BadInputError("var", found="both or neither", allowed="one of var and second")
+        raise ArgumentError("var", found="both or neither", allowed="one of var and second")
     if var is not None:
         return numbers("var", np.broadcast_to(numbers("var", var), mean.shape), least=0.0)
     moments = np.broadcast_to(numbers("second", second), mean.shape)  # type: ignore[arg-type]
@@ -100,7 +100,7 @@ def variance_components(
     routing probabilities, 1 in sum for each class; ``mean`` [J] and ``var`` [J^2] (or ``second``
     moment) of the same shape; ``ca2`` of the gaps between arrivals, 0 to leave them out. Exact: the
     law of total variance, taken class, model, effort, query, in centred sums
-    (docs/explanation/variance-budget.md, 4.2). Raises BadInputError.
+    (docs/explanation/variance-budget.md, 4.2). Raises ArgumentError.
     """
     classes = shares("w", numbers("w", w, shape=(-1,)))
     routing = _three("p", numbers("p", p))
@@ -113,7 +113,7 @@ def variance_components(
     shape = (classes.size, *routing.shape[1:])
     for field, found in {"p": routing, "mean": means, **given}.items():
         if found is not None and found.shape != shape:
-            raise BadInputError(field, found=f"shape {found.shape}", allowed=f"shape {shape}")
+            raise ArgumentError(field, found=f"shape {found.shape}", allowed=f"shape {shape}")
     spreads = _variances(means, given["var"], given["second"])
     by_model = routing.sum(axis=2)
     inside = np.where(by_model > 0, by_model, 1.0)
@@ -140,7 +140,7 @@ def _three(field: str, values: Floats) -> Floats:
     if values.ndim == 2:
         return values[:, :, None]
     if values.ndim != 3:
-        raise BadInputError(
+        raise ArgumentError(
             field, found=f"shape {values.shape}", allowed="[classes, models, efforts]"
         )
     return values
@@ -150,7 +150,7 @@ def stationary_law(Q: ArrayLike) -> Floats:
     """Long-run shares [states] of the Markov chain with generator ``Q`` [states, states] [1/s].
 
     By elimination without subtractions (Grassmann, Taksar, Heyman), accurate for stiff chains.
-    Raises BadInputError (``Q``) unless off-diagonal entries are >= 0, rows sum to 0 within 1e-9 of
+    Raises ArgumentError (``Q``) unless off-diagonal entries are >= 0, rows sum to 0 within 1e-9 of
     the largest entry and every state reaches every other.
     """
     rates = _generator(Q)
@@ -169,21 +169,21 @@ def _generator(Q: ArrayLike) -> Floats:
     """The off-diagonal rates of a valid generator, diagonal 0, as a new array."""
     found = numbers("Q", Q)
     if found.ndim != 2 or found.shape[0] != found.shape[1] or found.size == 0:
-        raise BadInputError("Q", found=f"shape {found.shape}", allowed="a square matrix")
+        raise ArgumentError("Q", found=f"shape {found.shape}", allowed="a square matrix")
     largest = float(np.abs(found).max())
     rates = found.copy()
     np.fill_diagonal(rates, 0.0)
     if (rates < -1e-12 * largest).any():
-        raise BadInputError("Q", found="a negative rate", allowed="off-diagonal entries from 0")
+        raise ArgumentError("Q", found="a negative rate", allowed="off-diagonal entries from 0")
     sums = np.abs(found.sum(axis=1))
     if (sums > 1e-9 * largest).any():
-        raise BadInputError(
+        raise ArgumentError(
             "Q", found=f"a row with sum {sums.max():g}", allowed="rows that sum to 0"
         )
     rates = np.maximum(rates, 0.0)
     parts, _ = connected_components(csr_matrix(rates), directed=True, connection="strong")
     if parts > 1:
-        raise BadInputError(
+        raise ArgumentError(
             "Q", found=f"{parts} groups of states", allowed="every state reaches every other"
         )
     return rates
@@ -194,7 +194,7 @@ def sigma2_environment(*, Q: ArrayLike, r: ArrayLike) -> float:
 
     ``r`` [states]: net power in each state [W]. Adding a constant to ``r`` changes nothing. Exact
     (fundamental matrix of the chain; docs/explanation/variance-budget.md, 4.3). Raises
-    BadInputError.
+    ArgumentError.
     """
     law = stationary_law(Q)
     power = numbers("r", r, shape=law.shape)
@@ -223,7 +223,7 @@ def sigma2_mmpp(
     [states, classes] where the mix of classes changes with the state; ``mean`` [J] and ``second``
     moment [J^2] of a job, [states], or with classes [classes] or [states, classes]; ``b`` supply
     [W], one number or [states]. Exact (docs/explanation/variance-budget.md, 4.3 and 4.7): Poisson
-    part in the long-run law plus the variance of the environment. Raises BadInputError.
+    part in the long-run law plus the variance of the environment. Raises ArgumentError.
     """
     law = stationary_law(Q)
     rates = numbers("lam", lam, least=0.0)
@@ -233,7 +233,7 @@ def sigma2_mmpp(
     rates = numbers("lam", rates, shape=shape)
     means = _spread_over("mean", mean, shape)
     if (means < 0).any():
-        raise BadInputError("mean", found="a negative energy", allowed="from 0 J")
+        raise ArgumentError("mean", found="a negative energy", allowed="from 0 J")
     seconds = second_moments("second", _spread_over("second", second, shape), means)
     energy, square = rates * means, rates * seconds
     if len(shape) == 2:
@@ -249,7 +249,7 @@ def _spread_over(field: str, values: ArrayLike, shape: tuple[int, ...]) -> Float
     try:
         return np.array(np.broadcast_to(found, shape))
     except ValueError as error:
-        raise BadInputError(
+        raise ArgumentError(
             field, found=f"shape {found.shape}", allowed=f"shape {shape}"
         ) from error
 
@@ -258,7 +258,7 @@ def sigma2_two_states(*, q12: float, q21: float, r1: float, r2: float) -> float:
     """Variance rate of a power that alternates between ``r1`` and ``r2`` [W]: [J^2/s].
 
     ``q12``, ``q21`` [1/s] rates of leaving state 1 and 2. Exact: 2 p1 p2 (r1 - r2)^2 / (q12 + q21)
-    (docs/explanation/variance-budget.md, 4.3). Raises BadInputError.
+    (docs/explanation/variance-budget.md, 4.3). Raises ArgumentError.
     """
     leave, back = positive("q12", q12), positive("q21", q21)
     step = number("r1", r1) - number("r2", r2)
@@ -277,7 +277,7 @@ def sigma2_ar1(*, phi: float, var: float, slot: float) -> float:
     """sigma2 of slot energies that follow an AR(1): var (1 + phi) / (1 - phi) / slot [J^2/s].
 
     ``phi`` in (-1, 1) lag-1 correlation, ``var`` variance of one slot's energy [J^2], ``slot`` [s].
-    Exact (docs/explanation/variance-budget.md, 4.4). Raises BadInputError.
+    Exact (docs/explanation/variance-budget.md, 4.4). Raises ArgumentError.
     """
     lag = number("phi", phi, least=-1.0, most=1.0, open_least=True, open_most=True)
     spread, length = not_negative("var", var), positive("slot", slot)
@@ -290,7 +290,7 @@ def sigma2_ou(*, var: float, tau: float) -> float:
     """sigma2 of a power that follows an Ornstein-Uhlenbeck process: 2 var tau [J^2/s].
 
     ``var`` stationary variance of the power [W^2], ``tau`` correlation time [s]. Exact
-    (docs/explanation/variance-budget.md, 4.4). Raises BadInputError.
+    (docs/explanation/variance-budget.md, 4.4). Raises ArgumentError.
     """
     return finite_result(
         "sigma2_ou", 2 * not_negative("var", var) * not_negative("tau", tau), var=var, tau=tau
@@ -301,15 +301,15 @@ def sigma2_from_autocovariance(*, gamma: ArrayLike, slot: float) -> float:
     """sigma2 from the autocovariances of slot energies: (gamma_0 + 2 sum gamma_h) / slot [J^2/s].
 
     ``gamma`` [lags + 1] [J^2] from lag 0 on, ``slot`` [s]. Exact for a complete sequence
-    (docs/explanation/variance-budget.md, 4.4). Raises BadInputError, also for a sequence that no
+    (docs/explanation/variance-budget.md, 4.4). Raises ArgumentError, also for a sequence that no
     process has (negative sum: cut off too early).
     """
     lags = numbers("gamma", gamma, shape=(-1,))
     if lags.size == 0 or lags[0] < 0:
-        raise BadInputError("gamma", found="no variance", allowed="lag 0 first, from 0 on")
+        raise ArgumentError("gamma", found="no variance", allowed="lag 0 first, from 0 on")
     total = math.fsum([lags[0], *(2 * lags[1:]).tolist()])
     if total < -1e-12 * lags[0]:
-        raise BadInputError(
+        raise ArgumentError(
             "gamma",
             found=f"a sum of {total:g}",
             allowed="a sum over all lags from 0",
@@ -326,7 +326,7 @@ def sigma2_shared_factor(
     ``lam`` [1/s], ``mean`` [J] and ``second`` moment [J^2] of a job without the factor, ``slot``
     [s], ``var_factor`` variance of the factor (its mean is 1), ``phi`` its lag-1 correlation from
     slot to slot. The shared part grows as lam^2: it does not pool. Exact
-    (docs/explanation/variance-budget.md, 4.5). Raises BadInputError.
+    (docs/explanation/variance-budget.md, 4.5). Raises ArgumentError.
     """
     rate, length = not_negative("lam", lam), positive("slot", slot)
     average = not_negative("mean", mean)

@@ -53,7 +53,7 @@ def variance_budget(
 
     ``temporal`` and ``supply`` [J^2/s]: what a changing environment and the supply add; ``price``
     [$/s per J^2/s]: ``provision.price_of_variance``. The terms sum to the total exactly; that
-    each unit costs the same is exact to first order in the change. Raises BadInputError.
+    each unit costs the same is exact to first order in the change. Raises ArgumentError.
     """
     rate = not_negative("lam", lam)
     parts: tuple[tuple[str, Place, float], ...] = (
