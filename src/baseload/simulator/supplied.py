@@ -8,7 +8,7 @@ at the supply draws the same under all of them.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 import numpy as np
@@ -78,8 +78,18 @@ class Settled(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     day: SupplyDay | None = None
 
 
+BookSink = Callable[[float, SupplyAccount], None]
+"""Called with each scale and the books under it, columns included."""
+
+
 def settled(
-    supplied: Supplied, engine: Engine, *, end_s: float, seed: int, check: bool = False
+    supplied: Supplied,
+    engine: Engine,
+    *,
+    end_s: float,
+    seed: int,
+    check: bool = False,
+    sink: BookSink | None = None,
 ) -> tuple[Settled, ...]:
     """The books of a finished run up to ``end_s`` [s], under each scale of the baseline.
 
@@ -94,6 +104,8 @@ def settled(
     for place, scale in enumerate(supplied.scales):
         scaled = msgspec.structs.replace(site, baseline=Scaled(source=site.baseline, factor=scale))
         account = settle(scaled, fleet_j, slot_s=lengths_s, baseline_w=scale * baseline_w)
+        if sink is not None:
+            sink(scale, account)
         if check:
             supply_balances(scaled, account, fleet_j=float(engine.power_j.sum()))
         main = place == supplied.main
