@@ -33,6 +33,12 @@ test: $(VENV)/.dev ## run all fast tests
 test-e2e: $(VENV)/.dev ## run the end-to-end tests, which start the real command
 	$(PYTEST) -m e2e
 
+.PHONY: test-vessim
+test-vessim: $(VENV)/.dev ## check the supply against Vessim itself, fetched to out/vessim (not in the venv)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target out/vessim \
+		'vessim>=0.16,<0.17' 'pandas>=2,<4' 'python-dateutil<5' six tzdata loguru
+	PYTHONPATH=out/vessim $(PYTEST) tests/unit/supply/test_vessim.py
+
 .PHONY: check
 check: $(VENV)/.dev ## check style, types and the layers of the house
 	$(BIN)/ruff check src tests bench

@@ -39,9 +39,15 @@ class UnknownNameError(BaseloadError):
     """
 
 
-class BadInputError(BaseloadError, ValueError):
-    """A file, flag, field or argument whose content cannot be used. Names the place (row, field)
-    and the rule it breaks. Also a ``ValueError``, for callers of plain functions.
+class BadInputError(BaseloadError):
+    """A file, flag or field whose content cannot be used. Names the place (row, field) and the
+    rule it breaks.
+    """
+
+
+class ArgumentError(BadInputError, ValueError):
+    """An argument that a plain function cannot use. Also a ``ValueError``, as callers from Python
+    expect; names the argument.
     """
 
 

@@ -29,6 +29,7 @@ KERNEL_SOURCES = (
     "base/kernels.py",
     "fleet/ladder.py",
     "fleet/step.py",
+    "planner/simulated.py",
     "profiler/replay.py",
     "routing/estimate.py",
     "routing/fleet_state.py",
@@ -42,8 +43,12 @@ KERNEL_SOURCES = (
     "simulator/events.py",
     "simulator/jump.py",
     "simulator/orders.py",
+    "workload/generator.py",
     "workload/lengths.py",
     "simulator/token_queues.py",
+    "supply/random_paths.py",
+    "supply/slot.py",
+    "theory/density_steps.py",
 )
 """Every module with kernels. Kernels contain those they call, so each is stale when any is."""
 

@@ -17,6 +17,7 @@ from baseload.base.errors import BadInputError, unknown_name
 from baseload.base.units import g_per_j_from_g_per_kwh
 from baseload.cli.scenario_fields import number, require, within
 from baseload.cli.scenario_notes import scenario_notes
+from baseload.cli.scenario_supply import SupplyEntry, supplied_of, supply_notes
 from baseload.cli.scenario_trace import TraceEntry, check_load, check_trace_entry, requests_of
 from baseload.cli.strict_yaml import decode_yaml
 from baseload.fleet.clock import CLOCK_FRAC_MIN
@@ -24,6 +25,7 @@ from baseload.fleet.ladder import CLOCK_FRACS
 from baseload.fleet.physics import replica_type
 from baseload.fleet.replica_type import ReplicaType
 from baseload.simulator.scenario import Group, Scenario
+from baseload.simulator.supplied import Supplied
 from baseload.sources.replicas import read_replica
 from baseload.workload.forecasts import Forecast, forecast_of_text
 from baseload.workload.tiers import DEFAULT_TIERS, Tier
@@ -85,6 +87,7 @@ class ScenarioFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     max_queue: int = 1024
     parking: Parking = "none"
     forecast: str = "online"
+    supply: SupplyEntry | None = None
     policies: list[str] = []
 
 
@@ -93,12 +96,13 @@ class Overrides(msgspec.Struct, frozen=True, kw_only=True):
 
     ``load_frac``: multiply the trace to this share of the fleet's capacity in the busiest minutes.
     ``parking``: ``all`` or ``none``. ``forecast``: a length forecaster, as
-    ``workload.forecasts.forecast_of_text`` reads it.
+    ``workload.forecasts.forecast_of_text`` reads it. ``supply_scales``: factors on the baseline.
     """
 
     load_frac: float | None = None
     parking: str | None = None
     forecast: str | None = None
+    supply_scales: tuple[float, ...] | None = None
 
 
 def builtin_scenarios() -> dict[str, str]:
@@ -183,6 +187,9 @@ def _build(file: ScenarioFile, folder: Path, name: str, asked: Overrides) -> Sce
     requests, sample, noticed = requests_of(entry, folder, groups)
     parking = (file.parking if asked.parking is None else asked.parking) == "all"
     warned = scenario_notes(groups, tiers, sample, parking=parking) if groups else []
+    supplied = _supplied(file.supply, folder, requests(0).span_s, asked.supply_scales)
+    if supplied is not None:
+        warned = [*warned, *supply_notes(supplied.site)]
     return Scenario(
         name=file.name or name,
         groups=groups,
@@ -195,8 +202,25 @@ def _build(file: ScenarioFile, folder: Path, name: str, asked: Overrides) -> Sce
         policies=tuple(_policy_spec(spec, folder) for spec in file.policies),
         parking=parking,
         forecast=_forecast(file.forecast if asked.forecast is None else asked.forecast),
+        supplied=supplied,
         notes=(*notes, *noticed, *warned),
     )
+
+
+def _supplied(
+    entry: SupplyEntry | None, folder: Path, span_s: float, scales: tuple[float, ...] | None
+) -> Supplied | None:
+    """The supply of the file, under the scales asked for."""
+    if entry is None:
+        if scales is not None:
+            raise BadInputError(
+                "--supply-scale",
+                found="a scenario without a supply section",
+                allowed="a scenario with one, such as solar-site",
+                todo="docs/reference/scenario.md shows the section",
+            )
+        return None
+    return supplied_of(entry, folder, span_s=span_s, scales=(1.0,) if scales is None else scales)
 
 
 def _to_load(entry: TraceEntry, load_frac: float | None) -> TraceEntry:

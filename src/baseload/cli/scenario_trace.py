@@ -13,6 +13,7 @@ from pathlib import Path
 import msgspec
 
 from baseload.base.errors import BadInputError, unknown_name
+from baseload.base.units import S_PER_DAY
 from baseload.cli.scenario_fields import number, within
 from baseload.simulator.scenario import Group, fleet_capacity_per_s
 from baseload.sources import BUILTIN_TRACES, builtin_trace, load_trace
@@ -262,8 +263,9 @@ def _probe(entry: bytes) -> tuple[TraceSource, TokenLoad]:
 
 
 def _sample(entry: GenerateEntry) -> Trace:
-    """Some requests of a generated trace, for their lengths."""
-    source = _of_size(entry, requests=_SAMPLED)
+    """Some requests of the first day of a generated trace, for their lengths."""
+    day = msgspec.structs.replace(entry, span_s=min(entry.span_s, S_PER_DAY))
+    source = _of_size(day, requests=_SAMPLED)
     return next(piece for piece in source.chunks() if len(piece))
 
 

@@ -12,6 +12,9 @@ from baseload.routing.lateness_rules import RULES
 from baseload.routing.slow import FleetFacts, Orders, Promise, Signals, Slow
 from baseload.routing.working_set import WorkingSet
 
+_FEWEST_ARRIVALS = 10.0  # between two ticks: fewer tell nothing
+_LONGEST_S = 60.0  # between two ticks, were there no arrivals at all
+_RATE_MEMORY_S = 60.0
 _PRICE_ROOM = 1.6  # the price may use up more of a promise than the working set is sized for
 
 
@@ -42,12 +45,16 @@ class QuietHours:
 class Control:
     """What a policy's slow part does at each tick. ``sleep``: closed replicas sleep (parking);
     ``park``: replicas are closed even if the policy itself has no working set.
+
+    ``period_s`` [s] is how long to wait for the next tick: the policy's own period, or longer, up
+    to a minute, where requests are so few that nothing would have been learned.
     """
 
     def __init__(
         self, slow: Slow, facts: FleetFacts, promises: Sequence[Promise], *, park: bool
     ) -> None:
-        self.period_s = slow.period_s
+        self.period_s = self._shortest_s = slow.period_s
+        self._rate_per_s = math.nan
         self._rules = [RULES[slow.rule](slow, promise.target_miss_frac) for promise in promises]
         self._quiet = QuietHours(promises) if slow.holds_bulk else None
         self._set, self._own = None, slow.working_set
@@ -65,8 +72,19 @@ class Control:
         """The working set's controller, where there is one."""
         return self._set
 
+    def _pace(self, signals: Signals) -> None:
+        """Set ``period_s`` by the rate of arrivals of the last minute."""
+        rate = float(signals.arrived.sum()) / signals.window_s
+        if math.isnan(self._rate_per_s):
+            self._rate_per_s = rate
+        follow = 1.0 - math.exp(-signals.window_s / _RATE_MEMORY_S)
+        self._rate_per_s += follow * (rate - self._rate_per_s)
+        wanted = _FEWEST_ARRIVALS / max(1e-9, self._rate_per_s)
+        self.period_s = max(self._shortest_s, min(_LONGEST_S, wanted))
+
     def tick(self, signals: Signals) -> Orders:
         """The orders for the time until the next tick."""
+        self._pace(signals)
         extra_per_s, hold, release = 0.0, None, 0
         if self._quiet is not None:
             extra_per_s = self._quiet.release_per_s(signals)

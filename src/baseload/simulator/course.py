@@ -21,11 +21,12 @@ from baseload.workload.forecasts import Forecast
 from baseload.workload.trace import Trace
 
 _FOREVER_S = 1e300
+_ENDED = ("completed", "missed", "refused", "input_tokens", "output_tokens")
 
 
 def _keep_nothing(engine: Engine) -> None:
     """Forget the log of ended requests."""
-    engine.total[0]["logged"] = 0
+    engine.total.view(np.ndarray)["logged"][0] = 0
 
 
 class Course:
@@ -80,15 +81,16 @@ class Course:
     def counts(self) -> NDArray[np.float64]:
         """As ``plant.Machine`` says."""
         engine = self.engine
-        columns = ("completed", "missed", "refused", "input_tokens", "output_tokens")
-        ended = [engine.tally[name].sum(axis=1) for name in columns]
+        tally = engine.tally.view(np.ndarray)  # a plain array: its fields are found faster
+        ended = [tally[name].sum(axis=1) for name in _ENDED]
         return np.array([engine.arrived, engine.arrived_tokens, *ended], dtype=np.float64)
 
     def held(self) -> tuple[NDArray[np.int64], float]:
         """As ``plant.Machine`` says."""
-        engine, count = self.engine, int(self.engine.total[0].held)
+        engine = self.engine
+        count = int(engine.total.view(np.ndarray)["held"][0])
         if count == 0:
-            return np.zeros(len(engine.tiers), dtype=np.int64), math.inf
+            return np.zeros(len(engine.arrived), dtype=np.int64), math.inf
         tiers = engine.tier_of_class[engine.held.class_code[:count]]
         return np.bincount(tiers, minlength=len(engine.tiers)), float(engine.held[0].due_s)
 

@@ -44,8 +44,8 @@ from baseload.simulator.joulesched_records import (
     Saving,
     StudyFigure,
 )
-from baseload.simulator.measure import interval
 from baseload.simulator.scenario import Group, fleet_capacity_per_s
+from baseload.simulator.statistics import interval
 from baseload.simulator.token_queues import Arrivals, QueueRun, TokenQueues, run_queues
 from baseload.workload.load import TokenLoad
 

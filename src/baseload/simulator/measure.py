@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from baseload.base.units import S_PER_HOUR, S_PER_MINUTE, kg_from_g, mj_from_j
-from baseload.simulator.plant import Tick
+from baseload.simulator.plant import Diary, Tick
 from baseload.simulator.records import (
     ACTIVE,
     BIN_RATIO,
@@ -25,6 +25,7 @@ from baseload.simulator.records import (
     OFF,
     PARKED,
     REFUSALS,
+    SERIES_BINS,
     TPOT,
     TTFT,
     Engine,
@@ -36,8 +37,11 @@ from baseload.simulator.results import (
     PolicyResult,
     Quantiles,
     Series,
+    SupplyResult,
 )
 from baseload.simulator.scenario import Scenario
+from baseload.simulator.statistics import interval
+from baseload.simulator.supplied import Settled, supply_result
 
 _CURVE_POINTS = 200
 _DIARY_ENTRIES = 240
@@ -49,7 +53,7 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
 
     ``account_j`` [types, accounts] joules; ``busy_s``, ``batch_s`` [types]; ``still_s`` [types]
     seconds not busy within the trace. ``requests``: how many came; ``span_s``: when the last one
-    came.
+    came. ``supply``: the books of the site under each of its scales.
     """
 
     histogram: NDArray[np.int64]
@@ -73,6 +77,7 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
     weights: tuple[float, ...] = ()
     control: ControlSeries | None = None
     bound_energy_j: float | None = None
+    supply: tuple[Settled, ...] = ()
 
 
 def totals(
@@ -82,7 +87,7 @@ def totals(
     span_s: float,
     cpu_s: float,
     scenario: Scenario,
-    diary: Sequence[Tick] = (),
+    diary: Diary | None = None,
 ) -> Totals:
     """The sums of a finished engine; ``diary``: of the slow controller."""
     kinds = engine.tally.shape[1]
@@ -111,16 +116,9 @@ def totals(
         wakes=int(total.wakes),
         parked_s=float(engine.state_s[:, PARKED].sum() + engine.state_s[:, OFF].sum()),
         stream_j=float(engine.replicas.stream_j.sum()),
-        weights=_mean_weights(diary),
-        control=_control_series(scenario, diary),
+        weights=() if diary is None else diary.mean_weight,
+        control=None if diary is None else _control_series(scenario, diary.ticks),
     )
-
-
-def _mean_weights(diary: Sequence[Tick]) -> tuple[float, ...]:
-    """Lambda of each tier, mean over the ticks; empty without a controller."""
-    if not diary:
-        return ()
-    return tuple(np.mean([tick.weight for tick in diary], axis=0).tolist())
 
 
 def _control_series(scenario: Scenario, diary: Sequence[Tick]) -> ControlSeries | None:
@@ -153,23 +151,29 @@ def _by_kind(engine: Engine, field: str) -> NDArray[np.float64]:
 
 
 def _series(engine: Engine) -> Series:
-    """Mean power and requests in flight in each time bin of the trace."""
-    bin_s = float(engine.bin_s[0])
-    power_w = engine.power_j[:-1].sum(axis=1) / bin_s
+    """Mean power and requests in flight over the trace, in at most ``SERIES_BINS`` stretches of
+    equally many time bins; the last may be shorter.
+    """
+    bins, bin_s = len(engine.power_j) - 1, float(engine.bin_s[0])
+    starts = np.arange(0, bins, -(-bins // SERIES_BINS))
+    length_s = np.diff(starts, append=bins) * bin_s
+
+    def sums(column: NDArray[Any]) -> NDArray[Any]:
+        return np.asarray(np.add.reduceat(column[:-1], starts, axis=0))
+
+    power_w = sums(engine.power_j).sum(axis=1) / length_s[:, None]
+    replicas = sums(engine.state_s) / length_s[:, None]
     return Series(
-        bin_s=bin_s,
-        t_s=[float(t) for t in np.arange(len(power_w)) * bin_s],
+        bin_s=float(length_s[0]),
+        t_s=(starts * bin_s).tolist(),
         power_w={state: power_w[:, index].tolist() for index, state in enumerate(POWER_STATES)},
-        in_flight=(engine.crowd_s[:-1] / bin_s).tolist(),
-        arrivals_per_s=(engine.arrivals[:-1] / bin_s).tolist(),
-        replicas={
-            state: (engine.state_s[:-1, index] / bin_s).tolist()
-            for index, state in enumerate(POWER_STATES)
-        },
+        in_flight=(sums(engine.crowd_s) / length_s).tolist(),
+        arrivals_per_s=(sums(engine.arrivals) / length_s).tolist(),
+        replicas={state: replicas[:, index].tolist() for index, state in enumerate(POWER_STATES)},
         miss_frac=[
             missed / ended if ended else None
             for missed, ended in zip(
-                engine.missed[:-1].tolist(), engine.ended[:-1].tolist(), strict=True
+                sums(engine.missed).tolist(), sums(engine.ended).tolist(), strict=True
             )
         ],
     )
@@ -301,7 +305,19 @@ def result(
         },
         energy_j_by_tier={name: number(f"energy_j.{name}") for name in names},
         control=runs[0].control,
+        supply=_supply(scenario, runs),
     )
+
+
+def _supply(scenario: Scenario, runs: Sequence[Totals]) -> list[SupplyResult]:
+    """What the policy's demand cost its site under each scale; empty without a site."""
+    supplied = scenario.supplied
+    if supplied is None:
+        return []
+    return [
+        supply_result(supplied, place, [run.supply[place] for run in runs])
+        for place in range(len(supplied.scales))
+    ]
 
 
 def _fleet(_scenario: Scenario, _kind: int) -> str:
@@ -421,51 +437,6 @@ def _mean(values: Iterable[float | None]) -> float | None:
     """The mean of what is there; ``None`` of nothing."""
     present = [value for value in values if value is not None]
     return math.fsum(present) / len(present) if present else None
-
-
-# 97.5 % points of Student's t for 1, 2, ... degrees of freedom (standard table), then the normal's.
-_T_975 = (
-    12.706,
-    4.303,
-    3.182,
-    2.776,
-    2.571,
-    2.447,
-    2.365,
-    2.306,
-    2.262,
-    2.228,
-    2.201,
-    2.179,
-    2.160,
-    2.145,
-    2.131,
-)
-_T_975_FROM_16 = ((20, 2.086), (30, 2.042), (60, 2.0), (10**9, 1.96))
-
-
-def t_975(degrees: int) -> float:
-    """The 97.5 % point of Student's t, rounded up between tabulated degrees of freedom."""
-    if degrees <= len(_T_975):
-        return _T_975[degrees - 1]
-    below = _T_975[-1]
-    for upper, value in _T_975_FROM_16:
-        if degrees < upper:
-            return below
-        below = value
-    return below
-
-
-def interval(values: Sequence[float]) -> list[float]:
-    """The 95 % confidence interval of the mean of independent values (Student's t), ``[low,
-    high]``; two values or more.
-    """
-    mean = math.fsum(values) / len(values)
-    spread = math.sqrt(
-        math.fsum((value - mean) ** 2 for value in values) / (len(values) - 1) / len(values)
-    )
-    reach = t_975(len(values) - 1) * spread
-    return [mean - reach, mean + reach]
 
 
 def _intervals(figures: Sequence[dict[str, float | None]]) -> dict[str, list[float]]:

@@ -68,6 +68,10 @@ class Machine(Protocol):
         """Send the ``count`` held requests that are due first, one after another."""
 
 
+MOST_TICKS = 4096
+"""Entries that a diary keeps; plots show fewer."""
+
+
 class Tick:
     """One entry of the controller's diary: when, lambda by tier, open replicas by type, held."""
 
@@ -75,6 +79,32 @@ class Tick:
 
     def __init__(self, at_s: float, weight: Any, opened: Any, held: int) -> None:
         self.at_s, self.weight, self.opened, self.held = at_s, weight, opened, held
+
+
+class Diary:
+    """Ticks of a run, at most ``MOST_TICKS`` of them: a long run keeps every second, fourth, ...
+    ``mean_weight`` is over all.
+    """
+
+    def __init__(self, *, tiers: int) -> None:
+        self.ticks: list[Tick] = []
+        self._weight_sum = np.zeros(tiers)
+        self._seen, self._stride = 0, 1
+
+    def add(self, tick: Tick) -> None:
+        """Take in the next tick."""
+        self._weight_sum += tick.weight
+        if self._seen % self._stride == 0:
+            self.ticks.append(tick)
+        self._seen += 1
+        if len(self.ticks) > MOST_TICKS:
+            self.ticks = self.ticks[::2]
+            self._stride *= 2
+
+    @property
+    def mean_weight(self) -> tuple[float, ...]:
+        """Lambda of each tier, mean over the ticks; empty without any."""
+        return tuple((self._weight_sum / self._seen).tolist()) if self._seen else ()
 
 
 def promises_of(scenario: Scenario) -> list[Promise]:
@@ -129,7 +159,7 @@ class Plant:
             rungs=rungs,
         )
         self.control = Control(slow, facts, promises_of(scenario), park=park)
-        self.diary: list[Tick] = []
+        self.diary = Diary(tiers=len(scenario.tiers))
         self._fleet, self._policy = fleet, policy
         self._mode = np.full(len(fleet.type_of), WORKING)
         self._ready: list[tuple[float, int]] = []  # replicas that are waking, and until when
@@ -158,7 +188,7 @@ class Plant:
         self._last_s = now_s
         opened = self._fleet.open_count.copy()
         held = int(machine.held()[0].sum())
-        self.diary.append(Tick(now_s, self._policy.lateness_weight.copy(), opened, held))
+        self.diary.add(Tick(now_s, self._policy.lateness_weight.copy(), opened, held))
 
     def _signals(self, machine: Machine, now_s: float) -> Signals:
         """What happened since the last tick, and how things stand."""

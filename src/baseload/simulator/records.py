@@ -6,6 +6,7 @@ Kernels read and write these records by field name; nothing here is seen by rout
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple, TypeAlias
 
@@ -17,6 +18,8 @@ Row: TypeAlias = Any
 
 MAX_PRIORITIES = 4
 _LAST_INSTANT = 1.0 + 1e-9  # time bins reach just past the last arrival
+SERIES_BINS = 240
+"""Time bins of a run's series."""
 NOBODY = -1
 
 # Accounts of energy, in the order of results.POWER_STATES.
@@ -249,15 +252,19 @@ def engine(
     tiers: np.recarray[Any, Any],
     tier_of_class: NDArray[np.int16],
     span_s: float,
-    bins: int = 240,
+    bin_s: float | None = None,
     log_rows: int = 0,
     slots: int = 4096,
     held: int = 1024,
 ) -> Engine:
-    """An idle engine. ``span_s``: expected length of the trace, split in ``bins`` bins, with one
-    more for what comes after.
+    """An idle engine. ``span_s``: expected length of the trace, split in bins of ``bin_s``, or in
+    ``SERIES_BINS`` equal ones, with one more for what comes after.
     """
     count, kinds = len(type_of), len(max_batch)
+    if bin_s is None:
+        bins, bin_s = SERIES_BINS, max(span_s, 1e-6) / SERIES_BINS * _LAST_INSTANT
+    else:
+        bins = max(1, math.ceil(span_s / bin_s))
     leaves = 1 << max(1, count - 1).bit_length()
     replicas = records(REPLICA, count)
     batches = np.asarray(max_batch, dtype=np.int64)[type_of]
@@ -292,7 +299,7 @@ def engine(
         histogram=np.zeros((MEASURES, len(tiers), BINS), dtype=np.int64),
         tally=records(TALLY, len(tiers), kinds),
         total=total,
-        bin_s=np.array([max(span_s, 1e-6) / bins * _LAST_INSTANT]),
+        bin_s=np.array([bin_s]),
         power_j=np.zeros((bins + 1, kinds, ACCOUNTS)),
         crowd_s=np.zeros(bins + 1),
         arrivals=np.zeros(bins + 1, dtype=np.int64),

@@ -87,6 +87,77 @@ class FleetRow(msgspec.Struct, frozen=True, kw_only=True):
     error_frac: float | None
 
 
+class SupplySeries(msgspec.Struct, frozen=True, kw_only=True):
+    """The supply in at most 240 stretches of a run: ``t_s`` start of each [s], mean powers [W], and
+    ``level_j`` of the store at its end [J].
+    """
+
+    t_s: list[float]
+    baseline_w: list[float]
+    demand_w: list[float]
+    auxiliary_w: list[float]
+    waste_w: list[float]
+    unserved_w: list[float]
+    level_j: list[float]
+
+
+class SupplyDay(msgspec.Struct, frozen=True, kw_only=True):
+    """The mean day of a run: mean powers [W] and level of the store [J] in each hour of UTC,
+    24 values.
+    """
+
+    baseline_w: list[float]
+    demand_w: list[float]
+    auxiliary_w: list[float]
+    waste_w: list[float]
+    level_j: list[float]
+
+
+class SupplyResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What a policy's demand cost a site whose baseline is multiplied by ``scale``; means over
+    seeds, ``interval`` as in ``PolicyResult``.
+
+    Joules at the bus: ``baseline_j`` = ``baseline_used_j`` (into demand or store) + ``waste_j``;
+    ``auxiliary_j`` bought; ``unserved_j`` demand beyond the auxiliary limit; and what the store
+    kept, leaked and lost. They balance to ``balance_residual_frac`` of the largest.
+    ``baseline_over_demand`` is 1 at the critical supply of a lossless store. ``regime``: which side
+    of it, from the ``criticality`` index ``y = 2 theta B / sigma2`` measured in this run; ``None``
+    where that is too short or the store is none. ``peak_w``: highest auxiliary power over a
+    metering window. ``carbon_kg``: inventory at average intensity; ``carbon_missing``: what had
+    none. ``marginal_carbon_kg``: effect of the auxiliary energy at marginal intensity; not a part
+    of the other. ``cost_usd``: parts of ``total_cost_usd``; ``cost_missing``: parts without a
+    price, not in it. ``series`` and ``day`` only for the scale nearest to 1, of the first seed.
+    """
+
+    scale: float
+    baseline_w: float
+    demand_w: float
+    baseline_over_demand: float | None
+    demand_j: float
+    baseline_j: float
+    baseline_used_j: float
+    auxiliary_j: float
+    waste_j: float
+    unserved_j: float
+    store_change_j: float
+    leak_j: float
+    loss_j: float
+    peak_w: float
+    equivalent_cycles: float
+    carbon_kg: float | None
+    carbon_missing: list[str]
+    marginal_carbon_kg: float | None
+    total_cost_usd: float | None
+    cost_usd: dict[str, float]
+    cost_missing: list[str]
+    balance_residual_frac: float
+    regime: str | None
+    criticality: float | None
+    interval: dict[str, list[float]]
+    series: SupplySeries | None = None
+    day: SupplyDay | None = None
+
+
 class PolicyResult(msgspec.Struct, frozen=True, kw_only=True):
     """What one policy cost, mean over seeds (percentiles and curves pool the requests of all
     seeds).
@@ -100,7 +171,8 @@ class PolicyResult(msgspec.Struct, frozen=True, kw_only=True):
     over time of the price of a second of lateness, in units of the policy's price.
     ``energy_j_by_cause``: ``weight_stream`` (the constant part of every step: what larger batches
     share), ``tokens`` (the rest of the steps), ``rest`` (idle, parked, off, waking);
-    ``energy_j_by_tier``: of the requests.
+    ``energy_j_by_tier``: of the requests. ``supply``: at a site, what its energy cost there under
+    each scale of the baseline that was asked for.
     """
 
     policy: str
@@ -150,6 +222,7 @@ class PolicyResult(msgspec.Struct, frozen=True, kw_only=True):
     energy_j_by_cause: dict[str, float] = {}
     energy_j_by_tier: dict[str, float] = {}
     control: ControlSeries | None = None
+    supply: list[SupplyResult] = []
 
 
 class Simulation(msgspec.Struct, frozen=True, kw_only=True):

@@ -31,6 +31,7 @@ from baseload.simulator.records import LOG, Engine
 from baseload.simulator.results import SCHEMA, FleetRow, PolicyResult, Simulation, TraceInfo
 from baseload.simulator.scenario import Scenario, offered_load_frac
 from baseload.simulator.start import new_engine
+from baseload.simulator.supplied import settled
 from baseload.workload.chunks import source_of, take
 from baseload.workload.fingerprint import TraceHasher
 from baseload.workload.forecasts import text_of_forecast
@@ -331,8 +332,13 @@ def run_once(
         span_s=span_s,
         cpu_s=time.process_time() - started,
         scenario=scenario,
-        diary=() if plant is None else plant.diary,
+        diary=None if plant is None else plant.diary,
     )
+    if scenario.supplied is not None:
+        books = settled(
+            scenario.supplied, run.engine, end_s=max(span_s, done.last_s), seed=seed, check=check
+        )
+        done = msgspec.structs.replace(done, supply=books)
     if check:
         check_run(scenario, done, run.engine, fleet)
     return done

@@ -11,6 +11,7 @@ from baseload.fleet.replica_type import ReplicaType
 from baseload.fleet.step import cost_table
 from baseload.routing.estimate import capacity_per_s
 from baseload.routing.fleet_state import fleet_state
+from baseload.simulator.supplied import Supplied
 from baseload.workload.forecasts import Forecast
 from baseload.workload.load import TokenLoad
 from baseload.workload.tiers import DEFAULT_TIERS, Tier
@@ -57,7 +58,8 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     intensity, ``None`` when nobody said. ``max_queue``: requests that may wait in one replica
     before it is no candidate. ``policies``: run when none is named. ``parking``: every policy's
     replicas sleep when the load does not need them. ``forecast``: who says how long answers will
-    be. ``notes``: what the reader of a result should know.
+    be. ``supplied``: what feeds the fleet, ``None`` for a grid without end. ``notes``: what the
+    reader of a result should know.
     """
 
     name: str
@@ -69,6 +71,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     policies: tuple[str, ...] = ()
     parking: bool = False
     forecast: Forecast = Forecast()
+    supplied: Supplied | None = None
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

@@ -13,6 +13,7 @@ from baseload.routing.fleet_state import FleetState, fleet_state
 from baseload.simulator.measure import is_bulk
 from baseload.simulator.records import MAX_PRIORITIES, TIER, Engine, engine, records
 from baseload.simulator.scenario import Scenario
+from baseload.simulator.supplied import slots_of
 from baseload.workload.requests import tier_of
 from baseload.workload.trace import TraceSource
 
@@ -42,8 +43,18 @@ def new_engine(
         tiers=_tier_rows(scenario),
         tier_of_class=np.array(tier_of_class, dtype=np.int16),
         span_s=source.span_s,
+        bin_s=_slot_s(scenario, source.span_s),
         log_rows=max(log_rows, 2 * max(kind.max_batch for kind in kinds)) if log_rows else 0,
     )
+
+
+def _slot_s(scenario: Scenario, span_s: float) -> float | None:
+    """Width of a time bin [s]: a slot of the site that feeds the fleet, where there is one."""
+    if scenario.supplied is None:
+        return None
+    slot_s = scenario.supplied.site.slot_s
+    slots_of(span_s, slot_s)
+    return slot_s
 
 
 def _never(timeout_s: float | None) -> float:

@@ -2,6 +2,73 @@
 
 from __future__ import annotations
 
-from baseload.theory.entry import Entry
+from typing import Any
 
-ENTRIES: tuple[Entry, ...] = ()
+import msgspec
+from numpy.typing import ArrayLike
+
+from baseload.theory import estimation, monitoring
+from baseload.theory.checked_call import by_keyword
+from baseload.theory.entry import Entry, Standing
+
+
+def batch_means(
+    x: ArrayLike, batch: float | None = None, slot: float = 1.0, confidence: float = 0.95
+) -> dict[str, Any]:
+    """``estimation.batch_means`` as a mapping."""
+    return msgspec.structs.asdict(
+        estimation.batch_means(x=x, batch=batch, slot=slot, confidence=confidence)
+    )
+
+
+def meters_only(
+    U: float, W: float, B: float, T: float, confidence: float = 0.95, var: float | None = None
+) -> dict[str, Any]:
+    """``monitoring.meters_only`` as a mapping."""
+    return msgspec.structs.asdict(
+        monitoring.meters_only(U=U, W=W, B=B, T=T, confidence=confidence, var=var)
+    )
+
+
+def _entry(
+    function: Any,
+    section: str,
+    gives: str,
+    example: dict[str, Any],
+    *,
+    standing: Standing,
+    also: dict[str, str] | None = None,
+) -> Entry:
+    """An entry of this topic whose call checks the names of its inputs."""
+    return Entry(
+        name=function.__name__,
+        call=by_keyword(function, also=also),
+        gives=gives,
+        topic="estimation and monitoring",
+        section=section,
+        standing=standing,
+        example=example,
+    )
+
+
+_SERIES = [1.0, 3.0, 2.0, 5.0, 4.0, 6.0, 2.0, 1.0]
+
+ENTRIES: tuple[Entry, ...] = (
+    _entry(estimation.ewma_moments, "7.1", "weighted mean, variance, effective samples",
+           {"x": _SERIES, "alpha": 0.2}, standing="exact", also={"a": "alpha"}),
+    _entry(estimation.newey_west, "7.2", "long-run variance [unit^2/s]",
+           {"x": _SERIES, "lag": 2}, standing="asymptotic", also={"L": "lag", "D": "slot"}),
+    _entry(estimation.newey_west_lag, "7.2", "lag [slots]",
+           {"n": 4096, "autocorrelation": 0.7}, standing="asymptotic",
+           also={"f": "autocorrelation"}),
+    _entry(batch_means, "7.3", "theta [W], sigma2 [J^2/s] with intervals",
+           {"x": _SERIES, "batch": 2}, standing="asymptotic"),
+    _entry(monitoring.cusum_arl, "7.4", "mean blocks to an alarm",
+           {"mu": 0.5, "k": 0.25, "h": 8}, standing="asymptotic", also={"kk": "k", "hh": "h"}),
+    _entry(monitoring.smallest_visible_drift, "7.4", "drift [W]",
+           {"var": 4, "T": 86400}, standing="asymptotic", also={"sigma2": "var"}),
+    _entry(meters_only, "7.5", "y, sigma2 [J^2/s] with intervals from two meters",
+           {"U": 90, "W": 110, "B": 100, "T": 5000}, standing="asymptotic"),
+    _entry(monitoring.bias_inflation, "7.5", "auxiliary energy over that at the true b*",
+           {"T": 1.0, "T0": 1.0}, standing="exact"),
+)  # fmt: skip

@@ -18,7 +18,9 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
     ``call`` takes the formula's inputs as keywords, in SI units, and gives a number or a mapping of
     named numbers. ``gives`` says what comes out, with its unit; ``topic`` groups the list;
-    ``section`` names the part of the theory page; ``example`` holds inputs that work.
+    ``section`` names the part of the theory page; ``example`` holds inputs that work. ``validity``
+    takes the same inputs and gives the record of the accuracy ladder (rung, error, ratios), where
+    the formula is a rate of a store.
     """
 
     name: str
@@ -28,3 +30,4 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     section: str
     standing: Standing
     example: dict[str, Any]
+    validity: Callable[..., Any] | None = None

@@ -16,7 +16,6 @@ internal windows changes a request.
 from __future__ import annotations
 
 import functools
-import itertools
 import math
 from collections.abc import Iterator, Mapping
 from importlib import resources
@@ -27,6 +26,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from baseload.base.errors import BadInputError, unknown_name
+from baseload.base.kernels import outline_kernel
 from baseload.base.streams import stream
 from baseload.base.units import S_PER_DAY, S_PER_HOUR, US_PER_S
 from baseload.workload.chunks import CHUNK_REQUESTS, rechunk
@@ -323,6 +323,17 @@ def _merged(times: list[NDArray[np.int64]]) -> tuple[NDArray[np.int64], NDArray[
     return (packed >> bits) + low, packed & ((1 << bits) - 1)
 
 
+@outline_kernel
+def wander(z: float, keep: float, kicks: NDArray[np.float64], path: NDArray[np.float64]) -> float:
+    """Fill ``path`` with where an AR(1) movement from ``z`` is before each of its ``kicks``; gives
+    where it is after the last.
+    """
+    for step in range(len(kicks)):
+        path[step] = z
+        z = keep * z + kicks[step]
+    return z
+
+
 class _ClassProcess:
     """The arrivals and lengths of one class, from its own streams, each read strictly in order."""
 
@@ -391,12 +402,9 @@ class _ClassProcess:
             keep = math.exp(-1 / recipe.mod_tau_s)
             kicks = self._streams["movement"].standard_normal(stop - start)
             kicks *= recipe.mod_sd * math.sqrt(1 - keep * keep)
-            path = itertools.accumulate(
-                kicks.tolist(), lambda z, kick: keep * z + kick, initial=self._z
-            )
-            z = np.fromiter(path, np.float64, stop - start + 1)
-            self._z = float(z[-1])
-            rate *= np.exp(z[:-1] - recipe.mod_sd**2 / 2)
+            path = np.empty(stop - start)
+            self._z = float(wander(self._z, keep, kicks, path))
+            rate *= np.exp(path - recipe.mod_sd**2 / 2)
         running = np.cumsum(np.concatenate([[self._mean_requests], rate]))
         self._mean_requests = float(running[-1])
         return running

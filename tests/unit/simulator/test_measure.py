@@ -11,9 +11,10 @@ from scipy import stats
 
 from baseload.routing.policies import POLICIES
 from baseload.simulator import measure
-from baseload.simulator.measure import bin_edges, interval, quantile, t_975
+from baseload.simulator.measure import bin_edges, quantile
 from baseload.simulator.records import BINS, E2E, TPOT, TTFT
 from baseload.simulator.run import run_once
+from baseload.simulator.statistics import interval, t_975
 
 HALF_A_PERCENT = 0.005
 

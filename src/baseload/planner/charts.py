@@ -1,0 +1,379 @@
+"""The charts of a plan, worked out: ``charts_of`` gives one record for each plot."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import msgspec
+import numpy as np
+
+from baseload.base.units import J_PER_KWH, S_PER_DAY, S_PER_HOUR
+from baseload.planner.curves import Chart, Dots, Line
+from baseload.planner.demand_records import Demand
+from baseload.planner.digest import work_of
+from baseload.planner.fleet_case import FleetCase
+from baseload.planner.net import Net, net_of
+from baseload.planner.optimum import best_drift, best_drift_and_store
+from baseload.planner.plan import critical_of, ride_start
+from baseload.planner.rates import rates_of
+from baseload.planner.records import S_PER_YEAR, Plan, Prices, Supply
+from baseload.planner.simulated import SimulatedRates
+from baseload.planner.worths import options_of
+from baseload.planner.year import fluid_balance, net_series
+from baseload.theory.dam import dam_rates, two_pole_rates
+from baseload.theory.inputs import Floats
+from baseload.theory.job_laws import measured_law
+from baseload.theory.one_sided import expected_aux_one_sided
+from baseload.theory.options import OptionModel, switch_points
+from baseload.theory.ride_through import (
+    autonomy_time,
+    mean_ride_through,
+    p_any_aux,
+    p_any_aux_infinite_store,
+)
+from baseload.theory.two_sided import expected_aux_finite_B, two_sided_rates
+
+_KW = 1000.0
+_EXACT_JOBS = 40.0
+
+
+def charts_of(
+    plan: Plan,
+    demand: Demand,
+    *,
+    case: FleetCase | None = None,
+    simulated: SimulatedRates | None = None,
+) -> tuple[Chart, ...]:
+    """All charts that the plan can fill, in the order in which a reader wants them.
+
+    ``demand`` and ``case`` as given to ``plan_site``; ``simulated``: dots for the V.
+    """
+    supply, prices = plan.supply, plan.prices
+    net = net_of(demand, supply)
+    theta = 0.0
+    if supply.baseline_w is not None:
+        theta = supply.baseline_w - net.mean_w
+    elif plan.provisioning.given_store is not None:
+        theta = plan.provisioning.given_store.theta.value or 0.0
+    found: list[Chart | None] = [
+        v_chart(net, demand, simulated),
+        growth_chart(net, plan.horizon_s),
+        storage_chart(demand),
+        provisioning_chart(net, prices),
+        budget_chart(plan),
+        ride_chart(net, theta),
+        year_chart(demand, supply),
+    ]
+    if case is not None:
+        found += [tails_chart(case, demand), switch_chart(options_of(case))]
+    return tuple(chart for chart in found if chart is not None)
+
+
+def _line(label: str, x: Floats, y: Sequence[float | None] | Floats, standing: str) -> Line:
+    values = [None if v is None or not math.isfinite(v) else float(v) for v in y]
+    return Line(label=label, x=tuple(float(v) for v in x), y=tuple(values), standing=standing)
+
+
+def v_chart(net: Net, demand: Demand, simulated: SimulatedRates | None = None) -> Chart:
+    """Auxiliary, waste and their sum over the baseline, with the fluid's V below."""
+    critical_w = critical_of(net).here.value or net.mean_w
+    x = np.unique(np.concatenate([np.linspace(0.8, 1.2, 81), 1.0 + np.linspace(-0.02, 0.02, 41)]))
+    found = [rates_of(net, float(b) * critical_w - net.mean_w) for b in x]
+    standing = found[len(found) // 2].standing
+    u = np.array([each.u_w for each in found]) / _KW
+    w = np.array([each.w_w for each in found]) / _KW
+    fluid = np.abs(x * critical_w - net.mean_w) / _KW
+    lines = [
+        _line("auxiliary u", x, u, standing),
+        _line("waste w", x, w, standing),
+        _line("u + w", x, u + w, standing),
+        _line("u + w without chance", x, fluid, "exact"),
+    ]
+    supply = net.supply
+    if supply.series_w or demand.hourly_frac is not None:
+        coarse = np.linspace(0.8, 1.2, 17)
+        year = []
+        for b in coarse:
+            moved = msgspec.structs.replace(supply, baseline_w=float(b) * critical_w)
+            baseline, drawn, step_s = net_series(demand, moved)
+            balance = fluid_balance(baseline, drawn, step_s, supply, store_j=supply.store_j)
+            year.append((balance.auxiliary_w + balance.waste_w) / _KW)
+        lines.append(_line("u + w by hour and season, without chance", coarse, year, "modelled"))
+    return Chart(
+        name="v_shape",
+        title="Too little or too much supply costs; at the critical point only chance is left",
+        x_label="baseline over critical supply b*",
+        y_label="power [kW]",
+        lines=tuple(lines),
+        marks={"critical": 1.0}
+        | ({} if supply.baseline_w is None else {"this site": supply.baseline_w / critical_w}),
+        dots=() if simulated is None else _dots(simulated, critical_w),
+        note=f"rates: {found[len(found) // 2].rung}",
+    )
+
+
+def _dots(simulated: SimulatedRates, critical_w: float) -> tuple[Dots, ...]:
+    x = tuple(b / critical_w for b in simulated.baseline_w)
+    pairs = (
+        ("auxiliary, simulated", simulated.auxiliary_w, simulated.auxiliary_error_w),
+        ("waste, simulated", simulated.waste_w, simulated.waste_error_w),
+    )
+    return tuple(
+        Dots(
+            label=label,
+            x=x,
+            y=tuple(value / _KW for value in values),
+            error=tuple(value / _KW for value in errors),
+        )
+        for label, values, errors in pairs
+    )
+
+
+def growth_chart(net: Net, horizon_s: float) -> Chart | None:
+    """Expected auxiliary energy over the horizon from an empty store: at the critical supply, 2 %
+    beside it, and with the site's own store.
+    """
+    if net.var <= 0:
+        return None
+    times = np.geomspace(max(net.supply.slot_s, 60.0), max(horizon_s, S_PER_DAY), 61)
+    drift = 0.02 * net.mean_w
+    standing = "heuristic" if net.slow > 0 else "asymptotic"
+
+    def curve(theta: float) -> list[float]:
+        return [expected_aux_one_sided(theta, net.var, T=float(t)) / J_PER_KWH for t in times]
+
+    lines = [
+        _line("at critical supply", times, curve(0.0), standing),
+        _line("2 % less: linear", times, curve(-drift), standing),
+        _line("2 % more: bounded", times, curve(drift), standing),
+    ]
+    store = net.supply.store_j
+    if 0 < store < math.inf:
+        own = [
+            expected_aux_finite_B(0.0, net.var, B=store, T=float(t), S0=0.0) / J_PER_KWH
+            for t in times
+        ]
+        lines.append(_line("at critical supply, this store", times, own, standing))
+    return Chart(
+        name="growth",
+        title="At critical supply auxiliary energy grows as the root of time, beside it linearly",
+        x_label="time [s]",
+        y_label="expected auxiliary energy [kWh]",
+        lines=tuple(lines),
+        x_log=True,
+        y_log=True,
+        note="unlimited store, empty at the start, unless said; a predictor that is 2 % off is the"
+        " same as a supply that is 2 % off",
+    )
+
+
+def storage_chart(demand: Demand) -> Chart | None:
+    """Auxiliary use over the store at critical supply, of the requests alone as a Poisson stream:
+    exact, two poles, corrected and plain diffusion.
+    """
+    job, rate = demand.job, demand.requests_per_s
+    if job is None or job.mean_j <= 0 or rate <= 0:
+        return None
+    law = measured_law(job.sample_j)
+    mean_w = rate * law.mean_j
+    var = rate * law.second_j2
+    jobs = np.geomspace(1.0, 1000.0, 31)
+
+    def over(rate_of: Callable[[float], float], most: float = math.inf) -> list[float | None]:
+        return [rate_of(float(n) * law.mean_j) / mean_w if n <= most else None for n in jobs]
+
+    coarse = np.geomspace(1.0, _EXACT_JOBS, 8)
+    exact = [dam_rates(rate, law, b=mean_w, B=float(n) * law.mean_j).u_w / mean_w for n in coarse]
+    lines = (
+        _line("exact (dam)", coarse, exact, "exact"),
+        _line(
+            "two poles",
+            jobs,
+            over(lambda B: two_pole_rates(rate, law, b=mean_w, B=B).u_w),
+            "asymptotic",
+        ),
+        _line(
+            "diffusion, store + kx",
+            jobs,
+            over(lambda B: two_sided_rates(0.0, var, B + law.overshoot_j).u_w),
+            "asymptotic",
+        ),
+        _line(
+            "plain diffusion", jobs, over(lambda B: two_sided_rates(0.0, var, B).u_w), "asymptotic"
+        ),
+    )
+    return Chart(
+        name="storage",
+        title="The plain diffusion overstates auxiliary use until the store holds many requests",
+        x_label="store over the mean energy of a request",
+        y_label="auxiliary over mean demand",
+        lines=lines,
+        x_log=True,
+        y_log=True,
+        marks={"kx": law.overshoot_j / law.mean_j},
+        note="requests alone, as a Poisson stream, at critical supply",
+    )
+
+
+def provisioning_chart(net: Net, prices: Prices) -> Chart | None:
+    """Best drift, best store and excess cost over the price of auxiliary energy."""
+    base = prices.baseline_usd_per_j
+    if base <= 0 or net.var <= 0:
+        return None
+    ratios = np.geomspace(1.1, 20.0, 17)
+    drifts, stores, costs = [], [], []
+    for ratio in ratios:
+        here = msgspec.structs.replace(prices, auxiliary_usd_per_j=base * float(ratio))
+        best = best_drift_and_store(net, here) or best_drift(net, here, net.supply.store_j)
+        drifts.append(best.theta / _KW)
+        stores.append(best.store_j / J_PER_KWH)
+        costs.append(best.excess_usd_per_s * S_PER_YEAR)
+    standing = rates_of(net, 0.0).standing
+    even = 2.0 + prices.waste_usd_per_j / base
+    joint = prices.storage_usd_per_j_s is not None
+    return Chart(
+        name="provisioning",
+        title="Exactly critical is best where auxiliary costs twice the baseline",
+        x_label="price of auxiliary over price of baseline",
+        y_label="best baseline less mean demand [kW]",
+        lines=(_line("best drift", ratios, drifts, standing),),
+        x_log=True,
+        marks={
+            "critical is best": even,
+            "these prices": prices.auxiliary_usd_per_j / base,
+        },
+        right_label="excess cost [$/year]" + (", best store [kWh]" if joint else ""),
+        right=(
+            _line("excess cost [$/year]", ratios, costs, standing),
+            *((_line("best store [kWh]", ratios, stores, standing),) if joint else ()),
+        ),
+    )
+
+
+def budget_chart(plan: Plan) -> Chart | None:
+    """Shares of the variance by source, and what each costs a year."""
+    terms = plan.variance_budget
+    if not terms:
+        return None
+    x = np.arange(len(terms), dtype=np.float64)
+    prices = [None if term.price is None else term.price.value for term in terms]
+    return Chart(
+        name="variance_budget",
+        title=f"Most of the variance comes from: {terms[0].name}",
+        x_label="source",
+        y_label="share of sigma2",
+        lines=(_line("share", x, [term.share_frac for term in terms], "modelled"),),
+        ticks=tuple(term.name for term in terms),
+        right_label="what it costs [$/year]",
+        right=(_line("price", x, prices, "modelled"),),
+    )
+
+
+def ride_chart(net: Net, theta: float) -> Chart | None:
+    """How long the store lasts over its fill."""
+    store = net.supply.store_j
+    if not 0 < store < math.inf or net.var <= 0:
+        return None
+    fills = np.linspace(0.0, 1.0, 13)
+    low, wide = ride_start(
+        msgspec.structs.replace(net, supply=msgspec.structs.replace(net.supply, start_frac=0.0))
+    )
+    means, tenths, any_day, least = [], [], [], []
+    for fill in fills:
+        level = low + float(fill) * store
+        law = {"S0": level, "theta": theta, "var": net.var, "B": wide}
+        means.append(mean_ride_through(**law) / S_PER_HOUR)
+        tenths.append(autonomy_time(**law, risk=0.1) / S_PER_HOUR)
+        any_day.append(p_any_aux(**law, T=S_PER_DAY))
+        least.append(p_any_aux_infinite_store(S0=level, theta=theta, var=net.var, T=S_PER_DAY))
+    standing = "heuristic" if net.slow > 0 else "asymptotic"
+    return Chart(
+        name="ride_through",
+        title="How long the store carries the fleet, by how full it is",
+        x_label="fill of the store",
+        y_label="time to first auxiliary energy [h]",
+        lines=(
+            _line("mean", fills, means, standing),
+            _line("9 of 10 times at least", fills, tenths, standing),
+        ),
+        y_log=True,
+        marks={"start": net.supply.start_frac},
+        right_label="probability of any auxiliary energy within a day",
+        right=(
+            _line("this store", fills, any_day, standing),
+            _line("unlimited store (lower bound)", fills, least, standing),
+        ),
+    )
+
+
+def tails_chart(case: FleetCase, demand: Demand) -> Chart | None:
+    """The variance of requests and the share of whole answers over a cap on their tokens."""
+    digest = case.digest
+    longest = float(digest.sample_output.max())
+    if longest < 4 or demand.job is None:
+        return None
+    per_work = case.mean_job_j()
+    caps = np.unique(np.rint(np.geomspace(max(2.0, longest / 256.0), longest, 25)))
+    seconds, whole = [], []
+    for cap in caps:
+        values = work_of(digest.sample_input, np.minimum(digest.sample_output, cap)) @ per_work
+        mean = float(values.mean())
+        second = float((values**2).mean()) + (digest.ca2 - 1.0) * mean**2
+        seconds.append(demand.requests_per_s * second * case.pue**2)
+        whole.append(float((digest.sample_output <= cap).mean()))
+    return Chart(
+        name="tails",
+        title="A token cap takes variance out of the tail before it cuts many answers",
+        x_label="cap on the answer [tokens]",
+        y_label="variance rate of the requests [J^2/s]",
+        lines=(_line("sigma2 of requests", caps, seconds, "modelled"),),
+        x_log=True,
+        y_log=True,
+        marks={"25 % lower": 0.75 * longest},
+        right_label="share of answers not cut",
+        right=(_line("not cut", caps, whole, "modelled"),),
+    )
+
+
+def switch_chart(options: Sequence[OptionModel]) -> Chart | None:
+    """Energy per solved task over difficulty, by model; two models or more."""
+    if len(options) < 2:
+        return None
+    middle = sum(option.ability for option in options) / len(options)
+    grid = np.linspace(middle - 6.0, middle + 6.0, 97)
+    found = switch_points(options, grid)
+    return Chart(
+        name="switch_points",
+        title="Hard tasks pay for a larger model where its ability outgrows its joules",
+        x_label="difficulty [logits]",
+        y_label="energy per solved task [J]",
+        lines=tuple(
+            _line(name, grid, values, "assumed")
+            for name, values in found.energy_j_per_solved.items()
+        ),
+        y_log=True,
+        marks={f"{each.below} to {each.above}": each.difficulty for each in found.switches},
+        note="abilities are assumed, joules modelled: fit your own before relying on it",
+    )
+
+
+def year_chart(demand: Demand, supply: Supply) -> Chart | None:
+    """The mean day of supply and demand, where either moves with the hour."""
+    if not supply.series_w and demand.hourly_frac is None:
+        return None
+    baseline, drawn, step_s = net_series(demand, supply)
+    hour = ((np.arange(len(baseline)) + 0.5) * step_s // S_PER_HOUR).astype(np.int64) % 24
+    count = np.maximum(np.bincount(hour, minlength=24), 1)
+    x = np.arange(24, dtype=np.float64) + 0.5
+    rows = [
+        (label, np.bincount(hour, weights=series, minlength=24) / count / _KW)
+        for label, series in (("baseline", baseline), ("demand", drawn))
+    ]
+    return Chart(
+        name="year",
+        title="The mean day: what the store has to move from one hour to another",
+        x_label="hour of the day",
+        y_label="power [kW]",
+        lines=tuple(_line(label, x, values, "modelled") for label, values in rows),
+    )

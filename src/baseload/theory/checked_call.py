@@ -1,0 +1,54 @@
+"""Calls by keyword, as the catalogue makes them: wrong names are refused by name."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from baseload.base.errors import ArgumentError, nearest_names
+
+
+def by_keyword(
+    function: Callable[..., Any], *, name: str = "", also: Mapping[str, str] | None = None
+) -> Callable[..., Any]:
+    """``function`` as a formula of the catalogue: inputs by keyword, ``also`` maps further
+    spellings to parameters (those of other functions are left out).
+
+    The call raises ArgumentError for an unknown input (naming it and the nearest one), for one
+    given twice and for one that is missing.
+    """
+    title = name or function.__name__
+    parameters = inspect.signature(function).parameters
+    needed = [key for key, item in parameters.items() if item.default is inspect.Parameter.empty]
+    others = {key: means for key, means in (also or {}).items() if means in parameters}
+    spellings = {**{key: key for key in parameters}, **others}
+
+    def call(**given: Any) -> Any:
+        inputs: dict[str, Any] = {}
+        for key, value in given.items():
+            if key not in spellings:
+                near = ", ".join(nearest_names(key, parameters)) or ", ".join(parameters)
+                raise ArgumentError(
+                    f"{title}: unknown input {key!r}",
+                    found=key,
+                    allowed=", ".join(parameters),
+                    todo=f"nearest: {near}",
+                )
+            if spellings[key] in inputs:
+                raise ArgumentError(
+                    f"{title}: {spellings[key]} is given twice", found=key, allowed="once"
+                )
+            inputs[spellings[key]] = value
+        missing = [key for key in needed if key not in inputs]
+        if missing:
+            raise ArgumentError(
+                f"{title}: missing input {', '.join(missing)}",
+                found=", ".join(given) or "nothing",
+                allowed=", ".join(parameters),
+            )
+        return function(**inputs)
+
+    call.__name__ = title
+    call.__doc__ = function.__doc__
+    return call
