@@ -194,7 +194,7 @@ def _pole(lam: float, law: JobLaw, theta: float) -> float:
         return theta + lam * law.lack(q)
 
     if theta == 0:
-        return 0.0
+        return math.nan
     if theta < 0:
         high = -alpha
         while missed(high) < 0:

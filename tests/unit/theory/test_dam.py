@@ -127,6 +127,8 @@ def test_a_measured_law_is_near_the_law_it_came_from():
 def test_refusals():
     with pytest.raises(BadInputError, match="cap"):
         two_pole_rates(1.0, job_law("logn s=1"), b=1.2, B=20.0)
+    with pytest.raises(BadInputError, match="cap"):
+        two_pole_rates(1.0, job_law("pareto xi=2.5"), b=1.0, B=20.0)
     for field, inputs in (("lam", (-1.0, 1.0, 1.0)), ("b", (1.0, -1.0, 1.0)), ("B", (1, 1, -1))):
         lam, b, B = inputs
         with pytest.raises(BadInputError, match=f"^{field}"):
