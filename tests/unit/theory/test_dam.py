@@ -133,3 +133,21 @@ def test_refusals():
         lam, b, B = inputs
         with pytest.raises(BadInputError, match=f"^{field}"):
             dam_rates(lam, job_law("exp"), b=b, B=B)
+
+
+@pytest.mark.parametrize("dist", ["logn s=1", "logn s=1.5", "pareto xi=1.5 cap=30"])
+@pytest.mark.parametrize("b", [0.97, 1.0, 1.01, 1.3])
+def test_the_grid_and_the_transform_meet(dist, b):
+    law = job_law(dist)
+    below, above = (dam_rates(1.0, law, b=b, B=100 * (1 + edge * 1e-12)) for edge in (-1, 1))
+    room = below.error_frac + above.error_frac
+    assert below.u_w == pytest.approx(above.u_w, rel=room)
+    assert below.w_w == pytest.approx(above.w_w, rel=room)
+    assert room < 2e-4
+
+
+def test_long_stores_are_the_corrected_diffusion_at_critical_supply():
+    law = job_law("logn s=1", 1.0)
+    for B in (2e3, 1e5):
+        wanted = law.second_j2 / (2 * (B + law.overshoot_j))
+        assert dam_rates(1.0, law, b=1.0, B=B).u_w == pytest.approx(wanted, rel=1e-6)
