@@ -365,6 +365,13 @@ def _notes(demand: Demand, supply: Supply, prices: Prices) -> tuple[str, ...]:
         notes.append("No price of storage was given: the best store is not asked for.")
     if prices.ratio >= 1.0:
         notes.append("Auxiliary energy is no dearer than baseline: the best baseline is none.")
+    if prices.ratio <= 0.0:
+        notes.append(
+            "Waste earns back what baseline costs: more baseline is never worse; shown is where"
+            " auxiliary energy vanishes."
+        )
+    if prices.storage_usd_per_j_s == 0:
+        notes.append("Storage is free at these prices: no size of it is best.")
     if demand.job is None:
         notes.append("The energy of single requests is not known: variance is not taken apart.")
     notes.append("The cost of hardware is in no number, unless the price of storage has it.")
