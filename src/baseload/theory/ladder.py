@@ -2,8 +2,8 @@
 
 ``supply_rates`` takes what is known of a site, picks the most exact formula that it allows and
 gives the rates with the rung, its error and the three validity ratios: capacity against the noise
-of one slot, against the mean overshoot of one request, and against one correlated episode. The plain
-diffusion needs all three to be large. docs/explanation/critical-regime.md, 3.5.
+of one slot, against the mean overshoot of one request, and against one correlated episode. The
+plain diffusion needs all three to be large. docs/explanation/critical-regime.md, 3.5.
 """
 
 from __future__ import annotations
