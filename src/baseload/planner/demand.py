@@ -34,7 +34,7 @@ __all__ = [
 
 Floats = NDArray[np.float64]
 
-_QUANTILES = 2048
+_QUANTILES = 1000
 _S_PER_HOUR = 3600.0
 _DETREND_FROM_S = 6 * _S_PER_HOUR
 _BATCHES, _FEWEST_BATCHES = 144, 20
@@ -196,7 +196,7 @@ def demand_of_slots(
 
 
 def law_of_values(values_j: ArrayLike, weights: ArrayLike | None = None) -> EnergyLaw:
-    """The law of energies [J], thinned to 2,048 equally likely values (means of equal parts)."""
+    """The law of energies [J], thinned to 1,000 equally likely values (means of equal parts)."""
     values = numbers("values_j", values_j, least=0.0, shape=(-1,))
     if not len(values):
         raise BadInputError("values_j", found="no values", allowed="one or more")

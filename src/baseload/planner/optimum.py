@@ -15,7 +15,7 @@ from scipy.optimize import minimize_scalar
 
 from baseload.planner.figures import Standing, figure, weakest
 from baseload.planner.net import Net
-from baseload.planner.rates import Found, rates_of
+from baseload.planner.rates import MANY_JOBS, Found, rates_of
 from baseload.planner.records import (
     S_PER_YEAR,
     LawPoint,
@@ -73,7 +73,10 @@ def best_drift(net: Net, prices: Prices, store_j: float) -> Best:
             far += 3.0 * math.sqrt(net.var / swing_s) + 2.0 * net.supply.leak_per_s * store_j
         far += net.supply.leak_per_s * store_j
     low, high = max(lowest, -far), far
-    theta = least_at(lambda x: excess(net, prices, x, store_j), low, high)
+    searched = net
+    if net.law is not None and store_j > MANY_JOBS * max(net.law.mean_j, net.law.overshoot_j):
+        searched = msgspec.structs.replace(net, law=None, requests_per_s=None)
+    theta = least_at(lambda x: excess(searched, prices, x, store_j), low, high)
     return _best(net, prices, theta, store_j)
 
 

@@ -28,9 +28,9 @@ RATE, JOB_J, BASE_W = 2.0, 50.0, 300.0
 
 
 def jobs(law="gamma"):
-    """A law of 2,000 values with mean 50 J: gamma (scv 0.5) or a capped lognormal."""
+    """A law of 1,000 values with mean 50 J: gamma (scv 0.5) or a capped lognormal."""
     rng = stream(11, "critical sites", law)
-    values = rng.gamma(2.0, 25.0, 2000) if law == "gamma" else rng.lognormal(0.0, 1.0, 2000)
+    values = rng.gamma(2.0, 25.0, 1000) if law == "gamma" else rng.lognormal(0.0, 1.0, 1000)
     values = np.minimum(values, 6.0 * values.mean())
     return law_of_values(values * (JOB_J / values.mean()))
 
