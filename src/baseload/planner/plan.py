@@ -109,7 +109,7 @@ def plan_site(
         randomness=_randomness(net, prices, demand, theta, at_site, seasons),
         variance_budget=variance_budget(_terms(demand, supply), price_usd, found.standing),
         ride_through=_ride_through(net, theta),
-        worths=worths_of(net, supply, prices, case=case),
+        worths=worths_of(demand, supply, prices, case=case),
         switch_points=switches_of(options),
         seasons=seasons,
         notes=_notes(demand, supply, prices),
@@ -413,7 +413,7 @@ def _warnings(net: Net, demand: Demand, supply: Supply, seasons: Seasons | None)
         )
     if is_seasonal(demand, supply):
         found.append(
-            "Ride-through, worths and the variance budget take supply and demand at their means;"
+            "Ride-through and the variance budget take supply and demand at their means;"
             " with a profile over the day they are rough."
         )
     return tuple(found)

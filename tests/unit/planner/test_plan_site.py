@@ -230,11 +230,10 @@ def test_first_and_second_order_add_up_to_the_excess():
 def test_more_of_a_tiny_store_is_worth_its_price():
     demand = sites.demand()
     supply = Supply(baseline_w=400.0, store_j=200.0)
-    net = net_of(demand, supply)
-    storage = worths_of(net, supply, PRICES)[0]
+    storage = worths_of(demand, supply, PRICES)[0]
     assert storage.effects["auxiliary_w"] < 0
     cheap = prices_per_kwh(baseline_usd=0.08, auxiliary_usd=30.0, storage_usd_per_year=1.0)
-    assert worths_of(net, supply, cheap)[0].usd_per_year.value > 0
+    assert worths_of(demand, supply, cheap)[0].usd_per_year.value > 0
 
 
 def test_switch_points_order_models_by_joules(case):
@@ -273,6 +272,8 @@ def test_a_solar_site_needs_auxiliary_even_without_chance(efficiency):
     assert best.cost.value <= given.cost.value * (1 + 1e-3)
     names = [chart.name for chart in charts_of(plan, demand)]
     assert "year" in names
+    assert plan.worths[0].effects["auxiliary_w"] < 0  # a solar site wants storage
+    assert "without chance" in plan.worths[0].obtained
 
 
 def test_the_best_scale_is_least():
