@@ -105,7 +105,7 @@ def kernels_task(count: int) -> dict[str, Any]:
     request = request_row(input_tokens=1_000, output_tokens=250.0, deadline_s=10.0)[0]
     policy = POLICIES["least_latency"].state(state, seed=0, options=options())
     cost, limits, traffic = state.cost[0], state.limits[0], state.traffic[0]
-    priced = (policy.rates, cost, limits, traffic, policy.options[0], request, 5, 6_000)
+    priced = (policy.rates, cost, limits, traffic, policy.options[0, 0], request, 5, 6_000)
     calls: dict[str, Callable[[], Any]] = {
         "step": lambda: step(cost, 16.0, 20_000.0, 500.0),
         "expected_s": lambda: expected_s(cost, limits, traffic, 5, 1_000.0, 250.0),

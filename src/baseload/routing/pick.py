@@ -29,6 +29,7 @@ from baseload.routing.price import (
     Request,
     backlog_free_tokens,
     called_price_usd,
+    option_row,
     price_usd,
 )
 
@@ -47,7 +48,7 @@ class PolicyState(NamedTuple):
 
     settings: NDArray[np.int64]  # [SETTINGS]
     rates: NDArray[np.float64]  # [len(PARTS) + len(KNOBS)] exchange rates, then knobs
-    options: np.recarray[Any, Any]  # [options] of OPTION
+    options: np.recarray[Any, Any]  # [classes or 1, options] of OPTION
     weights: NDArray[np.float64]  # [types] weight of one replica (weighted round robin)
     credit: NDArray[np.float64]  # [types] running credit (weighted round robin)
     turn: NDArray[np.int64]  # [types + 1] whose turn in a type, and over all (last)
@@ -76,10 +77,11 @@ def _serves(state: FleetState, kind: int, option: Option) -> bool:
 
 
 @kernel
-def _first_option(state: FleetState, policy: PolicyState, kind: int) -> int:
+def _first_option(state: FleetState, policy: PolicyState, request: Request, kind: int) -> int:
     """The lowest-numbered option that runs on a type, or -1."""
-    for number in range(policy.options.shape[0]):
-        if _serves(state, kind, policy.options[number]):
+    row = option_row(policy.options, request)
+    for number in range(policy.options.shape[1]):
+        if _serves(state, kind, policy.options[row, number]):
             return number
     return -1
 
@@ -109,7 +111,7 @@ def _at_level(
         state.cost[kind],
         state.limits[kind],
         state.traffic[0],
-        policy.options[number],
+        policy.options[option_row(policy.options, request), number],
         request,
         level,
         tokens,
@@ -132,7 +134,8 @@ def _free_tokens(
     """Outstanding tokens up to which a price with a backlog part does not change."""
     if policy.rates[BACKLOG] * request.lateness_weight == 0.0:
         return np.inf
-    output = request.output_tokens * policy.options[number].output_factor
+    option = policy.options[option_row(policy.options, request), number]
+    output = request.output_tokens * option.output_factor
     return backlog_free_tokens(policy.rates, state.limits[kind], request, output)
 
 
@@ -156,10 +159,10 @@ def _cheapest_of_kind(
         if state.level[replica] < ceiling:
             return _candidate(state, policy, request, kind, number, replica), replica
         return _scan_kind(state, policy, request, kind, number, ceiling)
-    if policy.settings[RISING]:
+    option = policy.options[option_row(policy.options, request), number]
+    if policy.settings[RISING] and option.joule_factor >= 0.0:  # else more joules are cheaper
         return _cheapest_rising(state, policy, request, kind, number, ceiling)
     cost, limits, traffic = state.cost[kind], state.limits[kind], state.traffic[0]
-    option = policy.options[number]
     best, found = np.inf, -1
     last = min(state.level_range[kind, 1], ceiling - 1)
     for level in range(state.level_range[kind, 0], last + 1):
@@ -263,12 +266,13 @@ def _cheapest(
 ) -> tuple[int, int]:
     """The cheapest candidate ``(option, replica)``, or ``(-1, -1)``."""
     best, found, chosen = np.inf, -1, -1
+    row = option_row(policy.options, request)
     for kind in range(state.cost.shape[0]):
         if not admits(state, kind, request):
             continue
         ceiling = _ceiling(state, kind, seats_only)
-        for number in range(policy.options.shape[0]):
-            if not _serves(state, kind, policy.options[number]):
+        for number in range(policy.options.shape[1]):
+            if not _serves(state, kind, policy.options[row, number]):
                 continue
             if scan:
                 price, replica = _scan_kind(state, policy, request, kind, number, ceiling)
@@ -364,7 +368,7 @@ def _sample(state: FleetState, policy: PolicyState, request: Request) -> int:
             return found
         kind = state.type_of[replica]
         price = _candidate(
-            state, policy, request, kind, _first_option(state, policy, kind), replica
+            state, policy, request, kind, _first_option(state, policy, request, kind), replica
         )
         if price < best:
             best, found = price, replica
@@ -394,7 +398,7 @@ def _decide(
         replica = _sample(state, policy, request)
     if replica < 0:
         return -1, -1
-    return _first_option(state, policy, state.type_of[replica]), replica
+    return _first_option(state, policy, request, state.type_of[replica]), replica
 
 
 @kernel

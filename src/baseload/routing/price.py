@@ -100,10 +100,13 @@ OPTION = np.dtype(
         ("output_factor", np.float64),
         ("wrong_frac", np.float64),
         ("fee_usd", np.float64),
+        ("joule_factor", np.float64),
     ]
 )
-"""An option (model x effort): code of its model (-1: any), factor on the forecast output,
-probability of a wrong answer, fee.
+"""An option (model x effort) for one class of requests: code of its model (-1: any), factor on the
+forecast output, probability of a wrong answer, fee, and the shadow price of its joules now over
+the rate of the energy part (1 without a supply that anyone looks at; below 0 where energy would be
+thrown away).
 """
 
 REQUEST = np.dtype(
@@ -118,11 +121,12 @@ REQUEST = np.dtype(
         ("lateness_weight", np.float64),
         ("grid_g_per_j", np.float64),
         ("model", np.int64),
+        ("class_code", np.int64),
     ]
 )
 """The visible request: its input, its *forecast* output with its standard deviation, seconds
 promised to the last token, the promises by themselves (inf: none), the controller's lambda of its
-tier, the grid's intensity now, the model asked for (-1: any).
+tier, the grid's intensity now, the model asked for (-1: any), its class.
 """
 
 Option: TypeAlias = Any
@@ -132,12 +136,18 @@ Request: TypeAlias = Any
 
 
 def plain_option() -> np.recarray[Any, Any]:
-    """The option table of a fleet without a choice of effort: one option, any model, tokens as
-    forecast, no fee.
+    """The option table of a fleet without a choice of effort, ``[1, 1]``: for every class one
+    option, any model, tokens as forecast, no fee.
     """
-    table = np.zeros(1, dtype=OPTION).view(np.recarray)
-    table[0] = (-1, 1.0, 0.0, 0.0)
+    table = np.zeros((1, 1), dtype=OPTION).view(np.recarray)
+    table[0, 0] = (-1, 1.0, 0.0, 0.0, 1.0)
     return table
+
+
+@kernel
+def option_row(options: Any, request: Request) -> int:
+    """The row of the option table ``[classes or 1, options]`` that counts for a request."""
+    return int(request.class_code) if options.shape[0] > 1 else 0
 
 
 def request_row(
@@ -152,6 +162,7 @@ def request_row(
     lateness_weight: float = 1.0,
     grid_g_per_j: float = 0.0,
     model: int = -1,
+    class_code: int = 0,
 ) -> np.recarray[Any, Any]:
     """One visible request as the pick takes it: a record array of ``REQUEST`` with one row.
     ``e2e_s`` is ``deadline_s`` unless given.
@@ -159,7 +170,7 @@ def request_row(
     row = np.zeros(1, dtype=REQUEST).view(np.recarray)
     lengths = (input_tokens, output_tokens, output_spread)
     promises = (deadline_s, ttft_s, tpot_s, deadline_s if e2e_s is None else e2e_s)
-    row[0] = (*lengths, *promises, lateness_weight, grid_g_per_j, model)
+    row[0] = (*lengths, *promises, lateness_weight, grid_g_per_j, model, class_code)
     return row
 
 
@@ -256,7 +267,8 @@ def price_usd(
     price = rates[REQUESTS] * in_flight + rates[TOKENS] * tokens
     if rates[ENERGY] != 0.0 or rates[CARBON] != 0.0:
         joules = marginal_energy_j(cost, limits, traffic, in_flight, request.input_tokens, output)
-        price += rates[ENERGY] * joules + rates[CARBON] * (request.grid_g_per_j * joules)
+        price += rates[ENERGY] * (option.joule_factor * joules)
+        price += rates[CARBON] * (request.grid_g_per_j * joules)
     if rates[LATENESS] != 0.0 and request.lateness_weight != 0.0:
         spread = request.output_spread * option.output_factor
         late_s = expected_lateness_s(cost, limits, traffic, in_flight, request, output, spread)

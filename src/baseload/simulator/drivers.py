@@ -19,6 +19,7 @@ from baseload.routing.fleet_state import FleetState, keep_index
 from baseload.routing.pick import PolicyState, admits, takes
 from baseload.routing.policy import AnyPolicy, ChoosesInPython, Policy, fleet_view, name_of
 from baseload.routing.price import Request as VisibleRequest
+from baseload.routing.price import option_row
 from baseload.simulator import jump
 from baseload.simulator.records import Engine
 from baseload.simulator.scenario import Scenario
@@ -94,7 +95,7 @@ def _compiled_with(price: Callable[..., float]) -> dict[str, Any]:
                     state.cost[kind],
                     state.limits[kind],
                     state.traffic[0],
-                    policy.options[0],
+                    policy.options[option_row(policy.options, request), 0],
                     request,
                     state.in_flight[replica],
                     state.tokens[replica],

@@ -106,7 +106,7 @@ def _flat(
     """The price is the same number up to the backlog that the pick takes for free."""
     free = math.inf
     if policy.rates[BACKLOG] * row.lateness_weight != 0.0:
-        output = row.output_tokens * policy.options[0].output_factor
+        output = row.output_tokens * policy.options[0, 0].output_factor
         free = backlog_free_tokens(policy.rates, state.limits[kind], row, output)
     if free < 0.0:
         return
@@ -142,7 +142,7 @@ def _twin(
 ) -> None:
     """A compiled price gives what its Python source gives, and leaves its arguments alone."""
     assert policy.price is not None
-    seen = (state.cost[0], state.limits[0], state.traffic[0], asked.options[0], row)
+    seen = (state.cost[0], state.limits[0], state.traffic[0], asked.options[0, 0], row)
     arguments = (*seen, 2, 500)
     before = copied(state)
     compiled, written = policy.price(*arguments), plain(policy.price)(*arguments)
@@ -159,7 +159,7 @@ def _twin(
 
 def _price_of(policy: Policy, state: PolicyState) -> Price:
     """The policy's price as a function of what varies."""
-    option = state.options[0]
+    option = state.options[0, 0]
 
     def price(fleet: FleetState, kind: int, row: Any, in_flight: int, tokens: int) -> float:
         seen = (fleet.cost[kind], fleet.limits[kind], fleet.traffic[0], option, row)
@@ -176,7 +176,7 @@ class Priced:
     def __init__(self, price: Callable[..., float], state: PolicyState) -> None:
         self.price = price
         self.policy = state
-        self.option = state.options[0]
+        self.option = state.options[0, 0]
 
     def __call__(self, fake: FakeFleet, step: Step) -> int | None:
         """The lowest-numbered of the cheapest replicas that can take the request."""

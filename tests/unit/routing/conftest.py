@@ -9,6 +9,8 @@ from baseload.routing.fleet_state import close_replica, enter
 from baseload.routing.price import OPTION, request_row
 from baseload.testing.instances import random_fleet
 
+CLASSES = 3
+
 
 class Drawn:
     """A fleet in a random state: some replicas empty, some full, some closed, prompts pending or
@@ -61,18 +63,24 @@ class Drawn:
             lateness_weight=float(rng.choice([0.0, 1.0, 100.0])),
             grid_g_per_j=float(rng.choice([0.0, rng.uniform(0, 2e-4)])),
             model=int(rng.choice([-1, -1, 0, 1])),
+            class_code=int(rng.integers(0, CLASSES)),
         )[0]
 
     def options(self, count=None):
-        """One to four options, some equal, some on one model only."""
+        """One to four options, some equal, some on one model only: the same for every class, or by
+        class.
+        """
         rng = self.rng
         count = int(rng.integers(1, 5)) if count is None else count
-        table = np.zeros(count, dtype=OPTION).view(np.recarray)
+        table = np.zeros((int(rng.choice([1, CLASSES])), count), dtype=OPTION).view(np.recarray)
+        models = rng.choice([-1, -1, 0, 1], count)
         for row in table:
-            row.model = int(rng.choice([-1, -1, 0, 1]))
-            row.output_factor = float(rng.choice([1.0, 0.5, 3.0]))
-            row.wrong_frac = float(rng.choice([0.0, 0.1, rng.random()]))
-            row.fee_usd = float(rng.choice([0.0, rng.random()]))
+            for option, model in zip(row, models, strict=True):
+                option.model = int(model)
+                option.output_factor = float(rng.choice([1.0, 0.5, 3.0]))
+                option.wrong_frac = float(rng.choice([0.0, 0.1, rng.random()]))
+                option.fee_usd = float(rng.choice([0.0, rng.random()]))
+                option.joule_factor = float(rng.choice([1.0, 1.0, 0.0, rng.uniform(-1, 4)]))
         return table
 
 

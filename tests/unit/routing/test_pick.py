@@ -14,7 +14,14 @@ from baseload.routing.fleet_state import close_replica, enter, open_replica
 from baseload.routing.pick import admits, pick, pick_scan, takes
 from baseload.routing.policies import POLICIES
 from baseload.routing.policy import Policy
-from baseload.routing.price import KNOBS, PARTS, called_price_usd, price_usd, request_row
+from baseload.routing.price import (
+    KNOBS,
+    PARTS,
+    called_price_usd,
+    option_row,
+    price_usd,
+    request_row,
+)
 from baseload.routing.sizing import profile
 from baseload.testing.fleets import Fleet, equal_replicas, replica_type, two_models
 
@@ -53,9 +60,10 @@ def check_choice(state, policy_state, request, choice):
     free = [r for r in range(len(state.type_of)) if takes(state, request, r)]
     if replica >= 0:
         assert replica in free
-        chosen = policy_state.options[option] if option >= 0 else None
+        row = option_row(policy_state.options, request)
+        chosen = policy_state.options[row, option] if option >= 0 else None
         assert chosen is None or chosen.model in (-1, state.limits[state.type_of[replica]].model)
-    elif policy_state.options[0].model == -1:
+    elif (policy_state.options.model[:, 0] == -1).all():
         assert not free
 
 
@@ -182,7 +190,7 @@ def test_prices_are_the_prices_of_the_plain_twin(drawn):
                 made.state.cost[kind],
                 made.state.limits[kind],
                 made.state.traffic[0],
-                options[0],
+                options[0, 0],
                 request,
                 int(made.rng.integers(0, 40)),
                 int(made.rng.integers(0, 9000)),

@@ -39,7 +39,7 @@ class Candidate:
         self.limits["profiled_tokens_per_s"] = 1000.0
         self.limits["profiled_j_per_token"] = 0.05
         self.limits["frugal"] = frugal
-        self.option = plain_option()[0]
+        self.option = plain_option()[0, 0]
         self.option.wrong_frac, self.option.fee_usd = wrong_frac, fee_usd
         self.option.output_factor = factor
 
