@@ -75,6 +75,12 @@ class JobLaw(msgspec.Struct, frozen=True, kw_only=True):
             found: NDArray[Any] = np.exp(-np.multiply.outer(q, self.points_j)) @ self.weights_j
         return found
 
+    def lacks(self, q: NDArray[Any]) -> NDArray[Any]:
+        """``lack`` for an array of q, real or complex with Re q >= 0, shape of ``q``."""
+        with np.errstate(under="ignore"):
+            found: NDArray[Any] = -np.expm1(-np.multiply.outer(q, self.points_j)) @ self.weights_j
+        return found
+
     def excess_slope(self, q: NDArray[Any]) -> NDArray[Any]:
         """int z exp(-q z) P(X > z) dz [J^2]: minus the slope of ``excess_transform``."""
         with np.errstate(under="ignore"):
@@ -407,7 +413,8 @@ def measured_law(energies_j: ArrayLike, *, name: str = "measured") -> JobLaw:
         place = np.searchsorted(atoms, z, side="right")
         with np.errstate(invalid="ignore"):
             rest = np.where(above[place] > 0, z, 0.0) * above[place]
-        return sums[place] + rest
+        found: Floats = sums[place] + rest
+        return found
 
     smallest = float(atoms[atoms > 0][0])
     top = float(atoms[-1])
