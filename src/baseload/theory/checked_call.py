@@ -22,7 +22,7 @@ def by_keyword(
     parameters = inspect.signature(function).parameters
     needed = [key for key, item in parameters.items() if item.default is inspect.Parameter.empty]
     others = {key: means for key, means in (also or {}).items() if means in parameters}
-    spellings = {**{key: key for key in parameters}, **others}
+    spellings = {**others, **{key: key for key in parameters}}
 
     def call(**given: Any) -> Any:
         inputs: dict[str, Any] = {}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
 from baseload.base.errors import ArgumentError
+from baseload.theory.checked_call import by_keyword
 from baseload.theory.dam import dam_rates, two_pole_rates
 from baseload.theory.entry import Entry, Standing
 from baseload.theory.job_laws import JobLaw, job_law
@@ -26,33 +26,21 @@ from baseload.theory.slots import gamma_loss
 from baseload.theory.slotted import slotted_two_sided_rates
 from baseload.theory.two_sided import expected_aux_finite_B, mean_level, two_sided_rates
 
+_SPELLINGS = {
+    "sigma2": "var",
+    "lambda": "lam",
+    "D": "slot",
+    "S_0": "S0",
+    "x": "S0",
+    "capacity": "B",
+    "law": "dist",
+    "c": "b",
+    "a": "mean",
+}
+"""Other common names of inputs."""
+
 Call = Callable[..., Any]
 Dist = str | JobLaw
-
-
-def named(name: str, call: Call) -> Call:
-    """``call`` behind a check of its input names: an unknown or a missing one raises
-    ArgumentError that names it.
-    """
-    known = inspect.signature(call).parameters
-    needed = [key for key, each in known.items() if each.default is inspect.Parameter.empty]
-
-    def checked(**inputs: Any) -> Any:
-        for key in inputs:
-            if key not in known:
-                raise ArgumentError(
-                    f"{name}: unknown input {key!r}", found=key, allowed=", ".join(known)
-                )
-        for key in needed:
-            if key not in inputs:
-                raise ArgumentError(
-                    f"{name}: {key} is missing", found=", ".join(inputs), allowed=", ".join(known)
-                )
-        return call(**inputs)
-
-    checked.__name__ = name
-    checked.__doc__ = call.__doc__
-    return checked
 
 
 def _two_sided_u(*, theta: float, var: float, B: float) -> float:
@@ -183,13 +171,13 @@ def _entry(
     """One entry of this file's topic."""
     return Entry(
         name=name,
-        call=named(name, call),
+        call=by_keyword(call, name=name, also=_SPELLINGS),
         gives=gives,
         topic="diffusions",
         section=section,
         standing=standing,
         example=example,
-        validity=None if validity is None else named(name, validity),
+        validity=None if validity is None else by_keyword(validity, name=name, also=_SPELLINGS),
     )
 
 

@@ -11,8 +11,7 @@ import math
 import msgspec
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import chi2
-from scipy.stats import t as student
+from scipy.special import chdtri, stdtrit
 
 from baseload.base.errors import ArgumentError
 from baseload.theory.inputs import Floats, finite_result, number, numbers, positive, whole
@@ -315,9 +314,9 @@ def _of_batches(
         if float(np.max(np.abs(off))) <= 1e-12 * float(np.max(np.abs(energy))):
             off = np.zeros_like(off)  # a constant series, up to rounding
         sigma2 = float(np.sum(off * off / time)) / (n - 1)
-        low = (n - 1) * sigma2 / float(chi2.ppf(1 - tail, n - 1))
-        high = (n - 1) * sigma2 / float(chi2.ppf(tail, n - 1)) if tail > 0 else math.inf
-        half = float(student.ppf(1 - tail, n - 1)) * math.sqrt(sigma2 / total[1])
+        low = (n - 1) * sigma2 / float(chdtri(n - 1, tail))
+        high = (n - 1) * sigma2 / float(chdtri(n - 1, 1 - tail)) if tail > 0 else math.inf
+        half = float(stdtrit(n - 1, 1 - tail)) * math.sqrt(sigma2 / total[1])
         theta_low, theta_high = theta - half, theta + half
     why = _not_enough(n, length, slots)
     return MeanAndVariance(

@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 
 import msgspec
-from scipy.optimize import brentq
 from scipy.special import log_expit
 
 from baseload.base.errors import ArgumentError
 from baseload.theory.inputs import finite_result, not_negative, number, positive
+from baseload.theory.numerics import brentq
 
 
 class LossLaw(msgspec.Struct, frozen=True, kw_only=True):
