@@ -51,4 +51,5 @@ def by_keyword(
 
     call.__name__ = title
     call.__doc__ = function.__doc__
+    call.__signature__ = inspect.signature(function)  # type: ignore[attr-defined]
     return call

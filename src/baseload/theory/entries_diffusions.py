@@ -161,6 +161,7 @@ def _regime(
 def _entry(
     name: str,
     call: Call,
+    typed: Call,
     gives: str,
     section: str,
     *,
@@ -172,6 +173,7 @@ def _entry(
     return Entry(
         name=name,
         call=by_keyword(call, name=name, also=_SPELLINGS),
+        typed=typed,
         gives=gives,
         topic="diffusions",
         section=section,
@@ -188,6 +190,7 @@ ENTRIES: tuple[Entry, ...] = (
     _entry(
         "gamma_loss",
         _gamma_loss,
+        gamma_loss,
         "expected shortfall of gamma demand against the supply b of a slot [J]",
         "3.2",
         example={"shape": 4.0, "scale": 2.5, "b": 11.0},
@@ -195,6 +198,7 @@ ENTRIES: tuple[Entry, ...] = (
     _entry(
         "expected_aux_one_sided",
         _aux_one_sided,
+        expected_aux_one_sided,
         "expected auxiliary energy over T, unlimited store from S0 [J]",
         "3.3",
         example={"S0": 0.0, "theta": 0.0, "var": 2.0, "T": 100.0},
@@ -202,6 +206,7 @@ ENTRIES: tuple[Entry, ...] = (
     _entry(
         "expected_aux_slotted",
         _aux_slotted,
+        expected_aux_slotted,
         "expected auxiliary energy after n slots, theta in J per slot, unlimited store [J]",
         "3.3",
         example={"theta": -0.1, "sigma_slot": 1.0, "n_slots": 200, "S0": 0.0},
@@ -209,6 +214,7 @@ ENTRIES: tuple[Entry, ...] = (
     _entry(
         "expected_aux_slotted_zero_drift",
         _aux_slotted_zero_drift,
+        expected_aux_slotted_zero_drift,
         "expected auxiliary energy after n slots of critical supply, unlimited store [J]",
         "3.3",
         example={"sigma_slot": 1.0, "n_slots": 10},
@@ -216,6 +222,7 @@ ENTRIES: tuple[Entry, ...] = (
     _entry(
         "expected_aux_poisson",
         _aux_poisson,
+        expected_aux_poisson,
         "expected auxiliary energy over T of Poisson requests, unlimited store [J]",
         "3.3",
         example={"lam": 1.0, "mean": 1.0, "dist": "exponential", "b": 0.9, "T": 50.0, "S0": 0.0},
@@ -223,6 +230,7 @@ ENTRIES: tuple[Entry, ...] = (
     _entry(
         "two_sided_u",
         _two_sided_u,
+        two_sided_rates,
         "long-run auxiliary rate of a finite store, Brownian net energy [W]",
         "3.4",
         example=_BROWNIAN,
@@ -231,6 +239,7 @@ ENTRIES: tuple[Entry, ...] = (
     _entry(
         "two_sided_w",
         _two_sided_w,
+        two_sided_rates,
         "long-run waste rate of a finite store, Brownian net energy [W]",
         "3.4",
         example=_BROWNIAN,
@@ -239,6 +248,7 @@ ENTRIES: tuple[Entry, ...] = (
     _entry(
         "mean_level",
         _mean_level,
+        mean_level,
         "long-run mean level of a finite store, Brownian net energy [J]",
         "3.4",
         example=_BROWNIAN,
@@ -247,6 +257,7 @@ ENTRIES: tuple[Entry, ...] = (
     _entry(
         "expected_aux_finite_B",
         _aux_finite_b,
+        expected_aux_finite_B,
         "expected auxiliary energy over T of a finite store from S0 [J]",
         "3.4",
         example={"S0": 2.0, "theta": 0.4, "var": 4.0, "B": 5.0, "T": 60.0},
@@ -254,6 +265,7 @@ ENTRIES: tuple[Entry, ...] = (
     _entry(
         "supply_rates",
         _supply_rates,
+        supply_rates,
         "auxiliary and waste rates by the best formula, its rung, error and validity ratios",
         "3.5",
         standing="asymptotic",
@@ -262,6 +274,7 @@ ENTRIES: tuple[Entry, ...] = (
     _entry(
         "exact_dam_u",
         _exact_dam_u,
+        dam_rates,
         "long-run auxiliary rate, Poisson requests of any law, constant supply [W]",
         "3.5 (i)",
         example=_REQUESTS,
@@ -270,6 +283,7 @@ ENTRIES: tuple[Entry, ...] = (
     _entry(
         "two_pole_u",
         _two_pole_u,
+        two_pole_rates,
         "the same by the two poles of the scale function: instant, large stores [W]",
         "3.5 (ii)",
         standing="asymptotic",
@@ -279,6 +293,7 @@ ENTRIES: tuple[Entry, ...] = (
     _entry(
         "slotted_two_sided_u",
         _slotted_u,
+        slotted_two_sided_rates,
         "long-run auxiliary rate, normal slots of variance var per slot [W]",
         "3.5 (iii)",
         example={"theta": 0.05, "var": 1.0, "slot": 1.0, "B": 20.0},
@@ -287,6 +302,7 @@ ENTRIES: tuple[Entry, ...] = (
     _entry(
         "markov_fluid_u",
         _markov_u,
+        markov_fluid_rates,
         "long-run auxiliary rate of a supply that switches between two states [W]",
         "3.5 (v)",
         example={"r_plus": 3.0, "r_minus": 2.0, "q12": 0.3, "q21": 0.25, "B": 20.0},
@@ -295,6 +311,7 @@ ENTRIES: tuple[Entry, ...] = (
     _entry(
         "regime",
         _regime,
+        regime,
         "regime label and criticality index of a store or a horizon",
         "2.5",
         standing="heuristic",
@@ -303,6 +320,7 @@ ENTRIES: tuple[Entry, ...] = (
     _entry(
         "expected_aux_with_bias",
         _aux_with_bias,
+        expected_aux_with_bias,
         "expected auxiliary energy over T when supply is eps [W] too low [J]",
         "7.5",
         example={"sigma": 1.0, "eps": 0.03, "T": 10_000.0},

@@ -38,6 +38,7 @@ def _entry(
     *,
     standing: Standing,
     also: dict[str, str] | None = None,
+    typed: Any = None,
 ) -> Entry:
     """An entry of this topic whose call checks the names of its inputs."""
     return Entry(
@@ -48,6 +49,7 @@ def _entry(
         section=section,
         standing=standing,
         example=example,
+        typed=typed or function,
     )
 
 
@@ -62,13 +64,15 @@ ENTRIES: tuple[Entry, ...] = (
            {"n": 4096, "autocorrelation": 0.7}, standing="asymptotic",
            also={"f": "autocorrelation"}),
     _entry(batch_means, "7.3", "theta [W], sigma2 [J^2/s] with intervals",
-           {"x": _SERIES, "batch": 2}, standing="asymptotic"),
+           {"x": _SERIES, "batch": 2}, standing="asymptotic",
+           typed=estimation.batch_means),
     _entry(monitoring.cusum_arl, "7.4", "mean blocks to an alarm",
            {"mu": 0.5, "k": 0.25, "h": 8}, standing="asymptotic", also={"kk": "k", "hh": "h"}),
     _entry(monitoring.smallest_visible_drift, "7.4", "drift [W]",
            {"var": 4, "T": 86400}, standing="asymptotic", also={"sigma2": "var"}),
     _entry(meters_only, "7.5", "y, sigma2 [J^2/s] with intervals from two meters",
-           {"U": 90, "W": 110, "B": 100, "T": 5000}, standing="asymptotic"),
+           {"U": 90, "W": 110, "B": 100, "T": 5000}, standing="asymptotic",
+           typed=monitoring.meters_only),
     _entry(monitoring.bias_inflation, "7.5", "auxiliary energy over that at the true b*",
            {"T": 1.0, "T0": 1.0}, standing="exact"),
 )  # fmt: skip
