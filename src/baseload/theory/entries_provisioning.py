@@ -348,7 +348,7 @@ _OPTIMA: tuple[Entry, ...] = (
     _entry(
         _price_of_variance,
         typed=provision.price_of_variance,
-        gives="cost of one J^2/s of variance at the best supply [$/s]",
+        gives="cost a second of one J^2/s of variance, at the best supply [$/J^2]",
         topic="provisioning",
         section="3.8",
         example={**_PRICES, "B": 25.0},
