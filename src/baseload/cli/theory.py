@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from textwrap import shorten
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -127,16 +128,20 @@ def _draw(entry: Entry, said: Inputs, points: list[tuple[Any, Any]], path: Path)
     assert said.sweep is not None
     rows = [columns_of(value) for value, _ in points]
     names = [key for key, value in rows[0].items() if isinstance(value, int | float)]
-    units = result_units(entry, rows[0]) if isinstance(points[0][0], dict) else {}
+    units = {"value": result_unit(entry)}
+    if isinstance(points[0][0], dict):
+        units = result_units(entry, rows[0])
     symbol = input_symbol(entry.name, said.sweep.name)
     draw_sweep(
         path,
-        title=entry.name,
+        title=shorten(entry.gives, 60, placeholder=" ..."),
         x=list(said.sweep.values),
         x_label=f"{said.sweep.name} [{symbol.unit}]" if symbol and symbol.unit else said.sweep.name,
-        lines={
-            f"{key} [{unit}]" if unit else key: [row[key] for row in rows]
-            for key in names
-            for unit in [units.get(key, "" if units else result_unit(entry))]
-        },
+        lines={_labelled(entry, key, units): [row[key] for row in rows] for key in names},
     )
+
+
+def _labelled(entry: Entry, key: str, units: dict[str, str]) -> str:
+    """A result's name with its unit."""
+    name = entry.name if key == "value" else key
+    return f"{name} [{units[key]}]" if units[key] else name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -42,8 +43,10 @@ def draw_sweep(
             axes.plot(x, values, marker="o", markersize=2.5, linewidth=1.5, **style)
         if _spreads(np.asarray(x, dtype=np.float64)):
             axes.set_xscale("log")
+            _plain_numbers(axes.xaxis)
         if _spreads(seen):
             axes.set_yscale("log")
+            _plain_numbers(axes.yaxis)
         axes.set_xlabel(x_label)
         if len(data) == 1:
             axes.set_ylabel(next(iter(data)))
@@ -53,6 +56,14 @@ def draw_sweep(
         for place, label in enumerate(data, start=1)
     ]
     write_png(path, [draw], handles if len(data) > 1 else [])
+
+
+def _plain_numbers(axis: Any) -> None:
+    """Powers of ten as numbers."""
+    from matplotlib.ticker import NullFormatter
+
+    axis.set_major_formatter(lambda value, _: f"{value:g}")
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _spreads(values: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> bool:

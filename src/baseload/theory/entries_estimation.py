@@ -73,6 +73,6 @@ ENTRIES: tuple[Entry, ...] = (
     _entry(meters_only, "7.5", "y, sigma2 [J^2/s] with intervals from two meters",
            {"U": 90, "W": 110, "B": 100, "T": 5000}, standing="asymptotic",
            typed=monitoring.meters_only),
-    _entry(monitoring.bias_inflation, "7.5", "factor on auxiliary energy when a window set the supply",
+    _entry(monitoring.bias_inflation, "7.5", "factor on auxiliary use, supply set from a window",
            {"T": 1.0, "T0": 1.0}, standing="exact"),
 )  # fmt: skip
