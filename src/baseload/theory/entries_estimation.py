@@ -13,7 +13,7 @@ from baseload.theory.entry import Entry, Standing
 
 
 def batch_means(
-    x: ArrayLike, batch: float | None = None, slot: float = 1.0, confidence: float = 0.95
+    x: ArrayLike, batch: float | None = None, slot: ArrayLike = 1.0, confidence: float = 0.95
 ) -> dict[str, Any]:
     """``estimation.batch_means`` as a mapping."""
     return msgspec.structs.asdict(
