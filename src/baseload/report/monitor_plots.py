@@ -22,10 +22,11 @@ REGIME_COLOURS = {
     "critical": "#d3ead9",
     "over-supplied": "#cfe2f3",
 }
-"""Background of a stretch with this label."""
+"""Background of a stretch with this label, where it is likelier than not."""
 
 _SIZE_INCHES = (7.2, 5.2)
 _MOST_Y = 12.0
+_LEAST_CONFIDENCE = 0.5
 
 
 def draw_monitor(
@@ -75,8 +76,9 @@ def _draw_index(axes: Axes, times: np.ndarray[Any, Any], course: Course) -> None
     """The index; beyond 12 the axis is cut."""
     y, low, high = (_floats(values) for values in (course.y, course.y_low, course.y_high))
     starts = np.concatenate([[0.0], times[:-1]])
-    for start, end, label in zip(starts, times, course.regime, strict=True):
-        if label is not None:
+    labels = zip(starts, times, course.regime, course.confidence_frac, strict=True)
+    for start, end, label, sure in labels:
+        if label is not None and (sure or 0.0) >= _LEAST_CONFIDENCE:
             axes.axvspan(start, end, color=REGIME_COLOURS[label], linewidth=0)
     top = min(float(np.nanmax(np.abs(np.concatenate([y, [4.0]])), initial=4.0)) * 1.2, _MOST_Y)
     shown = np.clip(y, -2 * top, 2 * top)
@@ -103,7 +105,10 @@ def _legend(axes: Axes, labels: Sequence[str]) -> None:
     from matplotlib.patches import Patch
 
     if labels:
-        patches = [Patch(color=REGIME_COLOURS[label], label=label) for label in labels]
+        patches = [
+            Patch(facecolor=REGIME_COLOURS[label], edgecolor=palette.MUTED, label=label)
+            for label in labels
+        ]
         axes.legend(handles=patches, loc="upper left", ncols=len(patches))
 
 
@@ -133,9 +138,9 @@ def _draw_charts(
     for sign, words in ((1, "surplus"), (-1, "deficit")):
         axes.axhline(sign * threshold, color=palette.MUTED, linewidth=0.9, linestyle=(0, (4, 2)))
         axes.text(
-            0.01, 0.5 + 0.42 * sign, words, transform=axes.transAxes, va="center", fontsize=7.5,
+            0.01, 0.5 + 0.46 * sign, words, transform=axes.transAxes, va="center", fontsize=7.5,
             color=palette.MUTED,
         )  # fmt: skip
     axes.axhline(0, color=palette.INK, linewidth=1.0)
-    axes.set_ylim(-1.25 * threshold, 1.25 * threshold)
+    axes.set_ylim(-1.4 * threshold, 1.4 * threshold)
     axes.set_ylabel("charts of sums [sd of a block]")

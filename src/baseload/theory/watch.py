@@ -46,6 +46,7 @@ class Course(msgspec.Struct, frozen=True, kw_only=True):
     y_low: tuple[float | None, ...]
     y_high: tuple[float | None, ...]
     regime: tuple[str | None, ...]
+    confidence_frac: tuple[float | None, ...]
     cusum_up: tuple[float | None, ...]
     cusum_down: tuple[float | None, ...]
 
@@ -337,6 +338,7 @@ def watch_meters(
         y_low=tuple(each.y_low for each in readings),
         y_high=tuple(each.y_high for each in readings),
         regime=tuple(each.regime for each in readings),
+        confidence_frac=tuple(each.confidence_frac for each in readings),
         cusum_up=nothing,
         cusum_down=nothing,
     )
