@@ -6,7 +6,7 @@ import itertools
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, NamedTuple
 
 import typer
 
@@ -83,6 +83,17 @@ def simulate(
             ),
         ),
     ] = None,
+    supply_scale: Annotated[
+        str | None,
+        typer.Option(
+            "--supply-scale",
+            metavar="LIST",
+            help=(
+                "At a site: settle each run with its baseline multiplied by these factors, "
+                "separated by commas: 0.8,0.9,1.0,1.1,1.2. Default: 1."
+            ),
+        ),
+    ] = None,
     json: Annotated[
         str | None,
         typer.Option(
@@ -103,6 +114,17 @@ def simulate(
             "--requests",
             metavar="FILE",
             help="Write one row for each answered request, policy and seed as Parquet.",
+        ),
+    ] = None,
+    slots: Annotated[
+        Path | None,
+        typer.Option(
+            "--slots",
+            metavar="FILE",
+            help=(
+                "At a site: write one row for each slot, policy, seed and scale as Parquet, for "
+                "`baseload monitor`."
+            ),
         ),
     ] = None,
     check: Annotated[
@@ -144,6 +166,7 @@ def simulate(
       baseload simulate azure-320 -p least_loaded -p energy_greedy --out report
       baseload simulate azure-chat -p power_of_two:choices=3 -p mine.py:MyPolicy
       baseload simulate azure-320 --parking all --forecast perfect:error=0.3
+      baseload simulate solar-site --supply-scale 0.8,0.9,1.0,1.1,1.2 --out report
       baseload simulate my.yaml --seeds 5 --json - | jq .policies[0].energy_j
       baseload simulate azure-chat --show > my.yaml
     """
@@ -162,50 +185,81 @@ def simulate(
         return
     if not 1 <= seeds <= MAX_SEEDS:
         raise BadInputError("--seeds", found=str(seeds), allowed=f"1 to {MAX_SEEDS}")
-    _check_jobs(jobs, requests)
-    _check_outputs(scenario, json, out, requests)
+    rows = _Rows(requests=requests, slots=slots)
+    _check_jobs(jobs, rows)
+    _check_outputs(scenario, json, out, rows)
     from baseload.cli.scenario_file import Overrides
 
-    asked = Overrides(load_frac=load, parking=parking, forecast=forecast)
+    asked = Overrides(
+        load_frac=load,
+        parking=parking,
+        forecast=forecast,
+        supply_scales=None if supply_scale is None else _scales(supply_scale),
+    )
     with Report(quiet=quiet) as report, redirect_stdout(sys.stderr):
-        result = _run(scenario, policy or [], seeds, asked, requests, check, jobs, report)
+        result = _run(scenario, policy or [], seeds, asked, rows, check, jobs, report)
         result = _remarked(result)
         if scenario == JOULESCHED:
             result = _with_study(result, report)
     _write(result, json, out)
 
 
-def _check_jobs(jobs: int | None, requests: Path | None) -> None:
+class _Rows(NamedTuple):
+    """Files that take the rows of all runs, in this process."""
+
+    requests: Path | None
+    slots: Path | None
+
+    @property
+    def wanted(self) -> str:
+        """The flag of the first file asked for, empty without any."""
+        return next((f"--{name}" for name, path in self._asdict().items() if path is not None), "")
+
+
+def _scales(text: str) -> tuple[float, ...]:
+    """The factors of ``--supply-scale``."""
+    try:
+        return tuple(float(part) for part in text.split(","))
+    except ValueError:
+        raise BadInputError(
+            "--supply-scale",
+            found=repr(text),
+            allowed="numbers separated by commas, such as 0.8,1.0,1.2",
+        ) from None
+
+
+def _check_jobs(jobs: int | None, rows: _Rows) -> None:
     """Refuse a number of processes that is none, or that could not be followed."""
     from baseload.cli.jobs import check_jobs
 
     check_jobs(jobs)
-    if jobs is not None and jobs > 1 and requests is not None:
+    if jobs is not None and jobs > 1 and rows.wanted:
         raise BadInputError(
-            "--jobs with --requests",
+            f"--jobs with {rows.wanted}",
             found=f"{jobs} processes",
             allowed="one: it collects the rows of all runs",
             todo="leave out --jobs",
         )
 
 
-def _check_outputs(
-    scenario: str, json: str | None, out: Path | None, requests: Path | None
-) -> None:
+def _check_outputs(scenario: str, json: str | None, out: Path | None, rows: _Rows) -> None:
     """Refuse now what could not be written at the end."""
     from baseload.sources.files import check_distinct, check_folder, check_writable
 
     json_path = None if json in (None, "-") else Path(json or "")
-    if requests == Path("-"):
-        raise BadInputError(
-            "--requests -", found="standard output", allowed="a file: Parquet is not text"
-        )
-    for path in (requests, json_path):
+    for name, path in rows._asdict().items():
+        if path == Path("-"):
+            raise BadInputError(
+                f"--{name} -", found="standard output", allowed="a file: Parquet is not text"
+            )
+    for path in (rows.requests, rows.slots, json_path):
         if path is not None:
             check_writable(path)
     if out is not None:
         check_folder(out)
-    check_distinct(SCENARIO=Path(scenario), json=json_path, requests=requests)
+    check_distinct(
+        SCENARIO=Path(scenario), json=json_path, requests=rows.requests, slots=rows.slots
+    )
 
 
 def _run(
@@ -213,7 +267,7 @@ def _run(
     specs: list[str],
     seeds: int,
     asked: Overrides,
-    requests: Path | None,
+    rows: _Rows,
     check: bool,
     jobs: int | None,
     report: Report,
@@ -227,11 +281,18 @@ def _run(
     from baseload.cli.scenario_file import load_scenario
 
     made = load_scenario(scenario, overrides=asked)
+    if rows.slots is not None and made.supplied is None:
+        raise BadInputError(
+            "--slots",
+            found="a scenario without a supply section",
+            allowed="a scenario with one, such as solar-site",
+        )
     if not chosen:
         specs = list(made.policies)
         chosen = [policy_of(spec) for spec in specs] or list(POLICIES.values())
         specs = specs or list(POLICIES)
     from baseload.cli.request_log import RequestLog
+    from baseload.cli.slot_log import SlotLog
     from baseload.simulator.run import needs_compiling, simulate
 
     if needs_compiling():
@@ -241,11 +302,12 @@ def _run(
     from baseload.cli.jobs import jobs_at_once, jobs_of
 
     expected = made.requests(0).requests * seeds * len(chosen)
-    at_once = 1 if requests is not None else jobs_at_once(jobs, requests=expected)
+    at_once = 1 if rows.wanted else jobs_at_once(jobs, requests=expected)
     if at_once > 1:
         wanted = jobs_of(scenario, specs, seeds=seeds, overrides=asked, check=check)
         return _side_by_side(made, chosen, wanted, at_once, report)
-    log = RequestLog(requests, made) if requests is not None else None
+    log = RequestLog(rows.requests, made) if rows.requests is not None else None
+    slot_log = SlotLog(rows.slots) if rows.slots is not None else None
     try:
         result = simulate(
             made,
@@ -254,6 +316,7 @@ def _run(
             check=check,
             progress=report.progress,
             log=log.add if log is not None else None,
+            slots=slot_log.add if slot_log is not None else None,
             done=report.done,
         )
     except BaseloadError:
@@ -263,8 +326,9 @@ def _run(
         if failure is None:
             raise
         raise failure from error
-    if log is not None:
-        log.write()
+    for file in (log, slot_log):
+        if file is not None:
+            file.write()
     return result
 
 

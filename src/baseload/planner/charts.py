@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 import numpy as np
+from scipy.optimize import brentq
 
 from baseload.base.units import J_PER_KWH, S_PER_DAY, S_PER_HOUR
 from baseload.planner.curves import Chart, Dots, Line
@@ -20,22 +21,18 @@ from baseload.planner.rates import rates_of
 from baseload.planner.records import S_PER_YEAR, Plan, Prices, Supply
 from baseload.planner.simulated import SimulatedRates
 from baseload.planner.worths import options_of
-from baseload.planner.year import fluid_balance, net_series
+from baseload.planner.year import fluid_balance, is_seasonal, net_series
 from baseload.theory.dam import dam_rates, two_pole_rates
 from baseload.theory.inputs import Floats
 from baseload.theory.job_laws import measured_law
 from baseload.theory.one_sided import expected_aux_one_sided
 from baseload.theory.options import OptionModel, switch_points
-from baseload.theory.ride_through import (
-    autonomy_time,
-    mean_ride_through,
-    p_any_aux,
-    p_any_aux_infinite_store,
-)
+from baseload.theory.ride_through import mean_ride_through, p_any_aux, p_any_aux_infinite_store
 from baseload.theory.two_sided import expected_aux_finite_B, two_sided_rates
 
 _KW = 1000.0
 _EXACT_JOBS = 40.0
+_LONGEST_LOG_S = math.log(1e12)
 
 
 def charts_of(
@@ -76,40 +73,43 @@ def _line(label: str, x: Floats, y: Sequence[float | None] | Floats, standing: s
 
 
 def v_chart(net: Net, demand: Demand, simulated: SimulatedRates | None = None) -> Chart:
-    """Auxiliary, waste and their sum over the baseline, with the fluid's V below."""
+    """Auxiliary, waste and their sum over the baseline, with the fluid's V below; where supply or
+    demand moves with the hour, over its whole series.
+    """
     critical_w = critical_of(net).here.value or net.mean_w
-    x = np.unique(np.concatenate([np.linspace(0.8, 1.2, 81), 1.0 + np.linspace(-0.02, 0.02, 41)]))
-    found = [rates_of(net, float(b) * critical_w - net.mean_w) for b in x]
-    standing = found[len(found) // 2].standing
-    u = np.array([each.u_w for each in found]) / _KW
-    w = np.array([each.w_w for each in found]) / _KW
-    fluid = np.abs(x * critical_w - net.mean_w) / _KW
-    lines = [
-        _line("auxiliary u", x, u, standing),
-        _line("waste w", x, w, standing),
-        _line("u + w", x, u + w, standing),
-        _line("u + w without chance", x, fluid, "exact"),
-    ]
     supply = net.supply
-    if supply.series_w or demand.hourly_frac is not None:
-        coarse = np.linspace(0.8, 1.2, 17)
-        year = []
-        for b in coarse:
+    if is_seasonal(demand, supply):
+        x = np.linspace(0.8, 1.2, 33)
+        pairs, standing, note = [], "modelled", "over the series, without chance"
+        for b in x:
             moved = msgspec.structs.replace(supply, baseline_w=float(b) * critical_w)
             baseline, drawn, step_s = net_series(demand, moved)
-            balance = fluid_balance(baseline, drawn, step_s, supply, store_j=supply.store_j)
-            year.append((balance.auxiliary_w + balance.waste_w) / _KW)
-        lines.append(_line("u + w by hour and season, without chance", coarse, year, "modelled"))
+            year = fluid_balance(baseline, drawn, step_s, supply, store_j=supply.store_j)
+            pairs.append((year.auxiliary_w, year.waste_w))
+    else:
+        zoom = 1.0 + np.linspace(-0.02, 0.02, 41)
+        x = np.unique(np.concatenate([np.linspace(0.8, 1.2, 81), zoom]))
+        found = [rates_of(net, float(b) * critical_w - net.mean_w) for b in x]
+        middle = found[len(found) // 2]
+        standing, note = middle.standing, f"rates: {middle.rung}"
+        pairs = [(each.u_w, each.w_w) for each in found]
+    u, w = (np.array(column) / _KW for column in zip(*pairs, strict=True))
+    fluid = np.abs(x * critical_w - net.mean_w) / _KW
     return Chart(
         name="v_shape",
         title="Too little or too much supply costs; at the critical point only chance is left",
         x_label="baseline over critical supply b*",
         y_label="power [kW]",
-        lines=tuple(lines),
+        lines=(
+            _line("auxiliary u", x, u, standing),
+            _line("waste w", x, w, standing),
+            _line("u + w", x, u + w, standing),
+            _line("u + w of a steady site without chance", x, fluid, "exact"),
+        ),
         marks={"critical": 1.0}
         | ({} if supply.baseline_w is None else {"this site": supply.baseline_w / critical_w}),
         dots=() if simulated is None else _dots(simulated, critical_w),
-        note=f"rates: {found[len(found) // 2].rung}",
+        note=note,
     )
 
 
@@ -221,7 +221,7 @@ def provisioning_chart(net: Net, prices: Prices) -> Chart | None:
     base = prices.baseline_usd_per_j
     if base <= 0 or net.var <= 0:
         return None
-    ratios = np.geomspace(1.1, 20.0, 17)
+    ratios = np.geomspace(1.1, 20.0, 13)
     drifts, stores, costs = [], [], []
     for ratio in ratios:
         here = msgspec.structs.replace(prices, auxiliary_usd_per_j=base * float(ratio))
@@ -284,7 +284,7 @@ def ride_chart(net: Net, theta: float) -> Chart | None:
         level = low + float(fill) * store
         law = {"S0": level, "theta": theta, "var": net.var, "B": wide}
         means.append(mean_ride_through(**law) / S_PER_HOUR)
-        tenths.append(autonomy_time(**law, risk=0.1) / S_PER_HOUR)
+        tenths.append(_tenth_s(law) / S_PER_HOUR)
         any_day.append(p_any_aux(**law, T=S_PER_DAY))
         least.append(p_any_aux_infinite_store(S0=level, theta=theta, var=net.var, T=S_PER_DAY))
     standing = "heuristic" if net.slow > 0 else "asymptotic"
@@ -305,6 +305,22 @@ def ride_chart(net: Net, theta: float) -> Chart | None:
             _line("unlimited store (lower bound)", fills, least, standing),
         ),
     )
+
+
+def _tenth_s(law: dict[str, float]) -> float:
+    """The time that the store lasts 9 of 10 times [s], to 0.1 %; infinite beyond 30,000 years."""
+    if law["S0"] <= 0:
+        return 0.0
+
+    def beyond(log_s: float) -> float:
+        return p_any_aux(**law, T=math.exp(log_s)) - 0.1
+
+    if beyond(_LONGEST_LOG_S) < 0:
+        return math.inf
+    low = math.log(law["S0"] ** 2 / law["var"]) - 3.0
+    while beyond(low) > 0:
+        low -= 3.0
+    return math.exp(float(brentq(beyond, low, _LONGEST_LOG_S, xtol=1e-3)))
 
 
 def tails_chart(case: FleetCase, demand: Demand) -> Chart | None:

@@ -6,6 +6,7 @@ stream of its own, so adding a policy changes nothing for the others.
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -32,6 +33,7 @@ from baseload.simulator.results import SCHEMA, FleetRow, PolicyResult, Simulatio
 from baseload.simulator.scenario import Scenario, offered_load_frac
 from baseload.simulator.start import new_engine
 from baseload.simulator.supplied import settled
+from baseload.supply.accounts import SupplyAccount
 from baseload.workload.chunks import source_of, take
 from baseload.workload.fingerprint import TraceHasher
 from baseload.workload.forecasts import text_of_forecast
@@ -50,6 +52,9 @@ Progress = Callable[[str, int, int, int], None]
 LogSink = Callable[[str, int, np.recarray[Any, Any]], None]
 """Called with (policy, seed, rows of ``records.LOG``) as requests end."""
 
+SlotSink = Callable[[str, int, float, SupplyAccount], None]
+"""Called with (policy, seed, scale of the baseline, books with their columns) when a run ends."""
+
 
 class TraceFacts(msgspec.Struct, frozen=True, kw_only=True):
     """What the first run learns of the requests themselves, for the record of a simulation."""
@@ -66,14 +71,15 @@ def simulate(
     check: bool = False,
     progress: Progress | None = None,
     log: LogSink | None = None,
+    slots: SlotSink | None = None,
     done: Callable[[PolicyResult], None] | None = None,
 ) -> Simulation:
     """What each of ``policies`` costs in ``scenario``, over seeds 0 .. ``seeds - 1``.
 
     ``check`` holds every run against the laws (``checkers``; an ``AssertionError`` names the law).
-    ``progress``, ``log`` and ``done`` (called with each policy's result as soon as it is there) may
-    be left out. Raises ``BadInputError`` for a seed count below 1, for no or two equal policies,
-    and for whatever is wrong with the trace.
+    ``progress``, ``log``, ``slots`` and ``done`` (called with each policy's result as soon as it is
+    there) may be left out. Raises ``BadInputError`` for a seed count below 1, for no or two equal
+    policies, and for whatever is wrong with the trace.
     """
     check_names(policies)
     if seeds < 1:
@@ -90,6 +96,7 @@ def simulate(
             check=check,
             progress=progress,
             log=log,
+            slots=slots,
             watch=not results,
             bounded=not results,
         )
@@ -109,6 +116,7 @@ def run_policy(
     check: bool = False,
     progress: Progress | None = None,
     log: LogSink | None = None,
+    slots: SlotSink | None = None,
     watch: bool = False,
     bounded: bool = False,
 ) -> tuple[list[Totals], TraceFacts | None]:
@@ -130,6 +138,7 @@ def run_policy(
             check=check,
             progress=progress,
             log=log,
+            slots=slots,
             hasher=hasher,
         )
         if bounded:
@@ -293,6 +302,7 @@ def run_once(
     check: bool = False,
     progress: Progress | None = None,
     log: LogSink | None = None,
+    slots: SlotSink | None = None,
     hasher: TraceHasher | None = None,
 ) -> Totals:
     """One policy over one trace: the sums of the run. CPU time includes making the requests when
@@ -336,7 +346,12 @@ def run_once(
     )
     if scenario.supplied is not None:
         books = settled(
-            scenario.supplied, run.engine, end_s=max(span_s, done.last_s), seed=seed, check=check
+            scenario.supplied,
+            run.engine,
+            end_s=max(span_s, done.last_s),
+            seed=seed,
+            check=check,
+            sink=None if slots is None else functools.partial(slots, name, seed),
         )
         done = msgspec.structs.replace(done, supply=books)
     if check:

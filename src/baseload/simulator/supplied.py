@@ -8,7 +8,7 @@ at the supply draws the same under all of them.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 import numpy as np
@@ -21,6 +21,7 @@ from baseload.simulator.results import SupplyDay, SupplyResult, SupplySeries
 from baseload.simulator.statistics import interval
 from baseload.supply.accounts import SupplyAccount, settle
 from baseload.supply.baseline import Scaled
+from baseload.supply.series import step_means
 from baseload.supply.site import Site
 from baseload.supply.slot import BALANCE_LIMIT, SLOT_RESIDUAL_LIMIT, slot_residual_frac
 from baseload.theory.regime import label_of
@@ -78,8 +79,18 @@ class Settled(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     day: SupplyDay | None = None
 
 
+BookSink = Callable[[float, SupplyAccount], None]
+"""Called with each scale and the books under it, columns included."""
+
+
 def settled(
-    supplied: Supplied, engine: Engine, *, end_s: float, seed: int, check: bool = False
+    supplied: Supplied,
+    engine: Engine,
+    *,
+    end_s: float,
+    seed: int,
+    check: bool = False,
+    sink: BookSink | None = None,
 ) -> tuple[Settled, ...]:
     """The books of a finished run up to ``end_s`` [s], under each scale of the baseline.
 
@@ -89,11 +100,13 @@ def settled(
     site = supplied.site
     fleet_j, lengths_s = _slots(engine, end_s)
     edges_s = np.concatenate(([0.0], np.cumsum(lengths_s)))
-    baseline_w = site.baseline.power_w(edges_s, (seed, "supply"))
+    baseline_w = _baseline_w(site, edges_s, slots=len(engine.power_j) - 1, seed=seed)
     found = []
     for place, scale in enumerate(supplied.scales):
         scaled = msgspec.structs.replace(site, baseline=Scaled(source=site.baseline, factor=scale))
         account = settle(scaled, fleet_j, slot_s=lengths_s, baseline_w=scale * baseline_w)
+        if sink is not None:
+            sink(scale, account)
         if check:
             supply_balances(scaled, account, fleet_j=float(engine.power_j.sum()))
         main = place == supplied.main
@@ -122,6 +135,17 @@ def supply_balances(site: Site, account: SupplyAccount, *, fleet_j: float) -> No
     assert math.isclose(account.demand_j, expected_j, rel_tol=_SAME_DEMAND), (
         f"the site saw {account.demand_j} J of demand, the fleet makes {expected_j} J"
     )
+
+
+def _baseline_w(
+    site: Site, edges_s: NDArray[np.float64], *, slots: int, seed: int
+) -> NDArray[np.float64]:
+    """Mean baseline between ``edges_s`` [W], drawn on the whole slots of the trace: so all policies
+    of a seed meet the same one, whenever their last answer ends.
+    """
+    count = max(slots, math.ceil(edges_s[-1] / site.slot_s))
+    grid_s = np.arange(count + 1) * site.slot_s
+    return step_means(grid_s, site.baseline.power_w(grid_s, (seed, "supply")), edges_s)
 
 
 def _slots(engine: Engine, end_s: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

@@ -86,14 +86,24 @@ class LiveSignal:
         self.rule = self.default_rule if rule is None else rule
         self.connection = Connection() if connection is None else connection
         self.client = HttpClient(service, self.connection)
-        self.failure: ServiceError | None = None
+        self._failure: ServiceError | None = None
+        self._ahead_failure: ServiceError | None = None
         self._refresh_ns = ns_from_s(refresh_s)
         self._asked_ns: int | None = None
-        self._predicted_ns: int | None = None
+        self._earliest_ns = 0
+        self._ahead_ns: int | None = None
+        self._ahead_until_ns = 0
         self._points: dict[int, Point] = {}
         self._series: SeriesSignal | None = None
         self._prediction: Prediction | None = None
         self._load()
+
+    @property
+    def failure(self) -> ServiceError | None:
+        """Why the last request for values, or else for a forecast, failed; ``None`` when it did
+        not.
+        """
+        return self._failure or self._ahead_failure
 
     def _observe(self, t_ns: int) -> list[Point]:
         """Ask the service for the values up to ``t_ns``, if it can a day of them."""
@@ -117,39 +127,47 @@ class LiveSignal:
         try:
             return self._series.at(t_ns)
         except StaleSignalError as error:
-            raise self._with_failure(error) from None
+            raise _because(error, self._failure) from None
 
     def forecast(self, t0_ns: int, horizon_s: float) -> Forecast:
         """What the service says of the time from ``t0_ns`` over ``horizon_s``.
 
         An earlier forecast is used as long as it is younger than ``refresh_s``, or the service
         fails and it still covers what is asked. A service without forecasts gives the same time
-        of the last known day. Raises ``StaleSignalError`` when nothing covers it.
+        of the last known day. Raises ``StaleSignalError`` when nothing covers it,
+        ``ServiceError`` when the service has never given one.
         """
         t0_ns, horizon_s = instant("t0_ns", t0_ns), horizon(horizon_s)
-        now_ns = self.connection.clock_ns()
-        young = self._predicted_ns is not None and now_ns - self._predicted_ns < self._refresh_ns
-        if young and self._prediction is not None:
-            try:
-                return self._as_forecast(self._prediction, t0_ns, horizon_s)
-            except StaleSignalError:
-                pass
-        try:
-            news = self._predict(t0_ns, horizon_s)
-        except ServiceError as error:
-            self.failure = error
-            if self._prediction is None:
-                raise
-        else:
-            if news is None:
-                return self._naive(t0_ns, horizon_s)
-            self.failure, self._prediction, self._predicted_ns = None, news, now_ns
-            self._store()
-        assert self._prediction is not None
+        if not self._asked_ahead(t0_ns, horizon_s):
+            self._look_ahead(t0_ns, horizon_s)
+        if self._prediction is None:
+            if self._ahead_failure is not None:
+                raise self._ahead_failure
+            return self._naive(t0_ns, horizon_s)
         try:
             return self._as_forecast(self._prediction, t0_ns, horizon_s)
         except StaleSignalError as error:
-            raise self._with_failure(error) from None
+            raise _because(error, self._ahead_failure) from None
+
+    def _look_ahead(self, t0_ns: int, horizon_s: float) -> None:
+        """Ask the service for a forecast; keep the earlier one when it fails."""
+        try:
+            news = self._predict(t0_ns, horizon_s)
+        except ServiceError as error:
+            self._ahead_failure = error
+        else:
+            self._ahead_failure = None
+            if news is not None:
+                self._prediction = news
+                self._store()
+        self._ahead_ns = self.connection.clock_ns()
+        self._ahead_until_ns = t0_ns + ns_from_s(horizon_s)
+
+    def _asked_ahead(self, t0_ns: int, horizon_s: float) -> bool:
+        """Whether the service was asked a moment ago for as much as this."""
+        if self._ahead_ns is None or t0_ns + ns_from_s(horizon_s) > self._ahead_until_ns:
+            return False
+        return self.connection.clock_ns() - self._ahead_ns < self._refresh_ns
 
     def _naive(self, t0_ns: int, horizon_s: float) -> Forecast:
         """The same time of the last known day."""
@@ -160,7 +178,7 @@ class LiveSignal:
         try:
             return self._series.forecast(t0_ns, horizon_s)
         except StaleSignalError as error:
-            raise self._with_failure(error) from None
+            raise _because(error, self._failure) from None
 
     def _knows(self, t_ns: int) -> bool:
         """Whether a value holds at ``t_ns``."""
@@ -170,18 +188,21 @@ class LiveSignal:
         return t_ns < int(self._series.end_ns[place])
 
     def _refresh(self, t_ns: int) -> None:
-        """Ask for news, unless that was done a moment ago and can bring nothing."""
+        """Ask for news, unless that was done a moment ago for this time or an earlier one."""
         now_ns = self.connection.clock_ns()
         recent = self._asked_ns is not None and now_ns - self._asked_ns < self._refresh_ns
-        if recent and self._series is not None and t_ns >= self._series.first_ns:
+        if recent and t_ns >= self._earliest_ns:
             return
+        self._earliest_ns = min(t_ns, self._earliest_ns) if recent else t_ns
+        if self._series is not None:
+            self._earliest_ns = min(self._earliest_ns, self._series.first_ns)
         self._asked_ns = now_ns
         try:
             self._merge(self._observe(t_ns))
         except ServiceError as error:
-            self.failure = error
+            self._failure = error
         else:
-            self.failure = None
+            self._failure = None
             self._store()
 
     def _merge(self, points: Iterable[Point]) -> None:
@@ -260,20 +281,9 @@ class LiveSignal:
 
     def _nothing(self) -> ServiceError | StaleSignalError:
         """The error when no value is known at all."""
-        if self.failure is not None:
-            return self.failure
+        if self._failure is not None:
+            return self._failure
         return StaleSignalError(f"{self.source}: no values", found="an answer without values")
-
-    def _with_failure(self, error: StaleSignalError) -> StaleSignalError:
-        """The error with the reason why there is nothing newer."""
-        if self.failure is None:
-            return error
-        return StaleSignalError(
-            error.asked,
-            found=f"{error.found}; no news because {self.failure.found}",
-            allowed=error.allowed,
-            todo=self.failure.todo or error.todo,
-        )
 
     def _place(self) -> Path | None:
         """Where the values lie between runs."""
@@ -320,3 +330,15 @@ class LiveSignal:
         except OSError as error:
             raise OutputError(f"cannot write {place}", found=str(error.strerror)) from error
         write_whole(place, msgspec.json.encode(content))
+
+
+def _because(error: StaleSignalError, failure: ServiceError | None) -> StaleSignalError:
+    """The error with the reason why there is nothing newer."""
+    if failure is None:
+        return error
+    return StaleSignalError(
+        error.asked,
+        found=f"{error.found}; no news because {failure.found}",
+        allowed=error.allowed,
+        todo=failure.todo or error.todo,
+    )

@@ -105,6 +105,16 @@ class JobLaw(msgspec.Struct, frozen=True, kw_only=True):
         """(1 - E exp(-q X)) / q - E[X exp(-q X)] [J], exact also for small q."""
         return self._integral(lambda z: q * z * np.exp(-q * z), q)
 
+    def log_lack_ratio(self, q: float) -> float:
+        """ln(``lack`` / ``lack_of_slope``), about q ``overshoot_j`` for small q; for q != 0."""
+
+        def gap(z: Floats) -> Floats:  # -expm1(-v) - v exp(-v)
+            v = q * z
+            series = v * v * (0.5 - v * (1 / 3 - v * (1 / 8 - v / 30)))
+            return np.where(np.abs(v) < 1e-3, series, -np.expm1(-v) - v * np.exp(-v))
+
+        return math.log1p(self._integral(gap, q) / self.lack_of_slope(q))
+
     def _integral(self, function: Callable[[Floats], Floats], q: float) -> float:
         """Integral of ``function`` against the survival function."""
         if q < 0 and q <= self.transforms_from_per_j:

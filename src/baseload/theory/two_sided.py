@@ -222,7 +222,7 @@ def saved_by_start(theta: float, var: float, *, B: float, S0: float) -> float:
     if y > 0:
         q = math.exp(-y) if y < 745 else 0.0
         return B * (-math.expm1(-y * x) / y - x * q) / -math.expm1(-y)
-    rise = (math.exp(y) - math.exp(y * (1 - x))) / y  # e^y (1 - e^{-yx}) / y, without overflow
+    rise = math.exp(y * (1 - x)) * math.expm1(y * x) / y  # e^y (1 - e^{-yx}) / y
     return B * (rise - x) / math.expm1(y)
 
 

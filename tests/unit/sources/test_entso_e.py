@@ -91,6 +91,8 @@ def test_there_is_no_forecast_so_it_is_the_same_time_of_the_last_day(web):
     now = signal.at(ns_of("2026-03-09T15:00Z")).value
     assert found.at(ns_of("2026-03-10T15:00Z")).value == now
     assert all(point.estimated for point in found.points)
+    assert signal.forecast(ns_of("2026-03-10T11:30Z"), 24 * 3600.0) == found
+    assert len(web.asked) == 1
 
 
 def series(psr, values, *, step_ns=HOUR_NS, consumption=False, first=0):

@@ -112,6 +112,26 @@ def test_a_service_that_never_answered_gives_its_own_error(web):
         signal.forecast(web.now_ns, 3600.0)
 
 
+def test_what_failed_or_is_not_there_is_not_asked_for_at_every_call(web):
+    signal = Example(web)
+    signal.failing = down()
+    for _ in range(3):
+        with pytest.raises(ServiceError):
+            signal.at(web.now_ns)
+        with pytest.raises(ServiceError):
+            signal.forecast(web.now_ns, 3600.0)
+    assert (signal.observed, signal.predicted) == (1, 1)
+    web.pass_time(300)
+    signal.failing = None
+    signal.at(web.now_ns)
+    for hours in (40, 99, 98, 99):
+        early = web.now_ns - hours * HOUR_NS
+        signal.at(early) if hours < 60 else None
+        with pytest.raises(StaleSignalError):
+            signal.forecast(web.now_ns, hours * 3600.0 + 30 * 3600.0)
+    assert (signal.observed, signal.predicted) == (3, 3)
+
+
 def test_a_forecast_is_kept_and_renewed(web):
     signal = Example(web)
     signal.at(web.now_ns)
@@ -151,7 +171,23 @@ def test_without_forecasts_it_is_the_same_time_of_the_last_day(web):
     found = signal.forecast(web.now_ns, 24 * 3600.0)
     assert found.at(web.now_ns + 3 * HOUR_NS).value == 100.0 + 15
     assert found.at(web.now_ns + 20 * HOUR_NS).value == 100.0 + 8
-    assert signal.observed == 1
+    assert signal.forecast(web.now_ns, 24 * 3600.0) == found
+    assert (signal.observed, signal.predicted) == (1, 1)
+
+
+def test_a_forecast_that_may_not_be_read_does_not_touch_the_readings(web):
+    signal = Example(web)
+    signal.failing = down(403)
+    with pytest.raises(ServiceError, match="403"):
+        signal.forecast(web.now_ns, 3600.0)
+    signal.failing = None
+    assert signal.at(web.now_ns).value == 112.0
+    assert signal.failure is not None
+    with pytest.raises(ServiceError, match="403"):
+        signal.forecast(web.now_ns, 3600.0)
+    web.pass_time(300)
+    signal.forecast(web.now_ns, 3600.0)
+    assert signal.failure is None
 
 
 def test_values_survive_a_restart_on_disk(web, tmp_path):
