@@ -31,6 +31,13 @@ def minimize_scalar(function: Callable[[float], float], **options: Any) -> Any:
     return find(function, **options)
 
 
+def linprog(rate: Any, **options: Any) -> Any:
+    """``scipy.optimize.linprog``."""
+    from scipy.optimize import linprog as find
+
+    return find(rate, **options)
+
+
 def quad(function: Callable[[float], float], low: float, high: float, **options: Any) -> Any:
     """``scipy.integrate.quad``."""
     from scipy.integrate import quad as integrate

@@ -146,7 +146,7 @@ def inference_aware_training_optimum(
         """ln(1 + T_inf / (3 D))."""
         if tokens == 0:
             return 0.0
-        x = math.log(tokens / 3) - log_d(logit)
+        x = math.log(tokens) - math.log(3) - log_d(logit)
         return x + math.log1p(math.exp(-x)) if x > 0 else math.log1p(math.exp(x))
 
     start = math.log(law.beta / law.alpha)
