@@ -24,7 +24,7 @@ from baseload.supply.baseline import Scaled
 from baseload.supply.series import step_means
 from baseload.supply.site import Site
 from baseload.supply.slot import BALANCE_LIMIT, SLOT_RESIDUAL_LIMIT, slot_residual_frac
-from baseload.theory.monitoring import regime_of
+from baseload.theory.regime import label_of
 
 MOST_SLOTS = 4_000_000
 _MOST_SCALE = 1000.0
@@ -189,7 +189,7 @@ def supply_result(supplied: Supplied, place: int, books: Sequence[Settled]) -> S
         cost_usd={name: value for name, value in parts.items() if value is not None},
         cost_missing=list(first.costs.missing),
         balance_residual_frac=max(account.balance_residual_frac for account in accounts),
-        regime=None if criticality is None else regime_of(criticality),
+        regime=None if criticality is None else label_of(criticality),
         criticality=criticality,
         interval=_intervals(figures),
         series=books[0].series,

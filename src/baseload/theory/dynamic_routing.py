@@ -25,10 +25,10 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize import brentq
 
 from baseload.base.errors import ArgumentError
 from baseload.theory.inputs import Floats, finite_result, number, positive
+from baseload.theory.numerics import brentq
 from baseload.theory.routing_instance import Ints, RoutingInstance
 
 NODES = 513

@@ -9,6 +9,7 @@ Formulas of a routing problem take its fields as keywords: ``lam`` [classes] 1/s
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -26,6 +27,7 @@ from baseload.theory import (
 )
 from baseload.theory import state_dependent as by_level
 from baseload.theory import static_routing as static
+from baseload.theory.checked_call import by_keyword
 from baseload.theory.entry import Entry, Standing
 from baseload.theory.inputs import number, numbers, positive
 from baseload.theory.routing_instance import CapacityRow, RoutingInstance, check_prices
@@ -248,14 +250,18 @@ def mean_variance_frontier(**instance: Any) -> dict[str, Any]:
 
 
 def _entry(call: Any, gives: str, section: str, standing: Standing, **example: Any) -> Entry:
+    """An entry of this topic whose call checks the names of its inputs."""
+    kinds = [each.kind for each in inspect.signature(call).parameters.values()]
+    rest = instance_of if inspect.Parameter.VAR_KEYWORD in kinds else None
     return Entry(
         name=call.__name__,
-        call=call,
+        call=by_keyword(call, also={"sigma2": "var", "price_failure": "price_fail"}, rest=rest),
         gives=gives,
         topic="routing",
         section=section,
         standing=standing,
         example=example,
+        typed=call,
     )
 
 

@@ -15,9 +15,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import brentq
 
 from baseload.theory.inputs import Floats
+from baseload.theory.numerics import brentq
 from baseload.theory.routing_polytope import Breach, Polytope
 
 _GAP_SHARE = 1e-12
