@@ -20,7 +20,7 @@ from baseload.planner.rates import rates_of
 from baseload.planner.records import S_PER_YEAR, Plan, Prices, Supply
 from baseload.planner.simulated import SimulatedRates
 from baseload.planner.worths import options_of
-from baseload.planner.year import fluid_balance, net_series
+from baseload.planner.year import fluid_balance, is_seasonal, net_series
 from baseload.theory.dam import dam_rates, two_pole_rates
 from baseload.theory.inputs import Floats
 from baseload.theory.job_laws import measured_law
@@ -76,40 +76,43 @@ def _line(label: str, x: Floats, y: Sequence[float | None] | Floats, standing: s
 
 
 def v_chart(net: Net, demand: Demand, simulated: SimulatedRates | None = None) -> Chart:
-    """Auxiliary, waste and their sum over the baseline, with the fluid's V below."""
+    """Auxiliary, waste and their sum over the baseline, with the fluid's V below; where supply or
+    demand moves with the hour, over its whole series.
+    """
     critical_w = critical_of(net).here.value or net.mean_w
-    x = np.unique(np.concatenate([np.linspace(0.8, 1.2, 81), 1.0 + np.linspace(-0.02, 0.02, 41)]))
-    found = [rates_of(net, float(b) * critical_w - net.mean_w) for b in x]
-    standing = found[len(found) // 2].standing
-    u = np.array([each.u_w for each in found]) / _KW
-    w = np.array([each.w_w for each in found]) / _KW
-    fluid = np.abs(x * critical_w - net.mean_w) / _KW
-    lines = [
-        _line("auxiliary u", x, u, standing),
-        _line("waste w", x, w, standing),
-        _line("u + w", x, u + w, standing),
-        _line("u + w without chance", x, fluid, "exact"),
-    ]
     supply = net.supply
-    if supply.series_w or demand.hourly_frac is not None:
-        coarse = np.linspace(0.8, 1.2, 17)
-        year = []
-        for b in coarse:
+    if is_seasonal(demand, supply):
+        x = np.linspace(0.8, 1.2, 33)
+        pairs, standing, note = [], "modelled", "over the series, without chance"
+        for b in x:
             moved = msgspec.structs.replace(supply, baseline_w=float(b) * critical_w)
             baseline, drawn, step_s = net_series(demand, moved)
-            balance = fluid_balance(baseline, drawn, step_s, supply, store_j=supply.store_j)
-            year.append((balance.auxiliary_w + balance.waste_w) / _KW)
-        lines.append(_line("u + w by hour and season, without chance", coarse, year, "modelled"))
+            year = fluid_balance(baseline, drawn, step_s, supply, store_j=supply.store_j)
+            pairs.append((year.auxiliary_w, year.waste_w))
+    else:
+        zoom = 1.0 + np.linspace(-0.02, 0.02, 41)
+        x = np.unique(np.concatenate([np.linspace(0.8, 1.2, 81), zoom]))
+        found = [rates_of(net, float(b) * critical_w - net.mean_w) for b in x]
+        middle = found[len(found) // 2]
+        standing, note = middle.standing, f"rates: {middle.rung}"
+        pairs = [(each.u_w, each.w_w) for each in found]
+    u, w = (np.array(column) / _KW for column in zip(*pairs, strict=True))
+    fluid = np.abs(x * critical_w - net.mean_w) / _KW
     return Chart(
         name="v_shape",
         title="Too little or too much supply costs; at the critical point only chance is left",
         x_label="baseline over critical supply b*",
         y_label="power [kW]",
-        lines=tuple(lines),
+        lines=(
+            _line("auxiliary u", x, u, standing),
+            _line("waste w", x, w, standing),
+            _line("u + w", x, u + w, standing),
+            _line("u + w of a steady site without chance", x, fluid, "exact"),
+        ),
         marks={"critical": 1.0}
         | ({} if supply.baseline_w is None else {"this site": supply.baseline_w / critical_w}),
         dots=() if simulated is None else _dots(simulated, critical_w),
-        note=f"rates: {found[len(found) // 2].rung}",
+        note=note,
     )
 
 
@@ -221,7 +224,7 @@ def provisioning_chart(net: Net, prices: Prices) -> Chart | None:
     base = prices.baseline_usd_per_j
     if base <= 0 or net.var <= 0:
         return None
-    ratios = np.geomspace(1.1, 20.0, 17)
+    ratios = np.geomspace(1.1, 20.0, 13)
     drifts, stores, costs = [], [], []
     for ratio in ratios:
         here = msgspec.structs.replace(prices, auxiliary_usd_per_j=base * float(ratio))

@@ -27,6 +27,7 @@ __all__ = [
     "EnergyLaw",
     "Serving",
     "capped_digest",
+    "demand_changed",
     "demand_of_digest",
     "demand_of_slots",
     "demand_of_trace",
@@ -35,7 +36,7 @@ __all__ = [
 
 Floats = NDArray[np.float64]
 
-_QUANTILES = 2048
+_QUANTILES = 1000
 _S_PER_HOUR = 3600.0
 _DETREND_FROM_S = 6 * _S_PER_HOUR
 _BATCHES, _FEWEST_BATCHES = 144, 20
@@ -129,6 +130,50 @@ def demand_of_digest(
     )
 
 
+def demand_changed(
+    before: Demand, digest: TraceDigest, response: Response, *, digest_before: TraceDigest
+) -> Demand:
+    """``before`` under another response or a changed digest, without looking at its slots again:
+    the slow movement scales with the square of the mean energy that it moves. Instant, for what-if
+    questions; ``slot_w`` and the profile stay those of ``before``.
+    """
+    assert before.job is not None
+    assert before.terms is not None
+    weights = digest.class_requests / digest.class_requests.sum()
+    mean_job = response.share_frac @ response.job_j
+    mean_j = float(mean_job @ digest.mean_work)
+    ratio = mean_j / before.job.mean_j if before.job.mean_j > 0 else 1.0
+    products = np.einsum("c,cab->ab", weights, digest.work_products)
+    jobs, share = response.job_j, response.share_frac
+    second = float(np.einsum("t,ta,ab,tb->", share, jobs, products, jobs))
+    error = before.terms.temporal_error_j2_per_s
+    terms = msgspec.structs.replace(
+        _variance_of(digest, response, weights),
+        temporal_j2_per_s=before.terms.temporal_j2_per_s * ratio**2,
+        temporal_error_j2_per_s=None if error is None else error * ratio**2,
+        switching_j2_per_s=_switching(response, before.correlation_s),
+    )
+    work = work_of(digest.sample_input, digest.sample_output) @ mean_job
+    was = work_of(digest_before.sample_input, digest_before.sample_output) @ mean_job
+    tail = float((work**3).mean() / (was**3).mean()) if was.any() else 1.0
+    return msgspec.structs.replace(
+        before,
+        mean_w=response.mean_w,
+        base_w=response.base_w,
+        var_j2_per_s=terms.total_j2_per_s,
+        job=msgspec.structs.replace(
+            before.job,
+            mean_j=mean_j,
+            second_j2=max(second, mean_j * mean_j),
+            third_j3=before.job.third_j3 * ratio**3 * tail,
+            sample_j=tuple((np.asarray(before.job.sample_j) * ratio).tolist()),
+            largest_j=before.job.largest_j * ratio,
+        ),
+        terms=terms,
+        serving=response.serving,
+    )
+
+
 _HOW = {
     "packed": "as few replicas as the load needs, the cheapest first (packing)",
     "even": "every replica takes its share of the load (even spread)",
@@ -197,7 +242,7 @@ def demand_of_slots(
 
 
 def law_of_values(values_j: ArrayLike, weights: ArrayLike | None = None) -> EnergyLaw:
-    """The law of energies [J], thinned to 2,048 equally likely values (means of equal parts)."""
+    """The law of energies [J], thinned to 1,000 equally likely values (means of equal parts)."""
     values = numbers("values_j", values_j, least=0.0, shape=(-1,))
     if not len(values):
         raise BadInputError("values_j", found="no values", allowed="one or more")

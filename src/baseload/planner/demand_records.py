@@ -16,7 +16,7 @@ class EnergyLaw(msgspec.Struct, frozen=True, kw_only=True):
     """The empirical law of the marginal energy of a request [J].
 
     ``mean_j``, ``second_j2``, ``third_j3``: E X, E X^2, E X^3 over all requests. ``sample_j``: at
-    most a few thousand equally likely values, rising, whose distribution is the law thinned to its
+    most a thousand equally likely values, rising, whose distribution is the law thinned to its
     quantiles. ``largest_j``: the largest request seen.
     """
 

@@ -103,7 +103,8 @@ def work_of(input_tokens: Floats, output_tokens: Floats) -> Floats:
     """
     more = output_tokens - 1.0
     context = more * (input_tokens + 0.5 * output_tokens)
-    return np.stack([output_tokens, context, input_tokens], axis=1)
+    # columns lie together in memory: that is how they are summed
+    return np.stack([output_tokens, context, input_tokens]).T
 
 
 def digest_of(

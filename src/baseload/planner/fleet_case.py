@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from baseload.fleet.replica_type import ReplicaType
-from baseload.planner.demand import capped_digest, demand_of_digest
+from baseload.planner.demand import capped_digest, demand_changed, demand_of_digest
 from baseload.planner.demand_records import Demand
 from baseload.planner.digest import MOST_REQUESTS, TraceDigest, digest_of
 from baseload.planner.response import Fleet, Response, Sharing, fleet_response
@@ -20,7 +20,8 @@ class FleetCase(msgspec.Struct, frozen=True, kw_only=True):
     """Types and replicas, the digest of their trace, and how the load is shared among them.
 
     ``demand()`` prices it; the other methods price what would be. Fields as for
-    ``response.fleet_response``.
+    ``response.fleet_response``; ``own`` is the demand of the fleet itself, worked out once by
+    ``fleet_case``.
     """
 
     groups: tuple[tuple[ReplicaType, int], ...]
@@ -33,10 +34,11 @@ class FleetCase(msgspec.Struct, frozen=True, kw_only=True):
     name: str | None = None
     pue: float = 1.0
     overhead_w: float = 0.0
+    own: Demand | None = None
 
     def demand(self) -> Demand:
         """The demand at the bus of the site: ``pue`` times that of the fleet, and the overhead."""
-        return self._priced(self.groups, self.digest)
+        return self._at_bus(self._own())
 
     def with_replica(self, index: int, more: int = 1) -> Demand:
         """The demand with ``more`` replicas of the type at ``index``."""
@@ -44,14 +46,14 @@ class FleetCase(msgspec.Struct, frozen=True, kw_only=True):
             (kind, replicas + (more if place == index else 0))
             for place, (kind, replicas) in enumerate(self.groups)
         )
-        return self._priced(groups, self.digest)
+        return self._changed(groups, self.digest)
 
     def capped(self, keep_frac: float) -> tuple[Demand, float]:
         """The demand with answers capped at ``keep_frac`` of the longest, and the share that is
         cut.
         """
         digest, cut_frac = capped_digest(self.digest, keep_frac)
-        return self._priced(self.groups, digest), cut_frac
+        return self._changed(self.groups, digest), cut_frac
 
     def mean_job_j(self) -> Floats:
         """Joules at the fleet that a unit of each number of work adds, over all types ``[3]``."""
@@ -59,9 +61,23 @@ class FleetCase(msgspec.Struct, frozen=True, kw_only=True):
         mean: Floats = response.share_frac @ response.job_j
         return mean
 
-    def _priced(self, groups: Fleet, digest: TraceDigest) -> Demand:
-        response = self._response(groups, digest)
-        demand = demand_of_digest(digest, response, groups, sharing=self.sharing, name=self.name)
+    def _own(self) -> Demand:
+        """The demand of the fleet itself."""
+        if self.own is not None:
+            return self.own
+        response = self._response(self.groups, self.digest)
+        return demand_of_digest(
+            self.digest, response, self.groups, sharing=self.sharing, name=self.name
+        )
+
+    def _changed(self, groups: Fleet, digest: TraceDigest) -> Demand:
+        """The demand of other groups or another digest."""
+        changed = demand_changed(
+            self._own(), digest, self._response(groups, digest), digest_before=self.digest
+        )
+        return self._at_bus(changed)
+
+    def _at_bus(self, demand: Demand) -> Demand:
         return at_bus(demand, pue=self.pue, overhead_w=self.overhead_w)
 
     def _response(self, groups: Fleet, digest: TraceDigest) -> Response:
@@ -89,7 +105,8 @@ def fleet_case(
     ``FleetCase``.
     """
     digest = digest_of(source, slot_s=slot_s, most_requests=most_requests, scale=scale)
-    return FleetCase(groups=tuple(groups), digest=digest, **options)
+    case = FleetCase(groups=tuple(groups), digest=digest, **options)
+    return msgspec.structs.replace(case, own=case._own())
 
 
 def at_bus(demand: Demand, *, pue: float = 1.0, overhead_w: float = 0.0) -> Demand:

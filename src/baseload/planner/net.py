@@ -56,19 +56,23 @@ class Net(msgspec.Struct, frozen=True, kw_only=True):
         """
         return math.sqrt(self.slow * self.slow_s / 2.0)
 
-    @property
-    def widening_j(self) -> float:
-        """By how much the store acts larger than it is [J], both ends together.
+    def widening_j(self, store_j: float) -> float:
+        """By how much a store acts larger than it is [J], both ends together.
 
         Fast noise: 2 x 0.5826 standard deviations of a slot, or the mean overshoot kx of a request
         where that is more. Slow noise: 2 x 1.4603 episodes. Each times the root of its share of
-        sigma2: exact in the limit where one of them is all, interpolated between (heuristic).
+        sigma2: right where one of them is all, interpolated between. Where fast noise crosses the
+        store within an episode, the slow part counts less. Fitted to simulations (heuristic).
         """
         if self.var <= 0:
             return 0.0
         slot_j = math.sqrt(self.fast * self.supply.slot_s)
         fast = max(2.0 * BETA_0 * slot_j, self.overshoot_j) * math.sqrt(1.0 - self.slow_frac)
-        return fast + 2.0 * MILNE * self.episode_j * math.sqrt(self.slow_frac)
+        if self.slow <= 0:
+            return fast
+        reach = store_j / math.sqrt(self.var * self.slow_s)
+        kept = 1.0 - (1.0 - self.slow_frac) / (1.0 + reach)
+        return fast + 2.0 * MILNE * self.episode_j * math.sqrt(self.slow_frac) * kept
 
     @property
     def loss_slot_s(self) -> float:

@@ -15,7 +15,7 @@ from scipy.optimize import minimize_scalar
 
 from baseload.planner.figures import Standing, figure, weakest
 from baseload.planner.net import Net
-from baseload.planner.rates import Found, rates_of
+from baseload.planner.rates import MANY_JOBS, Found, rates_of
 from baseload.planner.records import (
     S_PER_YEAR,
     LawPoint,
@@ -24,7 +24,8 @@ from baseload.planner.records import (
     Provisioning,
     VarianceTerm,
 )
-from baseload.theory.regulator import g, g_slope
+from baseload.theory.prices import Prices as TheoryPrices
+from baseload.theory.provision import cost_factor
 
 _FAR_Y, _FAR_Z = 60.0, 8.0
 TRAFFICS = (1.0, 10.0, 100.0, 1000.0)
@@ -65,14 +66,17 @@ def best_drift(net: Net, prices: Prices, store_j: float) -> Best:
     if store_j == 0:
         far = _FAR_Z * math.sqrt(net.slot_var() / net.supply.slot_s)
     else:
-        wide = store_j + net.widening_j
+        wide = store_j + net.widening_j(store_j)
         far = _FAR_Y * net.var / (2.0 * wide)
         if net.supply.lossy:
             swing_s = net.loss_slot_s
             far += 3.0 * math.sqrt(net.var / swing_s) + 2.0 * net.supply.leak_per_s * store_j
         far += net.supply.leak_per_s * store_j
     low, high = max(lowest, -far), far
-    theta = least_at(lambda x: excess(net, prices, x, store_j), low, high)
+    searched = net
+    if net.law is not None and store_j > MANY_JOBS * max(net.law.mean_j, net.law.overshoot_j):
+        searched = msgspec.structs.replace(net, law=None, requests_per_s=None)
+    theta = least_at(lambda x: excess(searched, prices, x, store_j), low, high)
     return _best(net, prices, theta, store_j)
 
 
@@ -86,8 +90,8 @@ def _best(net: Net, prices: Prices, theta: float, store_j: float) -> Best:
 
 
 def best_drift_and_store(net: Net, prices: Prices) -> Best | None:
-    """The best drift with the best store, or none where that is cheaper; ``None`` without a price
-    of storage.
+    """The best drift with the best store, or none where that is cheaper; ``None`` where storage has
+    no price, or costs nothing.
 
     Starts from the closed form of the diffusion, B* = sigma sqrt(Psi / (2 h)), and searches the
     store on the rates of the ladder.
@@ -96,11 +100,13 @@ def best_drift_and_store(net: Net, prices: Prices) -> Best | None:
     if h is None:
         return None
     without = best_drift(net, prices, 0.0)
-    if net.var == 0 or prices.ratio >= 1.0 or h == 0:
-        return without if h > 0 else None
+    if h == 0:  # free storage: no size is best
+        return None
+    if net.var == 0 or not 0 < prices.ratio < 1.0:
+        return without
     # the search wants a rung that is smooth and instant
     smooth = msgspec.structs.replace(net, law=None, requests_per_s=None)
-    start_j = math.sqrt(net.var * psi(prices) / (2.0 * h))
+    start_j = math.sqrt(net.var * cost_factor(theory_prices(prices)) / (2.0 * h))
     log_store = least_at(
         lambda x: best_drift(smooth, prices, math.exp(x)).excess_usd_per_s,
         math.log(start_j) - 5.0,
@@ -110,34 +116,11 @@ def best_drift_and_store(net: Net, prices: Prices) -> Best | None:
     return with_store if with_store.excess_usd_per_s < without.excess_usd_per_s else without
 
 
-def psi(prices: Prices) -> float:
-    """Psi(r) = C_b y + C_u g(y) + C_w g(-y) at the best y [$/J]: the price of randomness is
-    sigma2 Psi / (2 B).
-    """
-    y = best_index(prices.ratio)
-    if math.isinf(y):
-        return 0.0
-    return (
-        prices.baseline_usd_per_j * y
-        + prices.auxiliary_usd_per_j * g(y)
-        + prices.waste_usd_per_j * g(-y)
+def theory_prices(prices: Prices) -> TheoryPrices:
+    """The prices as the theory names them."""
+    return TheoryPrices(
+        Cb=prices.baseline_usd_per_j, Cu=prices.auxiliary_usd_per_j, Cw=prices.waste_usd_per_j
     )
-
-
-def best_index(ratio: float) -> float:
-    """y with -g'(y) = ``ratio``: the best criticality index of the plain diffusion."""
-    if ratio <= 0:
-        return math.inf
-    if ratio >= 1:
-        return -math.inf
-    low, high = -800.0, 800.0
-    for _ in range(200):
-        middle = 0.5 * (low + high)
-        if -g_slope(middle) > ratio:
-            low = middle
-        else:
-            high = middle
-    return 0.5 * (low + high)
 
 
 def least_at(
@@ -159,7 +142,7 @@ def optimum_record(net: Net, prices: Prices, best: Best, way: str) -> Optimum:
     """A best supply as a plan shows it."""
     found, store = best.found, best.store_j
     standing: Standing = found.standing
-    wide = store + net.widening_j
+    wide = store + net.widening_j(store)
     y = 2.0 * best.theta * wide / net.var if net.var > 0 and store > 0 else 0.0
     sigma = math.sqrt(net.var)
     cost = prices.baseline_usd_per_j * net.mean_w + best.excess_usd_per_s

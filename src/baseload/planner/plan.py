@@ -109,7 +109,7 @@ def plan_site(
         randomness=_randomness(net, prices, demand, theta, at_site, seasons),
         variance_budget=variance_budget(_terms(demand, supply), price_usd, found.standing),
         ride_through=_ride_through(net, theta),
-        worths=worths_of(net, supply, prices, case=case),
+        worths=worths_of(demand, supply, prices, case=case),
         switch_points=switches_of(options),
         seasons=seasons,
         notes=_notes(demand, supply, prices),
@@ -365,6 +365,13 @@ def _notes(demand: Demand, supply: Supply, prices: Prices) -> tuple[str, ...]:
         notes.append("No price of storage was given: the best store is not asked for.")
     if prices.ratio >= 1.0:
         notes.append("Auxiliary energy is no dearer than baseline: the best baseline is none.")
+    if prices.ratio <= 0.0:
+        notes.append(
+            "Waste earns back what baseline costs: more baseline is never worse; shown is where"
+            " auxiliary energy vanishes."
+        )
+    if prices.storage_usd_per_j_s == 0:
+        notes.append("Storage is free at these prices: no size of it is best.")
     if demand.job is None:
         notes.append("The energy of single requests is not known: variance is not taken apart.")
     notes.append("The cost of hardware is in no number, unless the price of storage has it.")
@@ -406,7 +413,7 @@ def _warnings(net: Net, demand: Demand, supply: Supply, seasons: Seasons | None)
         )
     if is_seasonal(demand, supply):
         found.append(
-            "Ride-through, worths and the variance budget take supply and demand at their means;"
+            "Ride-through and the variance budget take supply and demand at their means;"
             " with a profile over the day they are rough."
         )
     return tuple(found)

@@ -129,30 +129,33 @@ def simulate_slots(
     baseline_w: ArrayLike,
     supply: Supply,
     how: str = "",
+    blocks: int = BLOCKS,
     on_progress: Progress | None = None,
 ) -> SimulatedRates:
     """Rates of a site over given slots: ``supply_j`` ``[n]`` is the baseline's own movement about
     its mean [J], ``demand_j`` ``[n]`` the demand [J], ``slot_s`` the length of a slot [s].
 
     Each of ``baseline_w`` [W] is added to the movement; below 0 it counts as 0. Store, efficiencies
-    and limits are those of ``supply``. The first block is left out.
+    and limits are those of ``supply``. Errors come from ``blocks`` equal parts of the run (whole
+    periods, where there are some), of which the first is left out.
     """
     baselines = numbers("baseline_w", np.atleast_1d(baseline_w), least=0.0, shape=(-1,))
     movement = numbers("supply_j", supply_j, shape=(-1,))
     demand = numbers("demand_j", demand_j, least=0.0, shape=(len(movement),))
     length_s = positive("slot_s", slot_s)
-    if len(demand) < 2 * BLOCKS:
+    whole("blocks", blocks, least=3)
+    if len(demand) < 2 * blocks:
         raise BadInputError(
-            "demand_j", found=f"{len(demand)} slots", allowed=f"{2 * BLOCKS} or more"
+            "demand_j", found=f"{len(demand)} slots", allowed=f"{2 * blocks} or more"
         )
     store = store_of(supply)
-    edges = np.linspace(0, len(demand), BLOCKS + 1).astype(int)
+    edges = np.linspace(0, len(demand), blocks + 1).astype(int)
     found = []
     for turn, baseline in enumerate(baselines):
         energy = np.maximum(movement + float(baseline) * length_s, 0.0)
         level = supply.start_frac * supply.store_j
-        rows = np.zeros((BLOCKS, 4))
-        for block in range(BLOCKS):
+        rows = np.zeros((blocks, 4))
+        for block in range(blocks):
             part = slice(int(edges[block]), int(edges[block + 1]))
             totals = run_slots(
                 energy[part],

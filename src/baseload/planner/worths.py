@@ -10,12 +10,14 @@ import msgspec
 
 from baseload.base.units import J_PER_KWH
 from baseload.fleet.models import find_model, is_known_model
+from baseload.planner.demand_records import Demand
 from baseload.planner.figures import Standing, figure, weakest
 from baseload.planner.fleet_case import FleetCase
-from baseload.planner.net import Net, net_of
-from baseload.planner.optimum import best_drift, excess
+from baseload.planner.net import net_of
+from baseload.planner.optimum import best_drift
 from baseload.planner.rates import rates_of
 from baseload.planner.records import S_PER_YEAR, Prices, Supply, SwitchPoint, Worth
+from baseload.planner.year import fluid_balance, is_seasonal, net_series
 from baseload.theory.model_choice import switch_difficulty
 from baseload.theory.options import OptionModel
 
@@ -23,137 +25,169 @@ CAP_KEPT_FRAC = 0.75
 _KW = 1000.0
 
 
+class _State(msgspec.Struct, frozen=True, kw_only=True):
+    """A site as it is or would be: cost of all [$/s], mean demand, baseline and rates [W]."""
+
+    cost_usd_per_s: float
+    mean_w: float
+    var_j2_per_s: float
+    baseline_w: float
+    auxiliary_w: float
+    waste_w: float
+    standing: Standing
+
+
 def worths_of(
-    net: Net, supply: Supply, prices: Prices, *, case: FleetCase | None = None
+    demand: Demand, supply: Supply, prices: Prices, *, case: FleetCase | None = None
 ) -> tuple[Worth, ...]:
     """What changes of the site are worth [$/year], its baseline held where it is; without one, the
     best baseline before and after.
 
-    Capital costs of replicas are not counted; storage and baseline at their prices.
+    Where supply or demand moves with the hour, the balance of the whole series without chance
+    decides; else the rates with chance. Capital costs of replicas are not counted; storage and
+    baseline at their prices.
     """
-    found = [_more_storage(net, prices), _more_baseline(net, supply, prices)]
-    if case is not None:
-        for index, (kind, _) in enumerate(case.groups):
-            found.append(_more_replicas(net, supply, prices, case, index, kind.name))
-        found.append(_lower_cap(net, supply, prices, case))
-    return tuple(worth for worth in found if worth is not None)
-
-
-def _cost(net: Net, supply: Supply, prices: Prices, store_j: float) -> tuple[float, float]:
-    """Cost of all [$/s] and the drift, at the site's baseline or at the best one."""
-    if supply.baseline_w is not None:
-        theta = supply.baseline_w - net.mean_w
-        above = excess(net, prices, theta, store_j)
+    before = _state(demand, supply, prices)
+    if supply.baseline_w is None:
+        how = "rates before and after, each with its best baseline"
+    elif is_seasonal(demand, supply):
+        how = "the balance of the series before and after, without chance"
     else:
-        best = best_drift(net, prices, store_j)
-        theta, above = best.theta, best.excess_usd_per_s
-    return prices.baseline_usd_per_j * net.mean_w + above, theta
+        how = "rates before and after, the baseline held where it is"
+    found = [
+        _more_storage(demand, supply, prices, before, how),
+        _more_baseline(demand, supply, prices, before),
+    ]
+    if case is not None:
+        for index in range(len(case.groups)):
+            found.append(_more_replicas(case, index, supply, prices, before, how))
+        found.append(_lower_cap(case, supply, prices, before, how))
+    return tuple(found)
 
 
-def _changes(before: Net, after: Net, theta: float, theta_after: float) -> dict[str, float]:
+def _state(demand: Demand, supply: Supply, prices: Prices) -> _State:
+    """A site's cost and rates."""
+    net = net_of(demand, supply)
+    if supply.baseline_w is not None and is_seasonal(demand, supply):
+        baseline, drawn, step_s = net_series(demand, supply)
+        year = fluid_balance(baseline, drawn, step_s, supply, store_j=supply.store_j)
+        u, w, baseline_w = year.auxiliary_w, year.waste_w, supply.baseline_w
+        paid = u + year.unserved_w
+        standing: Standing = "modelled"
+    else:
+        if supply.baseline_w is not None:
+            theta = supply.baseline_w - net.mean_w
+        else:
+            theta = best_drift(net, prices, supply.store_j).theta
+        found = rates_of(net, theta)
+        u, w, baseline_w, standing = found.u_w, found.w_w, net.mean_w + theta, found.standing
+        paid = u
+    return _State(
+        cost_usd_per_s=prices.baseline_usd_per_j * baseline_w
+        + prices.auxiliary_usd_per_j * paid
+        + prices.waste_usd_per_j * w
+        + (prices.storage_usd_per_j_s or 0.0) * supply.store_j,
+        mean_w=net.mean_w,
+        var_j2_per_s=net.var,
+        baseline_w=baseline_w,
+        auxiliary_w=u,
+        waste_w=w,
+        standing=standing,
+    )
+
+
+def _saved(before: _State, after: _State) -> float:
+    return (before.cost_usd_per_s - after.cost_usd_per_s) * S_PER_YEAR
+
+
+def _changes(before: _State, after: _State) -> dict[str, float]:
     """What a change does to the numbers behind its worth."""
-    old, new = rates_of(before, theta), rates_of(after, theta_after)
     return {
         "mean_demand_w": after.mean_w - before.mean_w,
-        "variance_j2_per_s": after.var - before.var,
-        "auxiliary_w": new.u_w - old.u_w,
-        "waste_w": new.w_w - old.w_w,
-        "baseline_w": after.mean_w + theta_after - before.mean_w - theta,
+        "variance_j2_per_s": after.var_j2_per_s - before.var_j2_per_s,
+        "auxiliary_w": after.auxiliary_w - before.auxiliary_w,
+        "waste_w": after.waste_w - before.waste_w,
+        "baseline_w": after.baseline_w - before.baseline_w,
     }
 
 
-def _held(supply: Supply) -> str:
-    if supply.baseline_w is not None:
-        return "rates before and after, the baseline held where it is"
-    return "rates before and after, each with its best baseline"
-
-
-def _more_storage(net: Net, prices: Prices) -> Worth:
-    supply = net.supply
+def _more_storage(
+    demand: Demand, supply: Supply, prices: Prices, before: _State, how: str
+) -> Worth:
     more = msgspec.structs.replace(supply, store_j=supply.store_j + J_PER_KWH)
-    wider = msgspec.structs.replace(net, supply=more)
-    before, theta = _cost(net, supply, prices, supply.store_j)
-    after, theta_after = _cost(wider, more, prices, more.store_j)
-    saved = (before - after) * S_PER_YEAR
+    after = _state(demand, more, prices)
     price = (prices.storage_usd_per_j_s or 0.0) * J_PER_KWH * S_PER_YEAR
-    standing = rates_of(net, theta).standing
     return Worth(
         what="one more kWh of storage",
         kind="storage",
         usd_per_year=figure(
-            saved,
+            _saved(before, after),
             "$/year",
-            standing,
+            before.standing,
             note=f"its own price, {price:.3g} $/year, taken off"
             if prices.storage_usd_per_j_s is not None
             else "before what it costs: no price of storage was given",
         ),
-        effects=_changes(net, wider, theta, theta_after) | {"price_usd_per_year": price},
-        obtained=_held(supply),
+        effects=_changes(before, after) | {"price_usd_per_year": price},
+        obtained=how,
     )
 
 
-def _more_baseline(net: Net, supply: Supply, prices: Prices) -> Worth:
-    _, theta = _cost(net, supply, prices, supply.store_j)
-    before = excess(net, prices, theta, supply.store_j)
-    after = excess(net, prices, theta + _KW, supply.store_j)
+def _more_baseline(demand: Demand, supply: Supply, prices: Prices, before: _State) -> Worth:
+    more = msgspec.structs.replace(supply, baseline_w=before.baseline_w + _KW)
+    after = _state(demand, more, prices)
+    price = prices.baseline_usd_per_j * _KW * S_PER_YEAR
     return Worth(
         what="one more kW of baseline",
         kind="baseline",
         usd_per_year=figure(
-            (before - after) * S_PER_YEAR,
+            _saved(before, after),
             "$/year",
-            rates_of(net, theta).standing,
-            note=f"its own price, {prices.baseline_usd_per_j * _KW * S_PER_YEAR:.4g} $/year,"
-            " taken off",
+            before.standing,
+            note=f"its own price, {price:.4g} $/year, taken off",
         ),
-        effects=_changes(net, net, theta, theta + _KW),
-        obtained="rates at the baseline, and 1 kW above it",
+        effects=_changes(before, after) | {"price_usd_per_year": price},
+        obtained="rates at the baseline and 1 kW above it"
+        + (", in the shape of its series" if supply.series_w else ""),
     )
 
 
 def _more_replicas(
-    net: Net, supply: Supply, prices: Prices, case: FleetCase, index: int, name: str
+    case: FleetCase, index: int, supply: Supply, prices: Prices, before: _State, how: str
 ) -> Worth:
     demand = case.with_replica(index)
-    changed = net_of(demand, supply)
-    before, theta = _cost(net, supply, prices, supply.store_j)
-    after, theta_after = _cost(changed, supply, prices, supply.store_j)
-    kind = case.groups[index][0]
+    after = _state(demand, supply, prices)
+    kind, serving = case.groups[index][0], demand.serving[index]
     gpus = "GPU" if kind.num_gpus == 1 else f"{kind.num_gpus} GPUs"
-    serving = demand.serving[index]
     return Worth(
-        what=f"one more replica of {name} ({gpus})",
+        what=f"one more replica of {kind.name} ({gpus})",
         kind="replica",
         usd_per_year=figure(
-            (before - after) * S_PER_YEAR,
+            _saved(before, after),
             "$/year",
             "modelled",
             note="energy only: neither the hardware nor the time that answers take is priced",
         ),
-        effects=_changes(net, changed, theta, theta_after)
-        | {"batch": serving.batch, "idle_w": serving.rest_w},
-        obtained=f"the demand worked out again with one more; {_held(supply)}",
+        effects=_changes(before, after) | {"batch": serving.batch, "idle_w": serving.rest_w},
+        obtained=f"the demand worked out again with one more; {how}",
     )
 
 
-def _lower_cap(net: Net, supply: Supply, prices: Prices, case: FleetCase) -> Worth:
+def _lower_cap(case: FleetCase, supply: Supply, prices: Prices, before: _State, how: str) -> Worth:
     demand, cut_frac = case.capped(CAP_KEPT_FRAC)
-    changed = net_of(demand, supply)
-    before, theta = _cost(net, supply, prices, supply.store_j)
-    after, theta_after = _cost(changed, supply, prices, supply.store_j)
-    cut = f"{100 * cut_frac:.2g} % of the answers would be cut"
+    after = _state(demand, supply, prices)
     return Worth(
         what="a token cap 25 % below the longest answer",
         kind="token_cap",
         usd_per_year=figure(
-            (before - after) * S_PER_YEAR,
+            _saved(before, after),
             "$/year",
             "modelled",
-            note=f"{cut}; what they lose in quality is not priced",
+            note=f"{100 * cut_frac:.2g} % of the answers would be cut; what they lose in quality"
+            " is not priced",
         ),
-        effects=_changes(net, changed, theta, theta_after) | {"cut_frac": cut_frac},
-        obtained=f"lengths of the trace, capped; {_held(supply)}",
+        effects=_changes(before, after) | {"cut_frac": cut_frac},
+        obtained=f"lengths of the trace, capped; {how}",
     )
 
 

@@ -105,7 +105,7 @@ def seasons_of(demand: Demand, supply: Supply, net: Net) -> Seasons | None:
     swing = fluid_swing(theta=theta, period=period_s)
     fluid = fluid_balance(baseline, drawn, step_s, supply, store_j=supply.store_j)
     standing: Standing = "exact" if demand.obtained == "assumed" else "modelled"
-    chance = _with_chance(net, demand, theta, period_s, supply)
+    chance = _with_chance(net, demand, theta, supply, fluid, period_s=period_s)
     return Seasons(
         period_s=period_s,
         swing=figure(
@@ -126,22 +126,28 @@ def _is_plain(supply: Supply) -> bool:
 
 
 def _with_chance(
-    net: Net, demand: Demand, theta: Floats, period_s: float, supply: Supply
+    net: Net,
+    demand: Demand,
+    theta: Floats,
+    supply: Supply,
+    fluid: YearBalance,
+    *,
+    period_s: float,
 ) -> tuple[Figure, Figure] | None:
     """u and w over the series with chance; ``None`` without noise or a finite store.
 
-    A store that neither loses nor limits: periodic diffusion on the widened store. Any other: years
-    of slots with drawn noise.
+    A store that neither loses nor limits: periodic diffusion on the widened store, and no less than
+    the fluid (chance cannot help). Any other: years of slots with drawn noise.
     """
     if net.var <= 0 or not 0 < supply.store_j < math.inf:
         return None
     if _is_plain(supply):
-        wide = supply.store_j + net.widening_j
+        wide = supply.store_j + net.widening_j(supply.store_j)
         found = periodic_rates(theta=theta, var=net.var, B=wide, period=period_s, steps=len(theta))
         standing: Standing = "heuristic" if net.slow > 0 else "asymptotic"
         return tuple_of(
-            figure(max(value, 0.0), "W", standing, rung="periodic_diffusion", error_frac=0.02)
-            for value in (found.u, found.w)
+            figure(max(value, least), "W", standing, rung="periodic_diffusion", error_frac=0.02)
+            for value, least in ((found.u, fluid.auxiliary_w), (found.w, fluid.waste_w))
         )
     return _drawn_periods(demand, supply, period_s, steps=len(theta))
 

@@ -22,7 +22,7 @@ from baseload.theory.two_sided import Rates, fluid_rates, rates_from_ratio
 
 _STEPS_PER_JOB = 60
 _LEAST_STEPS, _MOST_STEPS = 1000, 8000
-_SERIES_RANGE = 1e-5
+_SERIES_RANGE = 1e-11
 _CLOSED_JOBS = 12.0
 _DEEP = 30.0
 
@@ -87,12 +87,9 @@ def _poles_suffice(lam: float, law: JobLaw, *, b: float, B: float) -> bool:
 
 def _exponential_rates(b: float, theta: float, mean: float, B: float) -> Rates:
     """Closed form: W(x) = (1 - rho exp(-(1 - rho) x / a)) / (1 - rho)."""
+    if theta == 0:
+        return Rates(u_w=b / (1 + B / mean), w_w=b / (1 + B / mean))
     share = theta / b  # 1 - rho
-    if abs(share) * (1 + B / mean) < 1e-4:
-        reach = B / mean
-        rise = share * reach
-        grown = reach * (1 - rise / 2 + rise * rise / 6)  # (1 - exp(-rise)) / share
-        return _from_scale(b, theta, 1 + (1 - share) * grown)
     return rates_from_ratio(theta, math.log1p(-share) - share * B / mean)
 
 
@@ -121,7 +118,7 @@ def _renewal_rates(lam: float, law: JobLaw, *, b: float, B: float) -> DamRates:
     coarse, fine = (renewal_scale(rho, law, B=B, steps=count) for count in (steps, 2 * steps))
     rates = _from_scale(b, theta, fine + (fine - coarse) / 3)
     u, w = rates.u_w, rates.w_w
-    if theta > 0:  # W = b / theta - R, and R is a sum of positive terms
+    if theta * B > lam * law.second_j2:  # y > 2: W = b / theta - R, R a sum of positive terms
         rough, good = (
             renewal_scale(rho, law, B=B, steps=count, rest=True) for count in (steps, 2 * steps)
         )
@@ -172,20 +169,18 @@ def two_pole_rates(lam: float, law: JobLaw, *, b: float, B: float) -> Rates:
     if easy is not None:
         return easy
     theta, var = b - lam * law.mean_j, lam * law.second_j2
-    reach = max(B, law.maximum_j if math.isfinite(law.maximum_j) else 40 * law.mean_j)
-    if 2 * abs(theta) / var * reach < _SERIES_RANGE and math.isfinite(law.third_j3):
+    if 2 * abs(theta) / var * (B + law.overshoot_j) < _SERIES_RANGE:
         middle = var / (2 * (B + law.overshoot_j))
         return Rates(u_w=middle - theta / 2, w_w=middle + theta / 2)
     q = _pole(lam, law, theta)
-    if theta == 0 or math.isnan(q):
+    if math.isnan(q):
         raise ArgumentError(
             "law",
             found=f"{law.name}: E exp(s X) is infinite for every s > 0",
             allowed="job laws with a transform left of 0, such as capped ones",
             todo="give a cap, or use the exact dam",
         )
-    slope, lack = law.lack_of_slope(q), law.lack(q)
-    log_z = q * B + math.log(lack / slope)
+    log_z = q * B + law.log_lack_ratio(q)
     if theta * log_z >= 0:  # a store too small for two poles to mean anything
         return Rates(u_w=lam * law.mean_j, w_w=b)
     return rates_from_ratio(theta, log_z)

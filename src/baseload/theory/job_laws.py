@@ -75,6 +75,12 @@ class JobLaw(msgspec.Struct, frozen=True, kw_only=True):
             found: NDArray[Any] = np.exp(-np.multiply.outer(q, self.points_j)) @ self.weights_j
         return found
 
+    def lacks(self, q: NDArray[Any]) -> NDArray[Any]:
+        """``lack`` for an array of q, real or complex with Re q >= 0, shape of ``q``."""
+        with np.errstate(under="ignore"):
+            found: NDArray[Any] = -np.expm1(-np.multiply.outer(q, self.points_j)) @ self.weights_j
+        return found
+
     def excess_slope(self, q: NDArray[Any]) -> NDArray[Any]:
         """int z exp(-q z) P(X > z) dz [J^2]: minus the slope of ``excess_transform``."""
         with np.errstate(under="ignore"):
@@ -98,6 +104,16 @@ class JobLaw(msgspec.Struct, frozen=True, kw_only=True):
     def lack_of_slope(self, q: float) -> float:
         """(1 - E exp(-q X)) / q - E[X exp(-q X)] [J], exact also for small q."""
         return self._integral(lambda z: q * z * np.exp(-q * z), q)
+
+    def log_lack_ratio(self, q: float) -> float:
+        """ln(``lack`` / ``lack_of_slope``), about q ``overshoot_j`` for small q; for q != 0."""
+
+        def gap(z: Floats) -> Floats:  # -expm1(-v) - v exp(-v)
+            v = q * z
+            series = v * v * (0.5 - v * (1 / 3 - v * (1 / 8 - v / 30)))
+            return np.where(np.abs(v) < 1e-3, series, -np.expm1(-v) - v * np.exp(-v))
+
+        return math.log1p(self._integral(gap, q) / self.lack_of_slope(q))
 
     def _integral(self, function: Callable[[Floats], Floats], q: float) -> float:
         """Integral of ``function`` against the survival function."""
@@ -407,7 +423,8 @@ def measured_law(energies_j: ArrayLike, *, name: str = "measured") -> JobLaw:
         place = np.searchsorted(atoms, z, side="right")
         with np.errstate(invalid="ignore"):
             rest = np.where(above[place] > 0, z, 0.0) * above[place]
-        return sums[place] + rest
+        found: Floats = sums[place] + rest
+        return found
 
     smallest = float(atoms[atoms > 0][0])
     top = float(atoms[-1])

@@ -67,10 +67,10 @@ def euler_two(
     """
     points_a, weights_a = euler_nodes(first, 17.0)
     points_b, weights_b = euler_nodes(second, 17.0)
-    column, row = points_a[:, None], points_b[None, :]
-    # a real function: both signs of the second imaginary part, halved
-    both = (transform(column, row) + transform(column, np.conj(row))) / 2
-    return float(weights_a @ (both @ weights_b).real)
+    # a real function: both signs of the second imaginary part, each with half the weight
+    row = np.concatenate([points_b, np.conj(points_b)])[None, :]
+    halves = np.concatenate([weights_b, weights_b]) / 2
+    return float(weights_a @ (transform(points_a[:, None], row) @ halves).real)
 
 
 __all__ = ["euler", "euler_nodes", "euler_two", "talbot"]

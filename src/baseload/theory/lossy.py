@@ -148,6 +148,8 @@ def two_sided_lossy(
         y = 2 * theta_stored * size / var_stored
         u = discharge * var_stored / (2 * size) * g(y)
         w = var_stored / (2 * size) * g(-y) / charge
+        if u >= shortfall / slot:  # the correction is too large for so small a store
+            u, w = shortfall / slot, surplus / slot
     u = finite_result("two_sided_lossy", u, theta=theta, sd=sd, slot=slot, B=B)
     w = finite_result("two_sided_lossy", w, theta=theta, sd=sd, slot=slot, B=B)
     return LossyRates(
@@ -173,8 +175,7 @@ def _conversion_loss(
     """What conversion eats [W]: (1 - eta_c) of what goes in, (1 - eta_d) of what leaves."""
     charged = surplus / slot - w
     drawn = (shortfall / slot - u) / eta_d
-    loss = (1 - eta_c) * charged + (1 - eta_d) * drawn
-    return 0.0 if eta_c == eta_d == 1 else max(loss, 0.0)
+    return (1 - eta_c) * charged + (1 - eta_d) * drawn
 
 
 def two_sided_with_leak(*, theta: float, var: float, kappa: float, B: float) -> LeakRates:

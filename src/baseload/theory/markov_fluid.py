@@ -40,8 +40,9 @@ def markov_fluid_rates(r_plus: float, r_minus: float, *, q12: float, q21: float,
     theta = markov_fluid_drift(up, down, q12=q12, q21=q21)
     if math.isinf(B) or min(up, down, q12, q21) == 0:
         return fluid_rates(theta, B)
-    small = _wrong_side(up, down, q12=q12, q21=q21, B=B)
-    if theta < 0:
+    if theta >= 0:
+        small = _wrong_side(up, down, q12=q12, q21=q21, B=B)
+    else:
         small = _wrong_side(down, up, q12=q21, q21=q12, B=B)
     finite_result("markov_fluid_rates", small, r_plus=up, r_minus=down, q12=q12, q21=q21, B=B)
     if theta >= 0:

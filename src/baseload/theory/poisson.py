@@ -55,33 +55,33 @@ def expected_aux_poisson(lam: float, law: JobLaw, *, b: float, T: float, S0: flo
     return min(max(value, (mean - b) * T - level, 0.0), mean * T)
 
 
-def _exponent(q: Complexes, lam: float, law: JobLaw, b: float) -> Complexes:
-    """psi(q) = b q - lam (1 - E exp(-q X))."""
-    found: Complexes = q * (b - lam * law.excess_transform(q))
+def _climb(q: Complexes, lam: float, law: JobLaw, b: float) -> Complexes:
+    """psi(q) / q = b - lam (1 - E exp(-q X)) / q, without cancellation at small and at large q."""
+    small = np.abs(q) * law.mean_j < 1
+    found = np.empty(q.shape, dtype=np.complex128)
+    found[~small] = b - lam * law.excess_transform(q[~small])
+    found[small] = (b - lam * law.mean_j) + lam * law.lacks(q[small])
     return found
 
 
 def _right_root(s: Complexes, lam: float, law: JobLaw, b: float) -> Complexes:
     """Phi(s): the root of psi(q) = s with positive real part, by Newton from the safe side."""
-    q = (s + lam) / b
+    q: Complexes = (s + lam) / b
     for _ in range(_NEWTON_STEPS):
-        excess = law.excess_transform(q)
-        miss = q * (b - lam * excess) - s
-        slope = b - lam * excess + lam * q * law.excess_slope(q)
-        step = miss / slope
+        rate = _climb(q, lam, law, b)
+        step = (q * rate - s) / (rate + lam * q * law.excess_slope(q))
         turned = q - step
         q = np.where(turned.real > 0, turned, q.real / 4 + 1j * turned.imag)
-        if np.all(np.abs(step) <= 1e-13 * np.abs(q)):
+        if np.all(np.abs(step) <= 1e-12 * np.abs(q)):
             return q
     raise ArithmeticError(f"no root of psi(q) = s for s = {s}, lam = {lam}, b = {b}")
 
 
 def _from_empty(lam: float, law: JobLaw, *, b: float, T: float) -> float:
-    """Inverse transform of (1 / Phi(s) - theta / s) / s."""
-    theta = b - lam * law.mean_j
+    """Inverse transform of E[I] / s, with E[I] = 1 / Phi - theta / s = lam lack(Phi) / s."""
 
     def transform(s: Complexes) -> Complexes:
-        found: Complexes = (1 / _right_root(s, lam, law, b) - theta / s) / s
+        found: Complexes = lam * law.lacks(_right_root(s, lam, law, b)) / (s * s)
         return found
 
     return euler(transform, T)
@@ -89,15 +89,12 @@ def _from_empty(lam: float, law: JobLaw, *, b: float, T: float) -> float:
 
 def _from_level(lam: float, law: JobLaw, *, b: float, T: float, level: float) -> float:
     """Inverse double transform of E[(I - x)+] in the horizon and in x = ``level``."""
-    theta = b - lam * law.mean_j
-    roots: dict[int, Complexes] = {}
 
     def transform(s: Complexes, q: Complexes) -> Complexes:
-        if not roots:
-            roots[0] = _right_root(s[:, 0], lam, law, b)[:, None]
-        top = roots[0]
-        lowest = s * (top - q) / (top * (s - _exponent(q[0], lam, law, b)[None, :]))
-        found: Complexes = ((1 / top - theta / s) / q - (1 - lowest) / (q * q)) / s
+        top = _right_root(s[:, 0], lam, law, b)[:, None]
+        depth = lam * law.lacks(top[:, 0])[:, None] / s  # E[I]
+        lowest = s * (top - q) / (top * (s - q * _climb(q[0], lam, law, b)))
+        found: Complexes = (depth / q - (1 - lowest) / (q * q)) / s
         return found
 
     return euler_two(transform, T, level)
@@ -107,7 +104,7 @@ def _never_supplied(requests: float, law: JobLaw, level: float) -> float:
     """E[(D - level)+] of a Poisson number of requests."""
 
     def transform(q: Complexes) -> Complexes:
-        left = np.exp(-requests * q * law.excess_transform(q))
+        left = np.exp(-requests * q * (law.mean_j - law.lacks(q)))
         found: Complexes = requests * law.mean_j / q - (1 - left) / (q * q)
         return found
 
@@ -126,11 +123,12 @@ def _equal_jobs(lam: float, job: float, *, b: float, T: float, level: float) -> 
         return found
 
     steps = np.arange(1, math.floor((b * T + level) / job) + 1) * job
-    kinks: Floats = steps[steps < b * T] / b if b > 0 else np.empty(0)
+    nothing: Floats = np.empty(0)
+    kinks = np.asarray(steps[steps < b * T] / b if b > 0 else nothing, dtype=np.float64)
     if level == 0:
         at, weight = _gauss(kinks, T)
         return float(weight @ (job * lam - b + surplus(at)))
-    passed = (steps[steps > level] - level) / b if b > 0 else np.empty(0)
+    passed = (steps[steps > level] - level) / b if b > 0 else nothing
     at, weight = _gauss(np.concatenate([T - kinks, passed]), T)
     below = pdtrc(np.floor((level + b * at) / job), lam * at)
     last = _bought_above(lam * T, job, level + b * T)

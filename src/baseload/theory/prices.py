@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import msgspec
 
 from baseload.base.errors import ArgumentError
@@ -56,6 +58,6 @@ class Prices(msgspec.Struct, frozen=True, kw_only=True):
             return AUXILIARY_IS_CHEAPER
         if r <= 0:
             return WASTE_PAYS
-        if r == 0.5:
+        if math.isclose(r, 0.5, rel_tol=1e-12):
             return CRITICAL
         return OVER if r < 0.5 else UNDER

@@ -15,7 +15,7 @@ import numpy as np
 from scipy.integrate import quad
 from scipy.special import gammaincc, gammaln, pdtr
 
-from baseload.theory.inputs import Floats, finite_result, not_negative, number, positive
+from baseload.theory.inputs import finite_result, not_negative, number, positive
 from baseload.theory.job_laws import JobLaw
 from baseload.theory.normal import expected_shortfall
 from baseload.theory.two_sided import Rates
@@ -131,8 +131,7 @@ def equal_jobs_loss(requests: float, job_j: float, *, supply_j: float) -> float:
 def _lattice_surplus(requests: float, law: JobLaw, supply: float, cells: int) -> float:
     """E[(supply - D)+] with jobs on multiples of supply / cells."""
     h = supply / cells
-    edges: Floats = h * np.arange(cells + 1)
-    limited = law.limited(edges)
+    limited = law.limited(h * np.arange(cells + 1, dtype=np.float64))
     gained = np.diff(limited) / h  # mean of P(X > .) in each cell
     mass = np.concatenate([[1 - gained[0]], gained[:-1] - gained[1:]])
     size = 2 * cells

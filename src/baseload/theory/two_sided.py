@@ -173,7 +173,8 @@ def expected_aux_finite_B(theta: float, var: float, *, B: float, T: float, S0: f
     if B == 0:
         raise ArgumentError("B", found="0", allowed="a capacity above 0")
     reach = (2 * B - level - abs(theta) * T) / math.sqrt(var * T)
-    if reach > 9:  # the upper end is out of reach
+    steep = abs(criticality_index(theta, var, B)) > 1e8
+    if reach > 9 or steep:  # the upper end is out of reach, or changes nothing
         return expected_aux_one_sided(theta, var, T=T, S0=level)
     value = _transient(theta, var, B=B, T=T, level=level)
     return max(finite_result("expected_aux_finite_B", value, theta=theta, var=var, B=B, T=T), 0.0)
@@ -221,7 +222,7 @@ def saved_by_start(theta: float, var: float, *, B: float, S0: float) -> float:
     if y > 0:
         q = math.exp(-y) if y < 745 else 0.0
         return B * (-math.expm1(-y * x) / y - x * q) / -math.expm1(-y)
-    rise = (math.exp(y) - math.exp(y * (1 - x))) / y  # e^y (1 - e^{-yx}) / y, without overflow
+    rise = math.exp(y * (1 - x)) * math.expm1(y * x) / y  # e^y (1 - e^{-yx}) / y
     return B * (rise - x) / math.expm1(y)
 
 

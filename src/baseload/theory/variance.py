@@ -153,16 +153,38 @@ def stationary_law(Q: ArrayLike) -> Floats:
     Raises ArgumentError (``Q``) unless off-diagonal entries are >= 0, rows sum to 0 within 1e-9 of
     the largest entry and every state reaches every other.
     """
-    rates = _generator(Q)
+    law, _ = _chain(_generator(Q))
+    return law
+
+
+def _chain(rates: Floats, r: Floats | None = None) -> tuple[Floats, float]:
+    """Long-run law of the chain with off-diagonal ``rates`` (overwritten), and the variance rate
+    of int r(J_t) dt; both by one elimination without subtractions.
+
+    States are cut out from the last to the first; a cut state passes its rates, and the integral of
+    ``r`` until it is left, on to the earlier ones.
+    """
     n = rates.shape[0]
+    out = np.ones(n)
     for k in range(n - 1, 0, -1):
-        rates[:k, k] /= rates[k, :k].sum()
+        out[k] = rates[k, :k].sum()
+        rates[:k, k] /= out[k]
         rates[:k, :k] += np.outer(rates[:k, k], rates[k, :k])
     law = np.ones(n)
     for k in range(1, n):
         law[k] = law[:k] @ rates[:k, k]
-    long_run: Floats = law / law.sum()
-    return long_run
+    law /= law.sum()
+    if r is None or not np.any(r - r[0]):
+        return law, 0.0
+    off = r - r[0]
+    off = off - float(law @ off)
+    passed = off.copy()
+    for k in range(n - 1, 0, -1):
+        passed[:k] += rates[:k, k] * passed[k]
+    later = np.zeros(n)  # expected integral of ``off`` until state 0 is reached
+    for k in range(1, n):
+        later[k] = (passed[k] + rates[k, :k] @ later[:k]) / out[k]
+    return law, max(2 * float((law * off) @ later), 0.0)
 
 
 def _generator(Q: ArrayLike) -> Floats:
@@ -196,17 +218,9 @@ def sigma2_environment(*, Q: ArrayLike, r: ArrayLike) -> float:
     (fundamental matrix of the chain; docs/explanation/variance-budget.md, 4.3). Raises
     ArgumentError.
     """
-    law = stationary_law(Q)
-    power = numbers("r", r, shape=law.shape)
-    off = power - float(law @ power)
     rates = _generator(Q)
-    scale = float(rates.sum(axis=1).max())
-    if law.size == 1 or not np.any(off):
-        return 0.0
-    matrix = np.outer(np.ones_like(law), law) - rates / scale
-    matrix += np.diag(rates.sum(axis=1) / scale)
-    later = np.linalg.solve(matrix, off) / scale
-    return max(2 * float((law * off) @ later), 0.0)
+    _, variance = _chain(rates, numbers("r", r, shape=(rates.shape[0],)))
+    return finite_result("sigma2_environment", variance, Q=Q, r=r)
 
 
 def sigma2_mmpp(
