@@ -18,6 +18,7 @@ import typer
 from baseload import __version__
 from baseload.base.errors import BaseloadError
 from baseload.cli.calibrate import calibrate
+from baseload.cli.plan import plan
 from baseload.cli.policies import policies
 from baseload.cli.predict import predict
 from baseload.cli.simulate import simulate
@@ -62,7 +63,7 @@ def _root(
     """Hold the options of the bare command."""
 
 
-for _command in (simulate, sweep, predict, calibrate, validate, policies):
+for _command in (simulate, sweep, plan, predict, calibrate, validate, policies):
     app.command()(_command)
 
 

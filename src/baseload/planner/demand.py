@@ -380,8 +380,7 @@ def _without_profile(values: Floats, hours: int) -> Floats:
 
 def _sums(knot: NDArray[np.int64], weights: Floats, hours: int) -> Floats:
     """Sums of ``weights`` by knot ``[hours + 1]``, the last 0."""
-    sums: Floats = np.bincount(knot, weights=weights, minlength=hours + 1)
-    return sums
+    return np.bincount(knot, weights=weights, minlength=hours + 1).astype(np.float64)
 
 
 def _correlation(slot_j: Floats, slot_s: float, hours: int) -> float | None:

@@ -395,9 +395,15 @@ def state_handles(comparison: Comparison) -> list[tuple[str, dict[str, Any]]]:
 
 
 def write_png(
-    path: Path, draws: Sequence[Draw], handles: Sequence[tuple[str, dict[str, Any]]]
+    path: Path,
+    draws: Sequence[Draw],
+    handles: Sequence[tuple[str, dict[str, Any]]],
+    *,
+    title: str = "",
 ) -> None:
-    """Write panels as one PNG file; ``handles``: names and line styles of the legend below."""
+    """Write panels as one PNG file; ``handles``: names and line styles of the legend below,
+    ``title``: words above all panels.
+    """
     with drawing():
         from matplotlib.lines import Line2D
 
@@ -409,6 +415,8 @@ def write_png(
             columns = min(len(handles), 5 if len(draws) > 1 else 2)
             names = [name for name, _ in handles]
             figure.legend(lines, names, loc="outside lower center", ncols=columns)
+        if title:
+            figure.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold")
         figure.savefig(path, dpi=PNG_DPI, facecolor="white")
 
 
