@@ -15,6 +15,12 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+from baseload.cli.scenario_file import load_scenario
+from baseload.planner.demand import demand_of_trace
+from baseload.planner.net import MILNE
+from baseload.planner.response import Sharing
+from baseload.routing.policies import POLICIES
+from baseload.simulator.run import run_once
 from common import ROOT, Bench, measure, timed
 
 sys.path.insert(0, str(ROOT / "tests" / "unit" / "planner"))  # the sites that the tests try
@@ -22,6 +28,10 @@ import critical_sites as sites
 
 TRAFFICS = (1, 10, 100, 1000)
 SLOPE_GOAL = 0.02
+SIMULATED: dict[Sharing, tuple[str, ...]] = {
+    "even": ("least_loaded",),
+    "packed": ("slo_packing", "baseload"),
+}
 
 
 def main() -> None:
@@ -51,9 +61,56 @@ def main() -> None:
                 cpu_s=round(spent_s, 2),
             )
         )
+    widening(bench, scale)
     law(bench, scale)
+    demand(bench)
     bench.inputs = {"quick_divides_runs_by": scale, "years": years}
     bench.write()
+
+
+def widening(bench: Bench, scale: int) -> None:
+    """How far the ends of a store seem to lie further out under slow noise alone."""
+    for episodes in (2.0, 5.0):
+        wider, error = sites.apparent_widening(20_000_000 // scale, episodes=episodes)
+        bench.add(
+            measure(
+                f"apparent widening under slow noise, store of {episodes:g} episodes",
+                "episodes",
+                [wider],
+                standard_error=round(error, 4),
+                limit=round(2 * MILNE, 4),
+            )
+        )
+
+
+def demand(bench: Bench) -> None:
+    """The modelled demand of the shipped trace beside simulations of its scenario."""
+    scenario = load_scenario("azure-chat")
+    source = scenario.requests(0)
+    groups = [(group.kind, group.replicas) for group in scenario.groups]
+    for sharing, policies in SIMULATED.items():
+        modelled = demand_of_trace(groups, source, sharing=sharing)
+        rows = []
+        for policy in policies:
+            run = run_once(scenario, POLICIES[policy], source)
+            rows.append(
+                {
+                    "policy": policy,
+                    "simulated_mean_w": round(math.fsum(run.account_j.ravel()) / source.span_s, 1),
+                }
+            )
+        away = [abs(modelled.mean_w / row["simulated_mean_w"] - 1) for row in rows]
+        bench.add(
+            measure(
+                f"modelled mean power, {sharing}: distance from simulation",
+                "1",
+                [max(away)],
+                at_most=0.05,
+                modelled_mean_w=round(modelled.mean_w, 1),
+                modelled_var_j2_per_s=float(f"{modelled.var_j2_per_s:.4g}"),
+                rows=rows,
+            )
+        )
 
 
 def law(bench: Bench, scale: int) -> None:

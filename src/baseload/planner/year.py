@@ -22,12 +22,14 @@ from baseload.planner.simulated import draw_demand, store_of
 from baseload.supply.slot import SlotTotals, run_slots
 from baseload.theory.inputs import Floats
 from baseload.theory.seasons import fluid_swing, periodic_rates
+from baseload.theory.two_sided import relaxation_rate
 
 _S_PER_HOUR = 3600.0
 _S_PER_DAY = 86_400.0
 _MOST_SCALE, _SCALE_ERROR = 10.0, 1e-5
 _DRAWN_SLOTS = 60_000
 _TWO_SIDED_95 = 1.96
+_MOST_STEPS, _STEPS_A_PERIOD = 10_000, 48
 
 
 class YearBalance(msgspec.Struct, frozen=True, kw_only=True):
@@ -142,14 +144,43 @@ def _with_chance(
     if net.var <= 0 or not 0 < supply.store_j < math.inf:
         return None
     if _is_plain(supply):
-        wide = supply.store_j + net.widening_j(supply.store_j)
-        found = periodic_rates(theta=theta, var=net.var, B=wide, period=period_s, steps=len(theta))
-        standing: Standing = "heuristic" if net.slow > 0 else "asymptotic"
-        return tuple_of(
-            figure(max(value, least), "W", standing, rung="periodic_diffusion", error_frac=0.02)
-            for value, least in ((found.u, fluid.auxiliary_w), (found.w, fluid.waste_w))
-        )
+        return _diffused(net, theta, supply, fluid, period_s=period_s)
     return _drawn_periods(demand, supply, period_s, steps=len(theta))
+
+
+def _diffused(
+    net: Net, theta: Floats, supply: Supply, fluid: YearBalance, *, period_s: float
+) -> tuple[Figure, Figure]:
+    """The periodic diffusion on the widened store, and no less than the fluid.
+
+    Periods are put together until they last as long as the store remembers: the repeating law of a
+    short period is badly determined. What is then left of w - u less the mean drift, which should
+    be 0, is added to the stated error.
+    """
+    wide = supply.store_j + net.widening_j(supply.store_j)
+    memory_s = 3.0 / relaxation_rate(float(theta.mean()), net.var, wide)
+    most = max(1, _MOST_STEPS // len(theta))
+    periods = int(min(most, max(1, math.ceil(memory_s / period_s))))
+    found = periodic_rates(
+        theta=np.tile(theta, periods),
+        var=net.var,
+        B=wide,
+        period=periods * period_s,
+        steps=periods * max(len(theta), _STEPS_A_PERIOD),
+    )
+    u, w = max(found.u, 0.0), max(found.w, 0.0)
+    off = abs(w - u - float(theta.mean())) / max(min(u, w), 1e-12 + 1e-6 * max(u, w))
+    standing: Standing = "heuristic" if net.slow > 0 else "asymptotic"
+    return tuple_of(
+        figure(
+            max(value, least),
+            "W",
+            standing,
+            rung="periodic_diffusion",
+            error_frac=0.02 + min(off, 1.0),
+        )
+        for value, least in ((u, fluid.auxiliary_w), (w, fluid.waste_w))
+    )
 
 
 def _drawn_periods(

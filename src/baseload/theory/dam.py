@@ -18,10 +18,13 @@ from scipy.optimize import brentq
 from baseload.base.errors import ArgumentError
 from baseload.theory.inputs import Floats, not_negative
 from baseload.theory.job_laws import JobLaw
+from baseload.theory.laplace import Complexes, euler
 from baseload.theory.two_sided import Rates, fluid_rates, rates_from_ratio
 
 _STEPS_PER_JOB = 60
-_LEAST_STEPS, _MOST_STEPS = 1000, 8000
+_LEAST_STEPS = 1000
+_MOST_JOBS = 100.0
+_SMOOTH = ("gamma", "lognormal", "uniform", "weibull", "hyperexponential", "pareto")
 _SERIES_RANGE = 1e-11
 _CLOSED_JOBS = 12.0
 _DEEP = 30.0
@@ -41,7 +44,8 @@ def dam_rates(lam: float, law: JobLaw, *, b: float, B: float) -> DamRates:
 
     Exact for any job law, drift and capacity. Exponential and equal jobs in closed form; otherwise
     the product trapezoid of the renewal equation on two grids, extrapolated, with the difference
-    as the stated error. Long stores of laws whose transform allows it use the two poles.
+    as the stated error. Stores above 100 mean jobs invert the transform of W, or use its two poles
+    where what they leave out is below round-off.
     """
     lam, b, B = _checked(lam, b, B)
     theta = b - lam * law.mean_j
@@ -58,6 +62,8 @@ def dam_rates(lam: float, law: JobLaw, *, b: float, B: float) -> DamRates:
     if law.kind == "deterministic" or _poles_suffice(lam, law, b=b, B=B):
         exact = two_pole_rates(lam, law, b=b, B=B)
         return DamRates(u_w=exact.u_w, w_w=exact.w_w, error_frac=1e-9)
+    if jobs > _MOST_JOBS:
+        return _transform_rates(lam, law, b=b, B=B)
     return _renewal_rates(lam, law, b=b, B=B)
 
 
@@ -113,22 +119,48 @@ def _equal_jobs_scale(rho: float, jobs: float) -> float:
 
 def _renewal_rates(lam: float, law: JobLaw, *, b: float, B: float) -> DamRates:
     """The renewal equation on two grids, extrapolated to a grid without width."""
-    steps = min(max(math.ceil(_STEPS_PER_JOB * B / law.mean_j), _LEAST_STEPS), _MOST_STEPS)
+    steps = max(math.ceil(_STEPS_PER_JOB * B / law.mean_j), _LEAST_STEPS)
     theta, rho = b - lam * law.mean_j, lam * law.mean_j / b
-    coarse, fine = (renewal_scale(rho, law, B=B, steps=count) for count in (steps, 2 * steps))
-    rates = _from_scale(b, theta, fine + (fine - coarse) / 3)
-    u, w = rates.u_w, rates.w_w
-    if theta * B > lam * law.second_j2:  # y > 2: W = b / theta - R, R a sum of positive terms
-        rough, good = (
-            renewal_scale(rho, law, B=B, steps=count, rest=True) for count in (steps, 2 * steps)
-        )
-        rest = good + (good - rough) / 3
-        u = theta * rest / (b / theta - rest)
-        w = u + theta
-        error = abs(good - rough) / 3 / rest * (1 + u / theta)
-    else:
-        error = abs(fine - coarse) / 3 / fine
-    return DamRates(u_w=u, w_w=w, error_frac=max(error, 1e-9))
+    rest = theta * B > lam * law.second_j2
+    coarse, fine = (
+        renewal_scale(rho, law, B=B, steps=count, rest=rest) for count in (steps, 2 * steps)
+    )
+    best, change = fine + (fine - coarse) / 3, abs(fine - coarse) / 3 / fine
+    error = change * (1 if law.kind in _SMOOTH else 4) + 1e-14 / best
+    return _rates_of(theta, b, best, rest=rest, error_frac=error)
+
+
+def _transform_rates(lam: float, law: JobLaw, *, b: float, B: float) -> DamRates:
+    """The same from the transform b / psi(q) of the scale function; smooth far from 0."""
+    theta = b - lam * law.mean_j
+    rest = theta * B > lam * law.second_j2
+    pole = _pole(lam, law, theta) if theta < 0 or rest else 0.0
+    grown = 0.0 if math.isnan(pole) else pole  # what is inverted is then flat in B
+
+    def transform(q: Complexes) -> Complexes:
+        at = q + grown
+        lack = lam * law.lacks(at)
+        found: Complexes = b * (lack / theta if rest else 1.0) / (at * (theta + lack))
+        return found
+
+    value = euler(transform, B) * math.exp(grown * B)
+    heavy = 1e-9 * b / theta / max(value, 1e-300) if rest and grown == 0 else 0.0
+    error = (1e-8 if law.kind in _SMOOTH else 1e-6) + heavy
+    return _rates_of(theta, b, value, rest=rest, error_frac=error)
+
+
+def _rates_of(theta: float, b: float, value: float, *, rest: bool, error_frac: float) -> DamRates:
+    """Rates from W(B), or, with ``rest``, from what W(B) misses to its limit b / theta: then the
+    smaller rate is a ratio of positive numbers.
+    """
+    if not rest:
+        rates = _from_scale(b, theta, value)
+        small = min(rates.u_w, rates.w_w)
+        error_frac *= rates.w_w / max(small, 1e-300)
+        return DamRates(u_w=rates.u_w, w_w=rates.w_w, error_frac=max(error_frac, 1e-9))
+    u = theta * max(value, 0.0) / (b / theta - value)
+    error_frac *= 1 + u / theta
+    return DamRates(u_w=u, w_w=u + theta, error_frac=max(error_frac, 1e-9))
 
 
 def renewal_scale(rho: float, law: JobLaw, *, B: float, steps: int, rest: bool = False) -> float:
@@ -194,7 +226,7 @@ def _pole(lam: float, law: JobLaw, theta: float) -> float:
         return theta + lam * law.lack(q)
 
     if theta == 0:
-        return 0.0
+        return math.nan
     if theta < 0:
         high = -alpha
         while missed(high) < 0:

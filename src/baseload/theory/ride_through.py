@@ -29,6 +29,7 @@ _CLEAR = 0.4  # least distance of the contour from a pole, in units of sigma / s
 _REACH = 8.8  # exp(-_REACH**2 / 2) is round-off
 _WIDEST = 4.0
 _ALMOST_0 = 1e-8
+_COINCIDE = 1e-280
 _LOG_FOREVER = 650.0
 _DIGITS = 38.0  # exp(-_DIGITS) is round-off
 
@@ -203,7 +204,7 @@ def _line(x: float, poles: list[float]) -> float:
 
 def _slowest(theta: float, B: float) -> float:
     """theta - w at the real root w in (0, theta) of tanh(w B) = w / theta; -1 where there is
-    none, 0 where it underflows.
+    none, 0 where it is too small to tell the two poles apart.
     """
     if theta * B <= 1:
         return -1.0
@@ -212,6 +213,8 @@ def _slowest(theta: float, B: float) -> float:
         return theta
     t = brentq(lambda t: math.tanh(t) / t - target, _ALMOST_0, 1 / target, xtol=1e-300, rtol=1e-15)
     far = math.exp(-2 * t)
+    if far < _COINCIDE:
+        return 0.0
     return 2 * theta * far / (1 + far)
 
 

@@ -210,7 +210,7 @@ def periodic_rates(
         change, _ = gmres(
             operator, missing, rtol=1e-7, atol=1e-11, restart=min(size, 200), maxiter=3
         )
-        guess = guess + change
+        guess = np.maximum(guess + change, 0.0)  # the solver's tolerance, not a law
     rates, _ = _through(guess / guess.sum(), lengths, *matrix)
     return _periodic(ends, rates, capacity / size, peclet)
 

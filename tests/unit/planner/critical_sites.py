@@ -23,6 +23,7 @@ from baseload.planner.simulated import (
     simulate_slots,
 )
 from baseload.planner.year import net_series, seasons_of
+from baseload.supply.random_paths import ou_means
 
 RATE, JOB_J, BASE_W = 2.0, 50.0, 300.0
 
@@ -129,6 +130,30 @@ def bursty(slots):
                     | {"rung": found.rung, "store_episodes": episodes, "theta_w": theta}
                 )
     return rows
+
+
+def apparent_widening(slots, *, episodes):
+    """How much wider a store acts under an Ornstein-Uhlenbeck power alone, in standard deviations
+    times correlation time, at zero drift; and its standard error. The Milne limit is 2 x 1.4603.
+    """
+    time_s, slot_s, spread_w = 100.0, 5.0, 1.0
+    lengths = np.full(slots, slot_s)
+    wander = ou_means(stream(4, "wander"), lengths, time_s) * spread_w * slot_s
+    supply = Supply(store_j=episodes * spread_w * time_s, slot_s=slot_s)
+    run = simulate_slots(
+        supply_j=wander,
+        demand_j=np.full(slots, 50.0 * slot_s),
+        slot_s=slot_s,
+        baseline_w=[50.0],
+        supply=supply,
+    )
+    var = 2.0 * spread_w**2 * time_s
+    # both rates estimate the same, var / (2 wide)
+    rate = 0.5 * (run.auxiliary_w[0] + run.waste_w[0])
+    error = 0.5 * math.hypot(run.auxiliary_error_w[0], run.waste_error_w[0])
+    wide = var / (2.0 * rate)
+    unit = spread_w * time_s
+    return (wide - supply.store_j) / unit, wide * error / rate / unit
 
 
 def lossy(slots):

@@ -127,7 +127,27 @@ def test_a_measured_law_is_near_the_law_it_came_from():
 def test_refusals():
     with pytest.raises(BadInputError, match="cap"):
         two_pole_rates(1.0, job_law("logn s=1"), b=1.2, B=20.0)
+    with pytest.raises(BadInputError, match="cap"):
+        two_pole_rates(1.0, job_law("pareto xi=2.5"), b=1.0, B=20.0)
     for field, inputs in (("lam", (-1.0, 1.0, 1.0)), ("b", (1.0, -1.0, 1.0)), ("B", (1, 1, -1))):
         lam, b, B = inputs
         with pytest.raises(BadInputError, match=f"^{field}"):
             dam_rates(lam, job_law("exp"), b=b, B=B)
+
+
+@pytest.mark.parametrize("dist", ["logn s=1", "logn s=1.5", "pareto xi=1.5 cap=30"])
+@pytest.mark.parametrize("b", [0.97, 1.0, 1.01, 1.3])
+def test_the_grid_and_the_transform_meet(dist, b):
+    law = job_law(dist)
+    below, above = (dam_rates(1.0, law, b=b, B=100 * (1 + edge * 1e-12)) for edge in (-1, 1))
+    room = below.error_frac + above.error_frac
+    assert below.u_w == pytest.approx(above.u_w, rel=room)
+    assert below.w_w == pytest.approx(above.w_w, rel=room)
+    assert room < 2e-4
+
+
+def test_long_stores_are_the_corrected_diffusion_at_critical_supply():
+    law = job_law("logn s=1", 1.0)
+    for B in (2e3, 1e5):
+        wanted = law.second_j2 / (2 * (B + law.overshoot_j))
+        assert dam_rates(1.0, law, b=1.0, B=B).u_w == pytest.approx(wanted, rel=1e-6)

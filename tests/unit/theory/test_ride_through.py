@@ -23,6 +23,8 @@ from baseload.theory.ride_through import (
     start_with_slots,
 )
 
+NODES, WEIGHTS = np.polynomial.legendre.leggauss(400)
+
 
 def talbot(S0, theta, var, B, T, nodes=32):
     """Fixed Talbot inversion of the transform of the time to empty: an independent route."""
@@ -64,10 +66,17 @@ def test_probability_rises_in_time_and_falls_in_level_and_capacity(S0, y, log_T,
     T = 10**log_T
     found = p_any_aux_finite_store(S0=S0, B=1.0, T=T, **args)
     assert 0 <= found <= 1
-    assert p_any_aux_finite_store(S0=S0, B=1.0, T=T * (1 + more), **args) >= found - 1e-13
-    assert p_any_aux_finite_store(S0=S0 / (1 + more), B=1.0, T=T, **args) >= found - 1e-13
-    assert p_any_aux_finite_store(S0=S0, B=1.0 + more, T=T, **args) <= found + 1e-13
+    assert p_any_aux_finite_store(S0=S0, B=1.0, T=T * (1 + more), **args) >= found - 1e-11
+    assert p_any_aux_finite_store(S0=S0 / (1 + more), B=1.0, T=T, **args) >= found - 1e-11
+    assert p_any_aux_finite_store(S0=S0, B=1.0 + more, T=T, **args) <= found + 1e-11
     assert p_any_aux_infinite_store(S0=S0, T=T, **args) <= found
+
+
+@pytest.mark.parametrize("y", [638.0, 650.0, 700.0, 742.42, 745.0, 760.0])
+def test_a_store_that_never_empties_is_an_infinite_one(y):
+    """The two poles of the transform merge to round-off; one of them once kept its residue."""
+    args = {"S0": 0.75, "theta": y / 2, "var": 1.0, "T": 1.0}
+    assert p_any_aux_finite_store(B=1.0, **args) == p_any_aux_infinite_store(**args)
 
 
 @pytest.mark.parametrize("y", [2.0, 1e-12, -1e-12, 700.0, 2.0 + 1e-13])
@@ -84,11 +93,10 @@ def test_infinite_store_against_the_inverse_gaussian_density(S0, theta, T):
         return S0 / math.sqrt(2 * math.pi * t**3) * math.exp(-((S0 + theta * t) ** 2) / (2 * t))
 
     # in log time, over the stretch that holds the mass
-    nodes, weights = np.polynomial.legendre.leggauss(400)
     low, high = math.log(min(S0**2 / 100, T / 100)), math.log(T)
-    times = np.exp(low + (high - low) / 2 * (nodes + 1))
+    times = np.exp(low + (high - low) / 2 * (NODES + 1))
     values = [time * density(time) for time in times.tolist()]
-    expected = (high - low) / 2 * float(weights @ np.array(values))
+    expected = (high - low) / 2 * float(WEIGHTS @ np.array(values))
     found = p_any_aux_infinite_store(S0=S0, theta=theta, var=1.0, T=T)
     assert found == pytest.approx(expected, abs=1e-9)
     assert p_any_aux(S0=S0, theta=theta, var=1.0, T=T) == found
