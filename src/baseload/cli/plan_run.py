@@ -17,6 +17,8 @@ from baseload.planner.digest import digest_of
 from baseload.planner.fleet_case import FleetCase, at_bus
 from baseload.planner.records import Supply
 from baseload.planner.simulated import SimulatedRates, simulate_v
+from baseload.planner.simulated_seasons import simulate_seasonal_v
+from baseload.planner.year import is_seasonal
 from baseload.report.plan_result import PlanRun
 from baseload.routing.policy import AnyPolicy, name_of
 from baseload.simulator.run import kept, run_once
@@ -291,16 +293,31 @@ def dots(seen: Seen, supply: Supply, critical_w: float, report: Report) -> Simul
     """Simulated auxiliary and waste over baselines around the critical one: the run's own slots
     in blocks drawn at random where there are enough of them, else slots with the demand's variance.
     """
-    slot_j, slot_s = _windows(seen.slot_j, supply.slot_s)
-    enough = len(slot_j) >= _FEWEST_WINDOWS
+    demand = seen.case.seen
     report.say("auxiliary and waste over the baseline")
+    baselines = [scale * critical_w for scale in _SCALES]
+
+    def say(share: float) -> None:
+        report.say(f"simulated sites: {share:.0%}")
+
+    slot_j, slot_s = _windows(seen.slot_j, supply.slot_s)
+    if is_seasonal(demand, supply):
+        return simulate_seasonal_v(
+            demand,
+            supply,
+            baseline_w=baselines,
+            slot_j=slot_j,
+            slot_s=slot_s,
+            on_progress=say,
+        )
+    enough = len(slot_j) >= _FEWEST_WINDOWS
     return simulate_v(
-        seen.case.seen,
+        demand,
         supply,
-        baseline_w=[scale * critical_w for scale in _SCALES],
+        baseline_w=baselines,
         slot_j=slot_j if enough else None,
         slot_s=slot_s if enough else None,
-        on_progress=lambda share: report.say(f"simulated sites: {share:.0%}"),
+        on_progress=say,
     )
 
 

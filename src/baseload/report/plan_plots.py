@@ -19,9 +19,12 @@ from baseload.planner.curves import Chart, Dots, Line
 from baseload.report import palette
 from baseload.report.plots import Axes, Draw, say, write_png
 
-_TITLE_WIDTH = 62
+_LABEL_WIDTH = 34
+_TITLE_WIDTHS = {1: 54, 2: 110, 3: 160}
 _REFERENCES = ("without chance", "lower bound", "plain diffusion")
 _LEAST_DECADES = 0.35
+_MOST_HOURS = 8_760.0 * 100
+_TIMES = {"hour": 3600.0, "day": 86_400.0, "month": 2.6e6, "year": 31_536_000.0}
 _SPREADS = 2.0
 
 
@@ -45,9 +48,8 @@ def draw_charts(charts: Sequence[Chart], folder: Path) -> list[Path]:
     for chart in charts:
         path = folder / file_name(chart)
         draws = chart_draws(chart)
-        width = _TITLE_WIDTH * (1 if len(draws) == 1 else 2)
-        title = textwrap.fill(chart.title, width)
-        write_png(path, draws, handles(chart), title=title)
+        title = textwrap.fill(chart.title, _TITLE_WIDTHS[min(3, len(draws))])
+        write_png(path, draws, handles(chart), title=title, columns=3)
         paths.append(path)
     return paths
 
@@ -158,9 +160,15 @@ def _curves(chart: Chart, panel: Panel, *, first: bool) -> Draw:
         _scales(axes, chart, log=log)
         if chart.name == "growth":
             _slopes(axes, panel)
+        if chart.name == "v_shape":
+            _least(axes, panel)
+        if chart.name == "year":
+            axes.set_xlim(0, 24)
+            axes.set_xticks(range(0, 25, 4))
         _marks(axes, chart, words=first)
         axes.set_xlabel(chart.x_label + (", log scale" if chart.x_log else ""))
-        axes.set_ylabel(panel.label + (", log scale" if log else ""))
+        label = panel.label + (", log scale" if log else "")
+        axes.set_ylabel(textwrap.fill(label, _LABEL_WIDTH))
 
     return draw
 
@@ -192,6 +200,8 @@ def _scales(axes: Axes, chart: Chart, *, log: bool) -> None:
         _plain_ticks(axes.xaxis, axes.get_xlim())
     if log:
         axes.set_yscale("log")
+        if chart.name == "ride_through":
+            _hundred_years(axes)
         _plain_ticks(axes.yaxis, axes.get_ylim())
     else:
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")
@@ -200,7 +210,19 @@ def _scales(axes: Axes, chart: Chart, *, log: bool) -> None:
             axes.set_ylim(bottom=min(0.0, low))
     if not chart.x_log:
         span = [x for line in chart.lines for x in line.x]
-        axes.set_xlim(min(span), max(span))
+        margin = 0.02 * (max(span) - min(span)) if chart.dots else 0.0
+        axes.set_xlim(min(span) - margin, max(span) + margin)
+
+
+def _hundred_years(axes: Axes) -> None:
+    """End an axis of hours at a hundred years: what is beyond is no time to plan for."""
+    low, high = axes.get_ylim()
+    if high > _MOST_HOURS:
+        axes.set_ylim(min(low, _MOST_HOURS / 1e4), _MOST_HOURS)
+        axes.text(
+            0.98, 0.96, "curves above: more than 100 years", transform=axes.transAxes, ha="right",
+            va="top", fontsize=7.5, color=palette.MUTED,
+        )  # fmt: skip
 
 
 def _plain_ticks(axis: Any, limits: tuple[float, float]) -> None:
@@ -240,6 +262,21 @@ def _slopes(axes: Axes, panel: Panel) -> None:
         )  # fmt: skip
 
 
+def _least(axes: Axes, panel: Panel) -> None:
+    """The least sum of auxiliary energy and waste: what chance alone costs."""
+    for place, line in panel.lines:
+        if line.label != "u + w":
+            continue
+        x, y = _values(line, log=False)
+        at = int(np.nanargmin(y))
+        color = palette.policy_color(place)
+        axes.annotate(
+            f"least u + w:\n{y[at]:.3g} kW at {x[at]:.2f}", (x[at], y[at]),
+            xytext=(0.5, 0.72), textcoords="axes fraction", ha="center", fontsize=7.5, color=color,
+            arrowprops={"arrowstyle": "-", "color": color, "linewidth": 0.7},
+        )  # fmt: skip
+
+
 def _marks(axes: Axes, chart: Chart, *, words: bool) -> None:
     """Dotted lines at the values of x to be marked, named above the panel in as many rows as keep
     the names apart.
@@ -247,7 +284,8 @@ def _marks(axes: Axes, chart: Chart, *, words: bool) -> None:
     low, high = axes.get_xlim()
     rows: list[float] = []
     scale = 72.0 / axes.figure.dpi
-    for name, x in sorted(chart.marks.items(), key=lambda item: item[1]):
+    marks = chart.marks | (_TIMES if chart.x_label == "time [s]" else {})
+    for name, x in sorted(marks.items(), key=lambda item: item[1]):
         if not low <= x <= high:
             continue
         axes.axvline(x, color=palette.MUTED, linestyle=(0, (1, 2)), linewidth=1.2)
@@ -274,7 +312,7 @@ def _bars(chart: Chart, panel: Panel) -> Draw:
         heights = np.arange(len(values))
         axes.barh(heights, values, color=palette.policy_color(place), height=0.66)
         for height, value in zip(heights, values, strict=True):
-            text = f"{100 * value:.3g} %" if place == 1 else f"{value:,.3g}"
+            text = f"{100 * value:.3g} %" if place == 1 else f"${value:,.3g}"
             axes.annotate(
                 text, (max(value, 0.0), height), xytext=(4, 0), textcoords="offset points",
                 va="center", fontsize=8,

@@ -400,31 +400,34 @@ def write_png(
     handles: Sequence[tuple[str, dict[str, Any]]],
     *,
     title: str = "",
+    columns: int = 2,
 ) -> None:
     """Write panels as one PNG file; ``handles``: names and line styles of the legend below,
-    ``title``: words above all panels.
+    ``title``: words above all panels, ``columns``: panels a row, at most.
     """
     with drawing():
         from matplotlib.lines import Line2D
 
-        figure, grid = panel_grid(len(draws))
+        figure, grid = panel_grid(len(draws), columns=columns)
         for axes, draw in zip(grid, draws, strict=False):
             draw(axes)
         if handles:
             lines = [Line2D([], [], **style) for _, style in handles]
-            columns = min(len(handles), 5 if len(draws) > 1 else 2)
+            beside = min(len(handles), 5 if len(draws) > 1 else 2)
             names = [name for name, _ in handles]
-            figure.legend(lines, names, loc="outside lower center", ncols=columns)
+            figure.legend(lines, names, loc="outside lower center", ncols=beside)
         if title:
             figure.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold")
         figure.savefig(path, dpi=PNG_DPI, facecolor="white")
 
 
-def panel_grid(count: int) -> tuple[Any, list[Axes]]:
-    """A figure of ``count`` panels, two a row, and its axes. No window, no pyplot state."""
+def panel_grid(count: int, *, columns: int = 2) -> tuple[Any, list[Axes]]:
+    """A figure of ``count`` panels, at most ``columns`` a row, and its axes. No window, no pyplot
+    state.
+    """
     from matplotlib.figure import Figure
 
-    columns = 1 if count == 1 else 2
+    columns = min(count, columns)
     rows = -(-count // columns)
     width, height = PANEL_INCHES
     if count > 4:
