@@ -178,7 +178,14 @@ def plan(
         parking=parking,
     )
     with Report(quiet=quiet) as report, redirect_stdout(sys.stderr):
-        result = _plan(scenario, flags, policy or POLICY if simulate else None, seeds or 1, report)
+        result = _plan(
+            scenario,
+            flags,
+            policy or POLICY if simulate else None,
+            seeds or 1,
+            report,
+            drawn=json is not None or out is not None,
+        )
     _write(result, json, out)
 
 
@@ -209,9 +216,17 @@ def _check_outputs(scenario: str, json: str | None, out: Path | None) -> None:
 
 
 def _plan(
-    scenario: str, flags: PlanFlags, policy: str | None, seeds: int, report: Report
+    scenario: str,
+    flags: PlanFlags,
+    policy: str | None,
+    seeds: int,
+    report: Report,
+    *,
+    drawn: bool,
 ) -> PlanResult:
-    """The whole plan; ``policy``: of the run that gives the demand, ``None`` without one."""
+    """The whole plan; ``policy``: of the run that gives the demand, ``None`` without one;
+    ``drawn``: whether anybody will see its curves.
+    """
     chosen = None
     if policy is not None:
         from baseload.cli.policy_specs import policy_of
@@ -247,14 +262,14 @@ def _plan(
         on_progress=lambda _share, what: report.say(what),
     )
     critical_w = made.critical.here.value or demand.mean_w
-    if seen is not None:
+    if seen is not None and drawn:
         from baseload.cli.plan_run import dots
 
         simulated = dots(seen, asked.supply, critical_w, report)
     report.say("curves")
     return plan_result(
         made,
-        charts_of(made, demand, case=case, simulated=simulated),
+        charts_of(made, demand, case=case, simulated=simulated) if drawn else (),
         version=__version__,
         at_critical=rates_record(net_of(demand, made.supply), critical_w),
         notes=asked.notes,

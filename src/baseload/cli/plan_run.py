@@ -31,7 +31,10 @@ from baseload.workload.chunks import take
 from baseload.workload.trace import Trace, TraceSource
 
 MOST_REQUESTS, MOST_DAYS = 1_500_000, 28
-"""How much of a scenario is run: what is beyond would take more than some seconds."""
+WHOLE_REQUESTS = 4_000_000
+"""How much of a scenario is run: what is beyond would take more than some seconds. A trace that
+has not more than ``WHOLE_REQUESTS`` in all is run whole.
+"""
 
 SLOT_S = 10.0
 _FEWEST_WINDOWS = 64
@@ -96,7 +99,7 @@ def see_demand(
     scenario: Scenario, case: FleetCase, policy: AnyPolicy, *, seeds: int, report: Report
 ) -> Seen:
     """The demand of the scenario under ``policy``, mean over ``seeds``: at most ``MOST_REQUESTS``
-    in all and ``MOST_DAYS``. Where that is less than the trace (and a day), what the model says of
+    in all (or the whole of a shorter trace) and ``MOST_DAYS``. Where that is less than the trace (and a day), what the model says of
     the trace is multiplied by what the run drew over what the model says of the same stretch.
     """
     site = Site(
@@ -196,7 +199,7 @@ def _run(
 def _stretch(source: TraceSource, seeds: int) -> TraceSource:
     """The beginning of a trace: at most ``MOST_REQUESTS`` over all seeds, ``MOST_DAYS``."""
     most, last_us = max(1, MOST_REQUESTS // seeds), int(MOST_DAYS * S_PER_DAY * US_PER_S)
-    if source.requests <= most and source.span_s <= MOST_DAYS * S_PER_DAY:
+    if source.requests * seeds <= WHOLE_REQUESTS and source.span_s <= MOST_DAYS * S_PER_DAY:
         return source
     pieces = list(_first(source, most, last_us))
     return msgspec.structs.replace(
@@ -295,7 +298,8 @@ def dots(seen: Seen, supply: Supply, critical_w: float, report: Report) -> Simul
     """
     demand = seen.case.seen
     report.say("auxiliary and waste over the baseline")
-    baselines = [scale * critical_w for scale in _SCALES]
+    scales = sorted({*_SCALES, *_near(demand, supply, critical_w)})
+    baselines = [scale * critical_w for scale in scales]
 
     def say(share: float) -> None:
         report.say(f"simulated sites: {share:.0%}")
@@ -319,6 +323,18 @@ def dots(seen: Seen, supply: Supply, critical_w: float, report: Report) -> Simul
         slot_s=slot_s if enough else None,
         on_progress=say,
     )
+
+
+def _near(demand: Demand, supply: Supply, critical_w: float) -> list[float]:
+    """Scales of the critical supply around which chance rounds the V, where that is narrow."""
+    var = demand.var_j2_per_s + supply.var_j2_per_s
+    if 0 < supply.store_j < math.inf:
+        reach = 2.0 * var / supply.store_j / critical_w
+    else:
+        reach = 2.0 * math.sqrt(var / supply.slot_s) / critical_w
+    if is_seasonal(demand, supply) or not 0 < reach < _SCALES[1] - _SCALES[0]:
+        return []
+    return [1.0 + part * reach for part in (-1.0, -0.5, 0.5, 1.0)]
 
 
 def _windows(slot_j: NDArray[np.float64], slot_s: float) -> tuple[NDArray[np.float64], float]:

@@ -105,8 +105,10 @@ def _drawn_days(days_j: Floats, slots: int, seed: int) -> Floats:
     days, per_day = days_j.shape
     count = math.ceil(slots / per_day)
     picked = stream(seed, "planner.simulated", "days").integers(0, days, count)
-    drawn: Floats = days_j[picked].ravel()[:slots]
-    return drawn
+    drawn = days_j[picked].ravel()[:slots]
+    # a few busy days too many would move the V: it is about the mean
+    centred: Floats = drawn * (float(days_j.mean()) / max(float(drawn.mean()), 1e-300))
+    return centred
 
 
 def _together(found: list[SimulatedRates]) -> SimulatedRates:

@@ -20,12 +20,13 @@ from baseload.report import palette
 from baseload.report.plots import Axes, Draw, say, write_png
 
 _LABEL_WIDTH = 34
-_TITLE_WIDTHS = {1: 54, 2: 110, 3: 160}
+_TITLE_WIDTHS = {1: 48, 2: 104, 3: 156}
 _REFERENCES = ("without chance", "lower bound", "plain diffusion")
 _LEAST_DECADES = 0.35
 _MOST_HOURS = 8_760.0 * 100
 _TIMES = {"hour": 3600.0, "day": 86_400.0, "month": 2.6e6, "year": 31_536_000.0}
 _SPREADS = 2.0
+_ROUNDED, _NARROW = 6.0, 0.4
 
 
 class Panel(msgspec.Struct, frozen=True, kw_only=True):
@@ -56,9 +57,12 @@ def draw_charts(charts: Sequence[Chart], folder: Path) -> list[Path]:
 
 def chart_draws(chart: Chart) -> list[Draw]:
     """The panels of a chart: the main one, then one for each unit of its second axis."""
+    panels = panels_of(chart)
     if chart.ticks:
-        return [_bars(chart, panel) for panel in panels_of(chart)]
-    return [_curves(chart, panel, first=place == 0) for place, panel in enumerate(panels_of(chart))]
+        return [_bars(chart, panel) for panel in panels]
+    draws = [_curves(chart, panel, first=place == 0) for place, panel in enumerate(panels)]
+    near = _near_least(panels[0]) if chart.name == "v_shape" else None
+    return draws if near is None else [*draws, _zoomed(chart, panels[0], near)]
 
 
 def panels_of(chart: Chart) -> list[Panel]:
@@ -145,8 +149,13 @@ def _curves(chart: Chart, panel: Panel, *, first: bool) -> Draw:
     def draw(axes: Axes) -> None:
         log = panel.log and _spans(panel)
         drawn = 0
+        if first and chart.name == "ride_through" and _lasts(panel):
+            say(axes, "More than 100 years, however full")
+            return
         for place, line in panel.lines:
             x, y = _values(line, log=log)
+            if chart.name == "ride_through" and first:
+                y = np.where(y <= _MOST_HOURS, y, np.nan)
             if np.isfinite(y).any():
                 style = _line(place)
                 few = len(x) <= 10
@@ -171,6 +180,12 @@ def _curves(chart: Chart, panel: Panel, *, first: bool) -> Draw:
         axes.set_ylabel(textwrap.fill(label, _LABEL_WIDTH))
 
     return draw
+
+
+def _lasts(panel: Panel) -> bool:
+    """Whether no time of a ride-through is one to plan for."""
+    values = [value for _, line in panel.lines for value in line.y[1:] if value is not None]
+    return not values or min(values) > _MOST_HOURS
 
 
 def _spans(panel: Panel) -> bool:
@@ -200,8 +215,6 @@ def _scales(axes: Axes, chart: Chart, *, log: bool) -> None:
         _plain_ticks(axes.xaxis, axes.get_xlim())
     if log:
         axes.set_yscale("log")
-        if chart.name == "ride_through":
-            _hundred_years(axes)
         _plain_ticks(axes.yaxis, axes.get_ylim())
     else:
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")
@@ -212,17 +225,6 @@ def _scales(axes: Axes, chart: Chart, *, log: bool) -> None:
         span = [x for line in chart.lines for x in line.x]
         margin = 0.02 * (max(span) - min(span)) if chart.dots else 0.0
         axes.set_xlim(min(span) - margin, max(span) + margin)
-
-
-def _hundred_years(axes: Axes) -> None:
-    """End an axis of hours at a hundred years: what is beyond is no time to plan for."""
-    low, high = axes.get_ylim()
-    if high > _MOST_HOURS:
-        axes.set_ylim(min(low, _MOST_HOURS / 1e4), _MOST_HOURS)
-        axes.text(
-            0.98, 0.96, "curves above: more than 100 years", transform=axes.transAxes, ha="right",
-            va="top", fontsize=7.5, color=palette.MUTED,
-        )  # fmt: skip
 
 
 def _plain_ticks(axis: Any, limits: tuple[float, float]) -> None:
@@ -262,6 +264,50 @@ def _slopes(axes: Axes, panel: Panel) -> None:
         )  # fmt: skip
 
 
+def _near_least(panel: Panel) -> tuple[float, float] | None:
+    """The values of x around the least sum within which chance rounds the V; ``None`` where the
+    whole panel shows it.
+    """
+    for _, line in panel.lines:
+        if line.label == "u + w":
+            x, y = _values(line, log=False)
+            least = float(np.nanmin(y))
+            near = x[y <= _ROUNDED * least]
+            if least > 0 and len(near) > 4 and np.ptp(near) < _NARROW * np.ptp(x):
+                return float(near[0]), float(near[-1])
+    return None
+
+
+def _zoomed(chart: Chart, panel: Panel, near: tuple[float, float]) -> Draw:
+    """The panel around its least value."""
+
+    def draw(axes: Axes) -> None:
+        top = 0.0
+        for place, line in panel.lines:
+            x, y = _values(line, log=False)
+            inside = (x >= near[0]) & (x <= near[1])
+            if inside.sum() > 1:
+                axes.plot(x[inside], y[inside], linewidth=1.6, **_line(place))
+                top = max(top, float(np.nanmax(y[inside])))
+        for place, dots in panel.dots:
+            _dots(axes, place, dots)
+        axes.set_xlim(*near)
+        axes.set_ylim(0.0, 1.05 * top)
+        axes.ticklabel_format(axis="x", useOffset=False)
+        axes.xaxis.set_major_locator(_few_ticks())
+        _marks(axes, chart, words=True)
+        axes.set_xlabel(f"{chart.x_label}: around the critical point")
+        axes.set_ylabel(panel.label)
+
+    return draw
+
+
+def _few_ticks() -> Any:
+    from matplotlib.ticker import MaxNLocator
+
+    return MaxNLocator(nbins=4)
+
+
 def _least(axes: Axes, panel: Panel) -> None:
     """The least sum of auxiliary energy and waste: what chance alone costs."""
     for place, line in panel.lines:
@@ -272,7 +318,7 @@ def _least(axes: Axes, panel: Panel) -> None:
         color = palette.policy_color(place)
         axes.annotate(
             f"least u + w:\n{y[at]:.3g} kW at {x[at]:.2f}", (x[at], y[at]),
-            xytext=(0.5, 0.72), textcoords="axes fraction", ha="center", fontsize=7.5, color=color,
+            xytext=(0.53, 0.8), textcoords="axes fraction", ha="left", fontsize=7.5, color=color,
             arrowprops={"arrowstyle": "-", "color": color, "linewidth": 0.7},
         )  # fmt: skip
 

@@ -33,6 +33,7 @@ MOST_POINTS = 240
 """Points of a curve or bins of a series that a plot can show; more only makes the page heavier."""
 
 LABEL_LENGTH = 26
+_LEGEND_LETTERS_PER_INCH, _LEGEND_LINE_LETTERS = 16.0, 8
 RC: Any = {
     "font.size": 8.5,
     "axes.labelsize": 8.5,
@@ -413,8 +414,10 @@ def write_png(
             draw(axes)
         if handles:
             lines = [Line2D([], [], **style) for _, style in handles]
-            beside = min(len(handles), 5 if len(draws) > 1 else 2)
             names = [name for name, _ in handles]
+            room = figure.get_figwidth() * _LEGEND_LETTERS_PER_INCH
+            fit = int(room / (max(map(len, names)) + _LEGEND_LINE_LETTERS))
+            beside = min(len(handles), 5 if len(draws) > 1 else 2, max(1, fit))
             figure.legend(lines, names, loc="outside lower center", ncols=beside)
         if title:
             figure.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold")
