@@ -19,6 +19,7 @@ from baseload import __version__
 from baseload.base.errors import BaseloadError
 from baseload.cli.calibrate import calibrate
 from baseload.cli.monitor import monitor
+from baseload.cli.plan import plan
 from baseload.cli.policies import policies
 from baseload.cli.predict import predict
 from baseload.cli.simulate import simulate
@@ -65,6 +66,7 @@ def _root(
 
 
 for _command in (simulate, sweep, predict, calibrate, validate, policies, theory, monitor):
+for _command in (simulate, sweep, plan, predict, calibrate, validate, policies):
     app.command()(_command)
 
 

@@ -87,7 +87,7 @@ def v_chart(net: Net, demand: Demand, simulated: SimulatedRates | None = None) -
             year = fluid_balance(baseline, drawn, step_s, supply, store_j=supply.store_j)
             pairs.append((year.auxiliary_w, year.waste_w))
     else:
-        zoom = 1.0 + np.linspace(-0.02, 0.02, 41)
+        zoom = _around(net, critical_w)
         x = np.unique(np.concatenate([np.linspace(0.8, 1.2, 81), zoom]))
         found = [rates_of(net, float(b) * critical_w - net.mean_w) for b in x]
         middle = found[len(found) // 2]
@@ -111,6 +111,18 @@ def v_chart(net: Net, demand: Demand, simulated: SimulatedRates | None = None) -
         dots=() if simulated is None else _dots(simulated, critical_w),
         note=note,
     )
+
+
+def _around(net: Net, critical_w: float) -> Floats:
+    """Values of b/b* on which chance rounds the V, and some beside them."""
+    store = net.supply.store_j
+    if store > 0:
+        reach_w = 4.0 * net.var / (store + net.widening_j(store))
+    else:
+        reach_w = 4.0 * math.sqrt(net.slot_var() / net.supply.slot_s)
+    reach = min(0.2, max(1e-6, reach_w / critical_w))
+    near = 1.0 + np.concatenate([np.linspace(-reach, reach, 41), np.linspace(-0.02, 0.02, 11)])
+    return near
 
 
 def _dots(simulated: SimulatedRates, critical_w: float) -> tuple[Dots, ...]:
