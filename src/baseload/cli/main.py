@@ -65,8 +65,17 @@ def _root(
     """Hold the options of the bare command."""
 
 
-for _command in (simulate, sweep, predict, calibrate, validate, policies, theory, monitor):
-for _command in (simulate, sweep, plan, predict, calibrate, validate, policies):
+for _command in (
+    simulate,
+    sweep,
+    plan,
+    theory,
+    monitor,
+    predict,
+    calibrate,
+    validate,
+    policies,
+):
     app.command()(_command)
 
 
