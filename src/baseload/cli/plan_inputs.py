@@ -228,8 +228,7 @@ def _prices(
         "storage": (flags.price_storage, storage, STORAGE_USD_YEAR),
     }
     chosen = {
-        what: next(value for value in values if value is not None)
-        for what, values in given.items()
+        what: next(value for value in values if value is not None) for what, values in given.items()
     }
     assumed = [
         f"{what} {values[2]:g} $/kWh" + (" and year" if what == "storage" else "")
@@ -350,7 +349,7 @@ def _case(
     )
 
 
-def _promises(tiers: tuple[Tier, ...], classes: tuple[str, ...]) -> dict[str, float]:
+def _promises(tiers: tuple[Tier, ...], classes: tuple[str, ...]) -> dict[str, Any]:
     """The tightest promises of a first and a further token, of tiers that have requests."""
     used = [tier for tier in tiers if set(tier.classes) & set(classes)]
     return {

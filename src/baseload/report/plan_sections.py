@@ -198,9 +198,7 @@ def _validity(rates: Rates) -> str:
         (found.store_over_job, "the overshoot of a request"),
         (found.store_over_episode, "one slow episode"),
     )
-    said = [
-        f"{wording.number(ratio)} times {what}" for ratio, what in known if ratio is not None
-    ]
+    said = [f"{wording.number(ratio)} times {what}" for ratio, what in known if ratio is not None]
     if not said or not any(ratio for ratio, _ in known):
         return "There is no store: energy is settled slot by slot."
     return (
