@@ -58,6 +58,21 @@ LONG: dict[str, str] = {}
 NOT_SI = {
     "carbon_g_per_kwh": "the unit of every grid feed; converted at the door",
     "parked_hours": "people count sleep in hours; given to users only",
+    **dict.fromkeys(
+        (
+            "capacity_kwh",
+            "replacement_usd_per_kwh",
+            "usd_per_kwh",
+            "price_usd_per_kwh",
+            "adder_usd_per_kwh",
+            "baseline_usd_per_kwh",
+            "baseline_carbon_g_per_kwh",
+            "waste_usd_per_kwh",
+            "unserved_usd_per_kwh",
+            "storage_usd_per_kwh_year",
+        ),
+        "the supply section of a scenario file: units that people buy in; converted at the door",
+    ),
 }
 """Names of fields that users write in another unit, and why."""
 

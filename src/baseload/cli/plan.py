@@ -87,9 +87,9 @@ def plan(
     sharing: Annotated[
         str | None,
         typer.Option(
-            metavar="packed|even",
-            help="How the load is spread without a simulation: packed (as few replicas as it "
-            "needs, the cheapest first) or even. Default: packed.",
+            metavar="even|packed",
+            help="How the load is spread without a simulation: even, or packed (as few replicas "
+            "as it needs, the cheapest first). Default: even.",
         ),
     ] = None,
     load: Annotated[

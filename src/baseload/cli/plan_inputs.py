@@ -335,7 +335,7 @@ def _case(
         most_days=MOST_DAYS,
     )
     notes += trace.notes
-    sharing: Sharing = "even" if flags.sharing == "even" else "packed"
+    sharing: Sharing = "packed" if flags.sharing == "packed" else "even"
     return fleet_case(
         [(group.kind, group.replicas) for group in scenario.groups],
         trace.source,

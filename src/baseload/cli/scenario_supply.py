@@ -223,11 +223,23 @@ def supply_notes(site: Site) -> list[str]:
     """What the reader of a result should know of the site."""
     notes = []
     if site.store.assumed:
-        words = ", ".join(name.replace("_", " ") for name in site.store.assumed)
-        notes.append(f"Battery: assumed {words} (docs/explanation/supply.md).")
+        words = ", ".join(dict.fromkeys(_ASSUMED[name] for name in site.store.assumed))
+        notes.append(f"Battery: {words} assumed (docs/explanation/supply.md).")
     if site.tariff is None and site.auxiliary_limit_w > 0:
         notes.append("Auxiliary energy has no price: the total cost leaves it out.")
     return notes
+
+
+_ASSUMED = {
+    "charge_efficiency": "efficiency",
+    "discharge_efficiency": "efficiency",
+    "leak_per_s": "self-discharge",
+    "charge_limit_w": "power limits",
+    "discharge_limit_w": "power limits",
+    "soc_min_frac": "window of the state of charge",
+    "soc_max_frac": "window of the state of charge",
+    "wear_usd_per_j": "life in cycles",
+}
 
 
 def _per_j(usd_per_kwh: float | None) -> float | None:

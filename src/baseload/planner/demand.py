@@ -49,7 +49,7 @@ def demand_of_trace(
     groups: Fleet,
     source: TraceSource | Trace,
     *,
-    sharing: Sharing = "packed",
+    sharing: Sharing = "even",
     ttft_s: float = math.inf,
     tpot_s: float = math.inf,
     full_frac: float = 0.7,
@@ -84,7 +84,7 @@ def demand_of_digest(
     response: Response,
     groups: Fleet,
     *,
-    sharing: Sharing = "packed",
+    sharing: Sharing = "even",
     name: str | None = None,
 ) -> Demand:
     """The demand of a trace that has been read already, under a fleet's response to it."""

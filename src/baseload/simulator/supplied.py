@@ -21,9 +21,10 @@ from baseload.simulator.results import SupplyDay, SupplyResult, SupplySeries
 from baseload.simulator.statistics import interval
 from baseload.supply.accounts import SupplyAccount, settle
 from baseload.supply.baseline import Scaled
+from baseload.supply.series import step_means
 from baseload.supply.site import Site
 from baseload.supply.slot import BALANCE_LIMIT, SLOT_RESIDUAL_LIMIT, slot_residual_frac
-from baseload.theory.monitoring import regime_of
+from baseload.theory.regime import label_of
 
 MOST_SLOTS = 4_000_000
 _MOST_SCALE = 1000.0
@@ -99,7 +100,7 @@ def settled(
     site = supplied.site
     fleet_j, lengths_s = _slots(engine, end_s)
     edges_s = np.concatenate(([0.0], np.cumsum(lengths_s)))
-    baseline_w = site.baseline.power_w(edges_s, (seed, "supply"))
+    baseline_w = _baseline_w(site, edges_s, slots=len(engine.power_j) - 1, seed=seed)
     found = []
     for place, scale in enumerate(supplied.scales):
         scaled = msgspec.structs.replace(site, baseline=Scaled(source=site.baseline, factor=scale))
@@ -134,6 +135,17 @@ def supply_balances(site: Site, account: SupplyAccount, *, fleet_j: float) -> No
     assert math.isclose(account.demand_j, expected_j, rel_tol=_SAME_DEMAND), (
         f"the site saw {account.demand_j} J of demand, the fleet makes {expected_j} J"
     )
+
+
+def _baseline_w(
+    site: Site, edges_s: NDArray[np.float64], *, slots: int, seed: int
+) -> NDArray[np.float64]:
+    """Mean baseline between ``edges_s`` [W], drawn on the whole slots of the trace: so all policies
+    of a seed meet the same one, whenever their last answer ends.
+    """
+    count = max(slots, math.ceil(edges_s[-1] / site.slot_s))
+    grid_s = np.arange(count + 1) * site.slot_s
+    return step_means(grid_s, site.baseline.power_w(grid_s, (seed, "supply")), edges_s)
 
 
 def _slots(engine: Engine, end_s: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -177,7 +189,7 @@ def supply_result(supplied: Supplied, place: int, books: Sequence[Settled]) -> S
         cost_usd={name: value for name, value in parts.items() if value is not None},
         cost_missing=list(first.costs.missing),
         balance_residual_frac=max(account.balance_residual_frac for account in accounts),
-        regime=None if criticality is None else regime_of(criticality),
+        regime=None if criticality is None else label_of(criticality),
         criticality=criticality,
         interval=_intervals(figures),
         series=books[0].series,

@@ -27,6 +27,8 @@ KIND_OF_UNIT: dict[str, Kind] = {
     "g_per_kwh": "average",
     "frac": "capacity_factor",
     "degc": "temperature",
+    "w": "power",
+    "kw": "power",
 }
 """The kind that a unit stands for unless one is named; every other unit is a price."""
 

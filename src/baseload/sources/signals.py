@@ -31,8 +31,10 @@ Unit = Literal[
     "gbp_per_mwh",
     "frac",
     "degc",
+    "w",
+    "kw",
 ]
-Kind = Literal["average", "marginal", "price", "capacity_factor", "temperature"]
+Kind = Literal["average", "marginal", "price", "capacity_factor", "temperature", "power"]
 UNITS: tuple[str, ...] = get_args(Unit)
 KINDS: tuple[str, ...] = get_args(Kind)
 

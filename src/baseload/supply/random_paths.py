@@ -83,7 +83,7 @@ def ou_means(rng: np.random.Generator, slot_s: Floats, time_s: float) -> Floats:
     """
     count = len(slot_s)
     first = float(rng.standard_normal())
-    drawn = rng.standard_normal((2, count))
+    drawn = rng.standard_normal((count, 2)).T  # a longer run begins as a shorter one
     r = slot_s / time_s
     decay, left = np.exp(-r), -np.expm1(-r)
     end_variance = -np.expm1(-2.0 * r)

@@ -16,12 +16,12 @@ from typing import Any
 import msgspec
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import brentq
 from scipy.special import gamma as gamma_function
 from scipy.special import gammainc, gammaincc, ndtr
 
 from baseload.base.errors import ArgumentError
 from baseload.theory.inputs import Floats, number, numbers, positive
+from baseload.theory.numerics import brentq
 
 _RATIO = 1.25
 _MOST_ATOMS = 1000

@@ -9,7 +9,6 @@ import math
 
 import msgspec
 import numpy as np
-from scipy.optimize import brentq
 
 from baseload.theory.inputs import (
     efficiency,
@@ -20,6 +19,7 @@ from baseload.theory.inputs import (
     storage,
 )
 from baseload.theory.normal import BETA_0, expected_shortfall
+from baseload.theory.numerics import brentq
 from baseload.theory.regulator import g
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(96)

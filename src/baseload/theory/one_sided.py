@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy.sparse import csr_matrix
 from scipy.special import erfcx, ndtr
 
 from baseload.theory.inputs import Floats, finite_result, not_negative, number, whole
@@ -23,6 +22,7 @@ from baseload.theory.normal import (
     mills_ratio,
     pdf,
 )
+from baseload.theory.numerics import sparse_rows
 
 _SMALL_DRIFT = 1e-3
 _SUMMED_SLOTS = 20_000
@@ -172,7 +172,7 @@ def _stepped(drift: float, slots: int, *, level: float, top: float) -> float:
     starts = np.concatenate([at, [0.0, level]])
     gap = at[None, :] - starts[:, None] - drift
     kernel = np.where(np.abs(gap) < 9.5, np.exp(-0.5 * np.minimum(gap * gap, 100.0)), 0.0)
-    step = csr_matrix(kernel * (weight / math.sqrt(2 * math.pi)))
+    step = sparse_rows(kernel * (weight / math.sqrt(2 * math.pi)))
     bought, emptied = _shortfalls(starts + drift), ndtr(-(starts + drift))
     value = np.zeros(starts.size)
     for _ in range(slots):

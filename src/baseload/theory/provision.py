@@ -11,11 +11,11 @@ from collections.abc import Callable
 from typing import Literal
 
 import msgspec
-from scipy.optimize import brentq, minimize
 from scipy.special import erf
 
 from baseload.theory.inputs import finite_result, not_negative, number, positive, storage
 from baseload.theory.normal import BETA_0, PHI_0, cdf, expected_shortfall, pdf, quantile
+from baseload.theory.numerics import brentq, minimize
 from baseload.theory.prices import Prices
 from baseload.theory.regulator import g, g_slope
 

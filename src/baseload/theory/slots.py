@@ -12,12 +12,12 @@ from typing import Literal
 
 import msgspec
 import numpy as np
-from scipy.integrate import quad
 from scipy.special import gammaincc, gammaln, pdtr
 
 from baseload.theory.inputs import finite_result, not_negative, number, positive
 from baseload.theory.job_laws import JobLaw
 from baseload.theory.normal import expected_shortfall
+from baseload.theory.numerics import quad
 from baseload.theory.two_sided import Rates
 
 FEW_REQUESTS = 20.0

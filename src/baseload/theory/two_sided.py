@@ -253,7 +253,7 @@ def rate_errors(theta: float, var: float, *, B: float, T: float) -> RateErrors:
     y = criticality_index(theta, var, B)
     if var == 0:
         return RateErrors(var_u=0.0, var_w=0.0, cov_uw=0.0, u_error_w=0.0, w_error_w=0.0)
-    var_u, var_w = var * _variance_share(y), var * _variance_share(-y)
+    var_u, var_w = var * auxiliary_variance_share(y), var * auxiliary_variance_share(-y)
     return RateErrors(
         var_u=var_u,
         var_w=var_w,
@@ -263,8 +263,10 @@ def rate_errors(theta: float, var: float, *, B: float, T: float) -> RateErrors:
     )
 
 
-def _variance_share(y: float) -> float:
-    """exp(-y/2) (sinh y - y) / (4 sinh(y/2)^3): 1/3 at 0, 1 far below, 0 far above."""
+def auxiliary_variance_share(y: float) -> float:
+    """Var(U_T) / (var T) for large T: exp(-y/2) (sinh y - y) / (4 sinh(y/2)^3). 1/3 at 0, 1 far
+    below, 0 far above; of waste at -y.
+    """
     size = abs(y)
     if size < 0.1:
         top = 1 + y**2 / 20 + y**4 / 840 + y**6 / 60480
