@@ -158,7 +158,7 @@ def plan(
       baseload plan azure-chat
       baseload plan azure-320 --storage-kwh 50 --horizon 30d --out report
       baseload plan solar-site --price-auxiliary 0.40 --simulate
-      baseload plan site.yaml --price-auxiliary 0.30 --price-baseline 0.08 --price-storage 40 --simulate --json -
+      baseload plan site.yaml --price-auxiliary 0.3 --price-storage 40 --simulate --json -
     """
     _check_run(simulate, policy, seeds)
     _check_outputs(scenario, json, out)

@@ -349,7 +349,7 @@ def _case(
     )
 
 
-def _promises(tiers: tuple[Tier, ...], classes: tuple[str, ...]) -> dict[str, float]:
+def _promises(tiers: tuple[Tier, ...], classes: tuple[str, ...]) -> dict[str, Any]:
     """The tightest promises of a first and a further token, of tiers that have requests."""
     used = [tier for tier in tiers if set(tier.classes) & set(classes)]
     return {

@@ -99,8 +99,9 @@ def see_demand(
     scenario: Scenario, case: FleetCase, policy: AnyPolicy, *, seeds: int, report: Report
 ) -> Seen:
     """The demand of the scenario under ``policy``, mean over ``seeds``: at most ``MOST_REQUESTS``
-    in all (or the whole of a shorter trace) and ``MOST_DAYS``. Where that is less than the trace (and a day), what the model says of
-    the trace is multiplied by what the run drew over what the model says of the same stretch.
+    in all (or the whole of a shorter trace) and ``MOST_DAYS``. Where that is less than the trace
+    and less than a day, what the model says of the trace is multiplied by what the run drew over
+    what the model says of the same stretch.
     """
     site = Site(
         baseline=Constant(value_w=0.0), pue=case.pue, overhead_w=case.overhead_w, slot_s=SLOT_S
@@ -151,7 +152,7 @@ def _covers(span_s: float, trace_s: float, *, whole: bool) -> str:
 
 
 class _Run(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """One run: its requests, and the joules at the bus in each whole slot up to the last arrival."""
+    """One run: its requests, and joules at the bus in each whole slot before the last arrival."""
 
     source: TraceSource
     requests: int

@@ -123,7 +123,10 @@ def _around(net: Net, critical_w: float) -> Floats:
     else:
         reach_w = 4.0 * math.sqrt(net.slot_var() / net.supply.slot_s)
     reach = min(0.2, max(1e-6, reach_w / critical_w))
-    return 1.0 + np.concatenate([np.linspace(-reach, reach, 41), np.linspace(-0.02, 0.02, 11)])
+    near: Floats = 1.0 + np.concatenate(
+        [np.linspace(-reach, reach, 41), np.linspace(-0.02, 0.02, 11)]
+    )
+    return near
 
 
 def _dots(simulated: SimulatedRates, critical_w: float) -> tuple[Dots, ...]:

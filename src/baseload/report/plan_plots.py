@@ -258,9 +258,10 @@ def _slopes(axes: Axes, panel: Panel) -> None:
             height -= 11 * axes.figure.dpi / 72
         spots.append(height)
         at = float(axes.transAxes.inverted().transform((0, height))[1])
+        color = palette.policy_color(place)
         axes.annotate(
             f"slope {abs(slope):.2f}", (1.0, at), xycoords="axes fraction", xytext=(3, 0),
-            textcoords="offset points", fontsize=7.5, va="center", color=palette.policy_color(place),
+            textcoords="offset points", fontsize=7.5, va="center", color=color,
         )  # fmt: skip
 
 
@@ -337,7 +338,7 @@ def _marks(axes: Axes, chart: Chart, *, words: bool) -> None:
         axes.axvline(x, color=palette.MUTED, linestyle=(0, (1, 2)), linewidth=1.2)
         if not words:
             continue
-        middle = float(axes.transData.transform((x, 0 if not axes.get_yscale() == "log" else 1))[0])
+        middle = float(axes.transData.transform((x, 0 if axes.get_yscale() != "log" else 1))[0])
         half = 2.2 * len(name)
         start = middle * scale - half
         row = next((at for at, end in enumerate(rows) if start > end + 4), len(rows))

@@ -34,8 +34,8 @@ class PlanResult(Plan, frozen=True, kw_only=True):
     """A plan with what is drawn: everything that ``baseload plan --json`` writes.
 
     ``version`` of Baseload; ``at_critical``: rates at the critical supply, hours and seasons left
-    out, for plans without a baseline; ``charts`` in the order of the page; ``simulated``: the dots of the V,
-    ``run``: where its demand comes from (both ``None`` without ``--simulate``).
+    out, for plans without a baseline; ``charts`` in the order of the page; ``simulated``: the dots
+    of the V, ``run``: where its demand comes from (both ``None`` without ``--simulate``).
     """
 
     version: str

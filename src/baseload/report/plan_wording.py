@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from baseload.base.units import J_PER_KWH, S_PER_DAY
 from baseload.planner.figures import Figure
@@ -96,7 +97,7 @@ def _power(number: float, _: str) -> str:
     return wording.power(number).replace("-", wording.MINUS)
 
 
-_WAYS = {
+_WAYS: dict[str, Callable[[float, str], str]] = {
     "W": _power,
     "J": lambda number, _: energy(number),
     "s": lambda number, _: duration(number),
@@ -112,7 +113,7 @@ def trust(figure: Figure | None) -> str:
     """How far to trust a figure: standing, error, rung, interval."""
     if figure is None:
         return ""
-    text = figure.standing
+    text: str = figure.standing
     if figure.error_frac is not None and figure.standing != "exact":
         text += f" ±{wording.percent(figure.error_frac, 2)}"
     if figure.rung is not None:
