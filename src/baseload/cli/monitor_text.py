@@ -68,7 +68,7 @@ def text(found: Findings) -> str:
         _row("drift theta", power(state.theta_w), power(state.theta_w_low),
              power(state.theta_w_high), f"supply less demand{since}"),
         _row("variance rate", rate(state.sigma2), rate(state.sigma2_low), rate(state.sigma2_high),
-             f"{state.sigma2_source}"),
+             "of days about their season" if watched.seasonal else state.sigma2_source),
         _row("index y", plain(state.y), plain(state.y_low), plain(state.y_high), "2 theta B / var"),
         _row("to the target", _change(state.change_w), *ends, "change of baseline supply"),
     ]  # fmt: skip

@@ -22,12 +22,16 @@ from baseload.theory.estimation import (
     LEAST_CORRELATION_TIMES,
     MeanAndVariance,
     batch_means,
+    variance_about_season,
 )
 from baseload.theory.inputs import Floats, not_negative, number, numbers, positive
 from baseload.theory.ladder import SupplyRates, supply_rates
 from baseload.theory.monitor import Alarm, Monitor, MonitorState
 from baseload.theory.monitoring import MeterReading, cusum_arl, meters_only
 from baseload.theory.seasons import PeriodicUse, periodic_rates
+
+SEASON_DAYS = 31
+"""Days of the running mean that counts as season."""
 
 FALSE_ALARMS = 0.05
 """Expected number of false alarms in a log, where no threshold is given."""
@@ -57,6 +61,7 @@ class Watched(msgspec.Struct, frozen=True, kw_only=True):
     ``whole``: drift and variance rate over the whole log. ``state``: of the monitor at its end,
     measured since the last change. ``alarms``: all of them. ``block_s``: length of a chart's block
     (None: no charts), ``blocks`` their number, ``threshold`` of the charts. ``cycle``: of the day.
+    ``seasonal``: the variance rate is that of days about their season.
     ``how``: how the estimate was made, in whole sentences. ``missing``: what is not known, and why.
     """
 
@@ -70,6 +75,7 @@ class Watched(msgspec.Struct, frozen=True, kw_only=True):
     threshold: float | None
     how: tuple[str, ...]
     missing: tuple[str, ...]
+    seasonal: bool = False
 
 
 class _Series(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,10 +103,11 @@ def watch(
     slot) through a ``Monitor``.
 
     Blocks are ``block_s`` seconds where that is given, whole days where the net power follows the
-    day, and ten correlation times otherwise. Without ``threshold`` (in standard deviations of a
-    block) the charts have one that gives 0.05 false alarms in a log of this length. ``var``: the
-    variance rate [J^2/s], if known beforehand. Raises ArgumentError for an empty log, numbers that
-    are not finite and lengths that are not above 0.
+    day, and ten correlation times otherwise. Days that hang together over weeks follow the season:
+    their variance rate is then that about a running mean of ``SEASON_DAYS``. Without ``threshold``
+    (in standard deviations of a block) the charts have one that gives 0.05 false alarms in a log of
+    this length. ``var``: the variance rate [J^2/s], if known beforehand. Raises ArgumentError for
+    an empty log, numbers that are not finite and lengths that are not above 0.
     """
     energy = numbers("net_j", net_j, shape=(-1,))
     length = np.array(np.broadcast_to(numbers("length_s", length_s), energy.shape))
@@ -113,15 +120,20 @@ def watch(
     whole = _whole(series, confidence)
     blocks = series.energy_j.size // series.block
     known = None if var is None else positive("var", var)
+    seasonal = None
     if known is None and whole.enough and whole.sigma2:
         known = _between_blocks(series)
+    elif known is None and cycle.found and series.energy_j.size >= 2 * SEASON_DAYS:
+        known = seasonal = variance_about_season(
+            x=series.energy_j, window=SEASON_DAYS, slot=S_PER_DAY
+        )
     chart = None
     if known is not None and blocks >= LEAST_BATCHES:
         chart = positive("threshold", threshold or threshold_for(blocks=blocks, slack=slack))
     monitor = Monitor(
         storage_j=storage_j,
         target_w=target_w,
-        var=known if chart is not None or var is not None else None,
+        var=known if chart is not None or var is not None or seasonal is not None else None,
         block_slots=series.block,
         slack=slack,
         threshold=chart or 8.0,
@@ -138,8 +150,9 @@ def watch(
         block_s=float(series.length_s[: series.block].sum()) if chart is not None else None,
         blocks=blocks,
         threshold=chart,
-        how=_how(series, whole, cycle, chart, slack, blocks, block_s),
+        how=_how(series, whole, cycle, chart, slack, blocks, block_s, seasonal),
         missing=_missing(whole, state, storage_j, chart, blocks),
+        seasonal=seasonal is not None,
     )
 
 
@@ -238,6 +251,7 @@ def _how(
     slack: float,
     blocks: int,
     block_s: float | None,
+    seasonal: float | None,
 ) -> tuple[str, ...]:
     """How the estimate was made."""
     said = []
@@ -259,6 +273,11 @@ def _how(
     if whole.correlation_slots is not None:
         said[-1] += f"; they hang together over {whole.correlation_slots:.3g}"
     said[-1] += "."
+    if seasonal is not None:
+        said[-1] = (
+            f"The days follow the season: variance rate from their scatter about a running mean of "
+            f"{SEASON_DAYS} days (heuristic, without an interval)."
+        )
     if chart is not None:
         said.append(
             f"Charts of {blocks} blocks of {series.block} {series.words}, slack {slack:g}, "

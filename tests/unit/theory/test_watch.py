@@ -149,3 +149,19 @@ def test_bad_logs_are_named(energy, length, named):
         watch(energy, length)
     with pytest.raises(ArgumentError, match="block_s"):
         watch([1.0, 2.0], 1.0, block_s=10.0)
+
+
+def test_a_year_of_sun_is_watched_about_its_season():
+    """Days that follow the season: the weather's variance is found, and winter raises an alarm."""
+    rng = np.random.default_rng(5)
+    days = 364
+    season = 800 + 400 * np.sin(2 * np.pi * (np.arange(days) - 80) / 365)
+    mean = season + 150 * rng.standard_normal(days)
+    profile = np.maximum(0, np.sin(2 * np.pi * (np.arange(24) - 6) / 24))
+    supply = (mean[:, None] * profile / profile.mean()).ravel()
+    found = watch((supply - 800.0) * 3600.0, 3600.0, storage_j=16 * 3.6e6)
+    assert found.seasonal
+    assert found.state.sigma2 == pytest.approx(150.0**2 * 86_400, rel=0.35)
+    assert {alarm.direction for alarm in found.alarms} == {"surplus", "deficit"}
+    assert any("follow the season" in each for each in found.how)
+    assert not watch(noise(1, 4000), 60.0, storage_j=20.0).seasonal
