@@ -19,6 +19,7 @@ from baseload import __version__
 from baseload.base.errors import BaseloadError
 from baseload.cli.calibrate import calibrate
 from baseload.cli.monitor import monitor
+from baseload.cli.plan import plan
 from baseload.cli.policies import policies
 from baseload.cli.predict import predict
 from baseload.cli.simulate import simulate
@@ -64,7 +65,17 @@ def _root(
     """Hold the options of the bare command."""
 
 
-for _command in (simulate, sweep, predict, calibrate, validate, policies, theory, monitor):
+for _command in (
+    simulate,
+    sweep,
+    plan,
+    theory,
+    monitor,
+    predict,
+    calibrate,
+    validate,
+    policies,
+):
     app.command()(_command)
 
 

@@ -78,7 +78,8 @@ def v_chart(net: Net, demand: Demand, simulated: SimulatedRates | None = None) -
     """
     critical_w = critical_of(net).here.value or net.mean_w
     supply = net.supply
-    if is_seasonal(demand, supply):
+    moving = is_seasonal(demand, supply)
+    if moving:
         x = np.linspace(0.8, 1.2, 33)
         pairs, standing, note = [], "modelled", "over the series, without chance"
         for b in x:
@@ -87,7 +88,7 @@ def v_chart(net: Net, demand: Demand, simulated: SimulatedRates | None = None) -
             year = fluid_balance(baseline, drawn, step_s, supply, store_j=supply.store_j)
             pairs.append((year.auxiliary_w, year.waste_w))
     else:
-        zoom = 1.0 + np.linspace(-0.02, 0.02, 41)
+        zoom = _around(net, critical_w)
         x = np.unique(np.concatenate([np.linspace(0.8, 1.2, 81), zoom]))
         found = [rates_of(net, float(b) * critical_w - net.mean_w) for b in x]
         middle = found[len(found) // 2]
@@ -97,7 +98,8 @@ def v_chart(net: Net, demand: Demand, simulated: SimulatedRates | None = None) -
     fluid = np.abs(x * critical_w - net.mean_w) / _KW
     return Chart(
         name="v_shape",
-        title="Too little or too much supply costs; at the critical point only chance is left",
+        title="Too little or too much supply costs; at the critical point "
+        + ("days and seasons are left" if moving else "only chance is left"),
         x_label="baseline over critical supply b*",
         y_label="power [kW]",
         lines=(
@@ -111,6 +113,20 @@ def v_chart(net: Net, demand: Demand, simulated: SimulatedRates | None = None) -
         dots=() if simulated is None else _dots(simulated, critical_w),
         note=note,
     )
+
+
+def _around(net: Net, critical_w: float) -> Floats:
+    """Values of b/b* on which chance rounds the V, and some beside them."""
+    store = net.supply.store_j
+    if store > 0:
+        reach_w = 4.0 * net.var / (store + net.widening_j(store))
+    else:
+        reach_w = 4.0 * math.sqrt(net.slot_var() / net.supply.slot_s)
+    reach = min(0.2, max(1e-6, reach_w / critical_w))
+    near: Floats = 1.0 + np.concatenate(
+        [np.linspace(-reach, reach, 41), np.linspace(-0.02, 0.02, 11)]
+    )
+    return near
 
 
 def _dots(simulated: SimulatedRates, critical_w: float) -> tuple[Dots, ...]:
@@ -389,7 +405,7 @@ def year_chart(demand: Demand, supply: Supply) -> Chart | None:
     return Chart(
         name="year",
         title="The mean day: what the store has to move from one hour to another",
-        x_label="hour of the day",
+        x_label="hour after the start of the trace, round the clock",
         y_label="power [kW]",
         lines=tuple(_line(label, x, values, "modelled") for label, values in rows),
     )

@@ -17,7 +17,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from baseload.base.errors import ArgumentError
-from baseload.theory import dynamic_routing, lattice, mean_variance, routing_grid, routing_tables
+from baseload.theory import (
+    dynamic_routing,
+    lattice,
+    mean_variance,
+    routing_grid,
+    routing_tables,
+    store_cost,
+)
 from baseload.theory import state_dependent as by_level
 from baseload.theory import static_routing as static
 from baseload.theory.checked_call import by_keyword
@@ -207,7 +214,7 @@ def static_index_prices(
     """Price of a joule of mean and of a unit of variance under a static routing."""
     check_prices(number("Cu", Cu), number("Cw", Cw))
     drift, spread = number("theta", theta), number("var", var, least=0.0)
-    found = static.static_index_prices(drift, spread, positive("B", B), Cu, Cw)
+    found = store_cost.static_index_prices(drift, spread, positive("B", B), Cu, Cw)
     return {"xi1": found.mean_price, "xi2": found.variance_price}
 
 
