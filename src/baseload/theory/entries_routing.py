@@ -175,7 +175,7 @@ def hjb_modulated_cost(
         rate = positive("switch_rate", number("switch_rate", switch_rate or 0.0))
         generator = rate * (np.ones((states, states)) - states * np.eye(states)) / (states - 1)
     return routing_grid.richardson_gam(
-        instance_of(**{**given, **fields}),
+        by_keyword(instance_of, name="instance")(**{**given, **fields}),
         B,
         intervals=intervals,
         supply=power,

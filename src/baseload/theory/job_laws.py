@@ -322,7 +322,8 @@ def job_law(dist: str | JobLaw, mean: float = 1.0) -> JobLaw:
 
 def _spelled(dist: str) -> tuple[str, dict[str, float]]:
     """Name and options of a spelling."""
-    text = str(dist).strip().lower().replace("(", " ").replace(")", " ").replace(",", " ")
+    text = re.sub(r"[(),:;_]+", " ", str(dist).strip().lower())
+    text = re.sub(r"(?<=\s)([a-z]+)\s*(?=[\d.]+(?:\s|$))", r"\1=", text)  # s1.5, k 2
     match = re.fullmatch(
         r"(h2|[a-z]+)[\s_-]*([\d.]+)?((?:\s+[a-z_0-9]+\s*=\s*[-+.\deinf]+)*)\s*", text
     )

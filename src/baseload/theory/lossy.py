@@ -141,7 +141,7 @@ def two_sided_lossy(
     if capacity == 0:  # nothing is stored, nothing is lost in conversion
         u, w = shortfall / slot, surplus / slot
     elif variance == 0 or math.isinf(size):
-        u, w = discharge * max(-theta_stored, 0.0), max(theta_stored, 0.0) / charge
+        u, w = discharge * max(0.0, -theta_stored), max(theta_stored, 0.0) / charge
         if math.isinf(size):
             w = 0.0
     else:

@@ -43,10 +43,10 @@ def expected_aux_one_sided(theta: float, var: float, *, T: float, S0: float = 0.
         return 0.0
     spread = math.sqrt(var) * math.sqrt(T)
     if spread == 0:
-        return max(-theta * T - level, 0.0)
+        return max(0.0, -theta * T - level)
     drift, start = theta * T / spread, level / spread
     if abs(drift) > 1e12:  # no noise to speak of
-        return max(-theta * T - level, 0.0)
+        return max(0.0, -theta * T - level)
     value = spread * (expected_shortfall(start + drift) + _reflected_part(start, -drift))
     return finite_result("expected_aux_one_sided", value, theta=theta, var=var, T=T, S0=S0)
 
@@ -107,13 +107,13 @@ def expected_aux_slotted(
     if slots == 0:
         return 0.0
     if sigma == 0 or abs(theta) > 1e12 * sigma:
-        return max(-theta * slots - level, 0.0)
+        return max(0.0, -theta * slots - level)
     if level == 0:
         return sigma * _spitzer_sum(theta / sigma, slots)
     reach = 9 * math.sqrt(slots)
-    if level / sigma > reach + max(-theta / sigma, 0.0) * slots:
+    if level / sigma > reach + max(0.0, -theta / sigma) * slots:
         return 0.0
-    top = reach + min(max(-theta / sigma, 0.0) * slots, level / sigma)
+    top = reach + min(max(0.0, -theta / sigma) * slots, level / sigma)
     if slots <= _STEPPED_SLOTS and top <= _WIDEST_GRID:
         return sigma * _stepped(theta / sigma, slots, level=level / sigma, top=top)
     return sigma * _raised_start(theta / sigma, slots, level / sigma)

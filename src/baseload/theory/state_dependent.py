@@ -116,7 +116,7 @@ def _fluid(
             found="0",
             allowed="above 0 in every piece, or one piece only",
         )
-    u, w = max(-float(drift[0]), 0.0), max(float(drift[0]), 0.0)
+    u, w = max(0.0, -float(drift[0])), max(float(drift[0]), 0.0)
     return _rates(u, 0.0 if endless else w, np.ones(1), drift, charge)
 
 
@@ -133,7 +133,7 @@ def bang_bang_cost(*, d: float, var: float, B: float, Cu: float = 1.0, Cw: float
     B, Cu, Cw = positive("B", B, infinite=True), number("Cu", Cu), number("Cw", Cw)
     check_prices(Cu, Cw)
     if var == 0 or (math.isinf(B) and d > 0):
-        return -d * max(-Cw, 0.0) - d * max(-Cu, 0.0) if math.isfinite(B) else d * min(Cu, 0.0)
+        return -d * max(0.0, -Cw) - d * max(0.0, -Cu) if math.isfinite(B) else d * min(Cu, 0.0)
     if math.isinf(B):
         return 0.0
     if d == 0:

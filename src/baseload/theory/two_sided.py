@@ -57,7 +57,7 @@ def fluid_rates(theta: float, B: float) -> Rates:
     """First order: u = (-theta)+ and w = theta+, but w = 0 in an infinite store, which keeps it."""
     theta, B = number("theta", theta), not_negative("B", B, infinite=True)
     wasted = max(theta, 0.0) if math.isfinite(B) else 0.0
-    return Rates(u_w=max(-theta, 0.0), w_w=wasted)
+    return Rates(u_w=max(0.0, -theta), w_w=wasted)
 
 
 def rates_from_ratio(theta: float, log_z: float) -> Rates:
@@ -169,7 +169,7 @@ def expected_aux_finite_B(theta: float, var: float, *, B: float, T: float, S0: f
     if math.isinf(B):
         return expected_aux_one_sided(theta, var, T=T, S0=level)
     if var == 0:
-        return max(-theta * T - level, 0.0)
+        return max(0.0, -theta * T - level)
     if B == 0:
         raise ArgumentError("B", found="0", allowed="a capacity above 0")
     reach = (2 * B - level - abs(theta) * T) / math.sqrt(var * T)
