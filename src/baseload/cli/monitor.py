@@ -29,8 +29,8 @@ def monitor(
         float | None,
         typer.Option("--block-s", help="Length of a block [s]; a day is 86400. Default: found."),
     ] = None,
-    sigma2: Annotated[
-        float | None, typer.Option("--sigma2", help="Variance rate, if it is known [J^2/s].")
+    variance: Annotated[
+        float | None, typer.Option("--variance", help="Variance rate, if it is known [J^2/s].")
     ] = None,
     slack: Annotated[
         float, typer.Option("--slack", help="Slack of the charts [standard deviations].")
@@ -116,12 +116,12 @@ def monitor(
         slot_s=slot_s,
     )
     settings: dict[str, Any] = {"confidence": confidence}
-    for name, value in (("sigma2", sigma2), ("block-s", block_s), ("threshold", threshold)):
+    for name, value in (("variance", variance), ("block-s", block_s), ("threshold", threshold)):
         _scaled(f"--{name}", value, 1.0, above_0=True)
     if not 0.5 <= confidence < 1:
         raise BadInputError("--confidence", found=f"{confidence:g}", allowed="from 0.5, below 1")
     if log.net_j is None:
-        _meters(log, storage_j, {**settings, "var": sigma2}, out, json)
+        _meters(log, storage_j, {**settings, "var": variance}, out, json)
         return
     _net(
         log,
@@ -129,7 +129,7 @@ def monitor(
         {
             **settings,
             "target_w": 1e3 * target_kw,
-            "var": sigma2,
+            "var": variance,
             "block_s": block_s,
             "slack": slack,
             "threshold": threshold,

@@ -53,6 +53,13 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
 def text(found: Findings) -> str:
     """The findings in lines."""
     watched, state = found.watched, found.watched.state
+    ends = [
+        power(_towards(state.change_w, one, other))
+        for one, other in (
+            (state.change_w_low, state.change_w_high),
+            (state.change_w_high, state.change_w_low),
+        )
+    ]
     lines = [_head(found.log), "", title(found)]
     since = ""
     if state.segment_s < 0.999 * state.time_s:
@@ -63,8 +70,7 @@ def text(found: Findings) -> str:
         _row("variance rate", rate(state.sigma2), rate(state.sigma2_low), rate(state.sigma2_high),
              f"{state.sigma2_source}"),
         _row("index y", plain(state.y), plain(state.y_low), plain(state.y_high), "2 theta B / var"),
-        _row("to the target", _change(state.change_w), power(state.change_w_low),
-             power(state.change_w_high), "change of baseline supply"),
+        _row("to the target", _change(state.change_w), *ends, "change of baseline supply"),
     ]  # fmt: skip
     lines += ["", *_rates(found), "", *_alarms(watched.alarms, found.log)]
     lines += ["", *(f"how: {each}" for each in watched.how)]
@@ -94,7 +100,7 @@ def _head(log: EnergyLog) -> str:
 
 def _row(name: str, value: str, low: str, high: str, words: str) -> str:
     interval = f"[{low}, {high}]" if "not known" not in (low, high) else ""
-    return f"{name:15} {value:>14}  {interval:34} {words}".rstrip()
+    return f"{name:15} {value:>17}  {interval:34} {words}".rstrip()
 
 
 def power(value_w: float | None) -> str:
@@ -131,6 +137,13 @@ def _change(change_w: float | None) -> str:
     if change_w is None:
         return "not known"
     return f"{'raise' if change_w > 0 else 'lower'} by {power(abs(change_w))}"
+
+
+def _towards(change_w: float | None, end_w: float | None, other_w: float | None) -> float | None:
+    """An end of the interval of a change, counted in the direction of the change."""
+    if change_w is None or end_w is None or other_w is None:
+        return None
+    return end_w if change_w > 0 else -other_w
 
 
 def observed(found: Findings) -> dict[str, Observed]:

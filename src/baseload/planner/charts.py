@@ -78,7 +78,8 @@ def v_chart(net: Net, demand: Demand, simulated: SimulatedRates | None = None) -
     """
     critical_w = critical_of(net).here.value or net.mean_w
     supply = net.supply
-    if is_seasonal(demand, supply):
+    moving = is_seasonal(demand, supply)
+    if moving:
         x = np.linspace(0.8, 1.2, 33)
         pairs, standing, note = [], "modelled", "over the series, without chance"
         for b in x:
@@ -97,7 +98,8 @@ def v_chart(net: Net, demand: Demand, simulated: SimulatedRates | None = None) -
     fluid = np.abs(x * critical_w - net.mean_w) / _KW
     return Chart(
         name="v_shape",
-        title="Too little or too much supply costs; at the critical point only chance is left",
+        title="Too little or too much supply costs; at the critical point "
+        + ("days and seasons are left" if moving else "only chance is left"),
         x_label="baseline over critical supply b*",
         y_label="power [kW]",
         lines=(
@@ -403,7 +405,7 @@ def year_chart(demand: Demand, supply: Supply) -> Chart | None:
     return Chart(
         name="year",
         title="The mean day: what the store has to move from one hour to another",
-        x_label="hour of the day",
+        x_label="hour after the start of the trace, round the clock",
         y_label="power [kW]",
         lines=tuple(_line(label, x, values, "modelled") for label, values in rows),
     )

@@ -273,11 +273,17 @@ def _criticality(site: Site, account: SupplyAccount) -> float | None:
 
 
 def _series(account: SupplyAccount) -> SupplySeries:
-    """The run in at most ``SERIES_BINS`` stretches."""
+    """The run in at most ``SERIES_BINS`` stretches; those of a long run are whole days, so that
+    none has more night than another.
+    """
     columns = account.columns
     assert columns is not None
     count = len(columns.demand_j)
-    starts = np.arange(0, count, -(-count // SERIES_BINS))
+    slots = -(-count // SERIES_BINS)
+    per_day = max(1, round(S_PER_DAY / float(account.edges_s[1])))
+    if slots > per_day // 2:
+        slots = -(-slots // per_day) * per_day
+    starts = np.arange(0, count, slots)
     ends = np.append(starts[1:], count)
     lengths_s = account.edges_s[ends] - account.edges_s[starts]
 

@@ -65,7 +65,7 @@ def rates_from_ratio(theta: float, log_z: float) -> Rates:
 
     The smaller rate is computed without cancellation and the larger is it plus abs(theta).
     """
-    assert theta * log_z < 0 or math.isinf(log_z), (theta, log_z)
+    assert (theta > 0) == (log_z < 0) or math.isinf(log_z), (theta, log_z)
     gap = abs(theta)
     fall = abs(log_z)
     small = gap * math.exp(-fall) / -math.expm1(-fall) if fall < 745 else 0.0

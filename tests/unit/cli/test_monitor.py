@@ -181,7 +181,7 @@ def test_one_meter_that_stands_still_gives_a_bound(cli, folder):
     (folder / "m.csv").write_text("time_s,a_j,w_j\n0,1,1\n100000,1,90\n")
     words = ("monitor", "m.csv", "--aux-column", "a_j", "--waste-column", "w_j", *STORE)
     assert "regime is not known" in cli(*words).out
-    found = answer(cli(*words, "--sigma2", "0.01", "--json", "-"))
+    found = answer(cli(*words, "--variance", "0.01", "--json", "-"))
     assert found["meters"]["y"] == "inf"
     assert found["meters"]["y_low"] > -10
 
@@ -192,7 +192,7 @@ def test_one_meter_that_stands_still_gives_a_bound(cli, folder):
         (("--storage-kwh", "0"), ("--storage-kwh", "above 0")),
         (("--storage-kwh", "nan"), ("--storage-kwh",)),
         (("--confidence", "1"), ("--confidence",)),
-        (("--sigma2", "-1"), ("--sigma2",)),
+        (("--variance", "-1"), ("--variance",)),
         (("--block-s", "0"), ("--block-s",)),
         (("--threshold", "inf"), ("--threshold",)),
         (("--slack", "-1"), ("slack",)),
