@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from baseload.base.errors import BadInputError, BaseloadError
+from baseload.cli import options
 from baseload.cli.progress import Report
 
 if TYPE_CHECKING:
@@ -92,22 +93,8 @@ def plan(
             "as it needs, the cheapest first). Default: even.",
         ),
     ] = None,
-    load: Annotated[
-        float | None,
-        typer.Option(
-            metavar="FRAC",
-            help="Multiply the trace so that its busiest minutes take this share of what the fleet "
-            "can complete.",
-        ),
-    ] = None,
-    parking: Annotated[
-        str | None,
-        typer.Option(
-            metavar="all|none",
-            help="Whether replicas sleep when the load does not need them. Default: as the "
-            "scenario says, else none.",
-        ),
-    ] = None,
+    load: options.Load = None,
+    parking: options.Parking = None,
     simulate: Annotated[
         bool,
         typer.Option(
@@ -129,23 +116,9 @@ def plan(
         int | None,
         typer.Option(metavar="N", help="Run with seeds 0 to N-1 (at most 100). Default: 1."),
     ] = None,
-    json: Annotated[
-        str | None,
-        typer.Option(
-            "--json", metavar="FILE", help="Write the plan as JSON ('-': standard output)."
-        ),
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            metavar="DIR",
-            help="Write a report into this folder: index.html, plots (PNG), result.json.",
-        ),
-    ] = None,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="No progress on standard error.")
-    ] = False,
+    json: options.Json = None,
+    out: options.Out = None,
+    quiet: options.Quiet = False,
 ) -> None:
     """Say how much baseline supply and storage a fleet wants, and what randomness costs it.
 
@@ -302,18 +275,19 @@ def _followed(run: Callable[[], Seen], policy: str) -> Seen:
 
 
 def _write(result: PlanResult, json: str | None, out: Path | None) -> None:
-    """Hand out the plan: report folder, JSON, and the tables unless JSON takes standard output."""
-    from baseload.cli.output import write_json
+    """Hand out the plan."""
+    options.hand_out(result, json, out, report=_write_report, show=_show_plan)
 
-    if out is not None:
-        from baseload.report.plan_page import write_plan_report
 
-        write_plan_report(result, out)
-    if json is not None:
-        write_json(result, json)
-    if json != "-":
-        from baseload.report.plan_text import print_plan
+def _write_report(result: PlanResult, out: Path) -> None:
+    """Write the report folder."""
+    from baseload.report.plan_page import write_plan_report
 
-        print_plan(result)
-        if out is not None:
-            typer.echo(f"\nThe page to open: {out / 'index.html'}")
+    write_plan_report(result, out)
+
+
+def _show_plan(result: PlanResult) -> None:
+    """The tables of a plan."""
+    from baseload.report.plan_text import print_plan
+
+    print_plan(result)
