@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from baseload.base.errors import BadInputError, unknown_name
 from baseload.base.units import J_PER_KWH, S_PER_HOUR
+from baseload.sources.tables import read_table
 
 if TYPE_CHECKING:
     import polars as pl
@@ -104,7 +105,7 @@ def read_energy_log(
     Raises BadInputError that names the file, column and row.
     """
     file, names = Path(path), columns or ColumnNames()
-    table = read_table(file)
+    table = read_table(file, what="log")
     if names.any:
         _refuse(file, "columns are named", run=run, baseline_w=baseline_w)
         return _from_columns(file, table, names, slot_s)
@@ -127,33 +128,6 @@ def read_energy_log(
         allowed="a file of `baseload simulate --slots` or `--requests`, or named columns",
         todo="name the net energy (--net-column), supply and demand, or both meters",
     )
-
-
-def read_table(path: Path) -> pl.DataFrame:
-    """The whole file (.csv, .parquet, .pq); lines of a CSV that begin with # are comments."""
-    import polars as pl
-
-    kinds = {".csv": "csv", ".parquet": "parquet", ".pq": "parquet"}
-    kind = kinds.get(path.suffix.lower())
-    if kind is None:
-        raise BadInputError(
-            f"log {path}", found=f"ending {path.suffix!r}", allowed=", ".join(kinds)
-        )
-    if not path.is_file():
-        raise BadInputError(f"log {path}", found="no such file", todo="check the path")
-    try:
-        if kind == "parquet":
-            table = pl.read_parquet(path)
-        else:
-            table = pl.read_csv(path, comment_prefix="#", infer_schema_length=None)
-    except (pl.exceptions.PolarsError, OSError, UnicodeDecodeError) as error:
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise BadInputError(
-            f"log {path}", found=first, allowed=f"a readable {kind} file"
-        ) from error
-    if not table.height:
-        raise BadInputError(f"log {path}", found="no rows", allowed="one row or more")
-    return table
 
 
 def _refuse(path: Path, what: str, **given: Any) -> None:
@@ -479,5 +453,4 @@ __all__ = [
     "RunChoice",
     "finite_column",
     "read_energy_log",
-    "read_table",
 ]

@@ -12,8 +12,8 @@ from baseload.sources.energy_log import (
     RunChoice,
     finite_column,
     read_energy_log,
-    read_table,
 )
+from baseload.sources.tables import read_table
 
 
 def slots(policy="a", seed=0, scale=1.0, **changes):
@@ -194,7 +194,7 @@ def test_files_that_are_none(tmp_path):
         if name == "bad.parquet":
             path.write_bytes(b"nothing")
         with pytest.raises(BadInputError, match=said):
-            read_table(path)
+            read_table(path, what="log")
 
 
 def test_settings_of_another_kind_are_refused(tmp_path):
@@ -204,4 +204,4 @@ def test_settings_of_another_kind_are_refused(tmp_path):
         read_energy_log(path, baseline_w=1.0)
     with pytest.raises(BadInputError, match="--policy"):
         read_energy_log(path, run=RunChoice(seed=1), columns=ColumnNames(net="demand_j"))
-    assert np.isfinite(finite_column(path, read_table(path), "demand_j")).all()
+    assert np.isfinite(finite_column(path, read_table(path, what="log"), "demand_j")).all()
