@@ -20,6 +20,7 @@ from baseload.planner.plan import critical_of, ride_start
 from baseload.planner.rates import rates_of
 from baseload.planner.records import S_PER_YEAR, Plan, Prices, Supply
 from baseload.planner.simulated import SimulatedRates
+from baseload.planner.weather import ride_through_of_series
 from baseload.planner.worths import options_of
 from baseload.planner.year import fluid_balance, is_seasonal, net_series
 from baseload.theory.dam import dam_rates, two_pole_rates
@@ -59,7 +60,7 @@ def charts_of(
         storage_chart(demand),
         provisioning_chart(net, prices),
         budget_chart(plan),
-        ride_chart(net, theta),
+        ride_along(demand, supply) if _moves(demand, supply) else ride_chart(net, theta),
         year_chart(demand, supply),
     ]
     if case is not None:
@@ -320,6 +321,57 @@ def ride_chart(net: Net, theta: float) -> Chart | None:
             _line("this store", fills, any_day, standing),
             _line("unlimited store (lower bound)", fills, least, standing),
         ),
+    )
+
+
+def _moves(demand: Demand, supply: Supply) -> bool:
+    """Whether the hour decides how long a store lasts."""
+    return supply.baseline_w is not None and is_seasonal(demand, supply)
+
+
+def ride_along(demand: Demand, supply: Supply) -> Chart | None:
+    """How long the store lasts over its fill, from starts all along the series."""
+    if not 0 < supply.store_j < math.inf:
+        return None
+    baseline, drawn, step_s = net_series(demand, supply)
+    fills = np.linspace(0.0, 1.0, 9)
+    found = [
+        ride_through_of_series(
+            baseline - drawn,
+            step_s,
+            msgspec.structs.replace(supply, start_frac=float(fill)),
+        )
+        for fill in fills
+    ]
+
+    def hours(values: Sequence[float | None]) -> list[float | None]:
+        return [None if value is None else value / S_PER_HOUR for value in values]
+
+    means = hours([one.mean.value for one in found])
+    mean: tuple[Line, ...] = ()
+    if sum(value is not None for value in means) > 1:
+        mean = (_line("mean", fills, means, "modelled"),)
+    return Chart(
+        name="ride_through",
+        title="How long the store carries the fleet, by how full it is",
+        x_label="fill of the store",
+        y_label="time to first auxiliary energy [h]",
+        lines=(
+            _line(
+                "9 of 10 times at least",
+                fills,
+                hours([one.quantile_10.value for one in found]),
+                "modelled",
+            ),
+            *mean,
+        ),
+        marks={"start": supply.start_frac},
+        right_label="probability of any auxiliary energy",
+        right=(
+            _line("within an hour", fills, [one.any_in_hour.value for one in found], "modelled"),
+            _line("within a day", fills, [one.any_in_day.value for one in found], "modelled"),
+        ),
+        note="from starts all along the series, without chance",
     )
 
 

@@ -415,13 +415,23 @@ def write_png(
         if handles:
             lines = [Line2D([], [], **style) for _, style in handles]
             names = [name for name, _ in handles]
-            room = figure.get_figwidth() * _LEGEND_LETTERS_PER_INCH
-            fit = int(room / (max(map(len, names)) + _LEGEND_LINE_LETTERS))
-            beside = min(len(handles), 5 if len(draws) > 1 else 2, max(1, fit))
+            most = 5 if len(draws) > 1 else 2
+            beside = _legend_columns(names, most, inches=figure.get_figwidth())
             figure.legend(lines, names, loc="outside lower center", ncols=beside)
         if title:
             figure.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold")
         figure.savefig(path, dpi=PNG_DPI, facecolor="white")
+
+
+def _legend_columns(names: Sequence[str], most: int, *, inches: float) -> int:
+    """As many columns of names as fit beside each other, at most ``most``."""
+    room = inches * _LEGEND_LETTERS_PER_INCH
+    for columns in range(min(most, len(names)), 1, -1):
+        rows = -(-len(names) // columns)
+        parts = [names[start : start + rows] for start in range(0, len(names), rows)]
+        if sum(max(map(len, part)) + _LEGEND_LINE_LETTERS for part in parts) <= room:
+            return columns
+    return 1
 
 
 def panel_grid(count: int, *, columns: int = 2) -> tuple[Any, list[Axes]]:
