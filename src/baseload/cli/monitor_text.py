@@ -53,13 +53,13 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
 def text(found: Findings) -> str:
     """The findings in lines."""
     watched, state = found.watched, found.watched.state
-    ends = [
+    low, high = (
         power(_towards(state.change_w, one, other))
         for one, other in (
             (state.change_w_low, state.change_w_high),
             (state.change_w_high, state.change_w_low),
         )
-    ]
+    )
     lines = [_head(found.log), "", title(found)]
     since = ""
     if state.segment_s < 0.999 * state.time_s:
@@ -70,7 +70,7 @@ def text(found: Findings) -> str:
         _row("variance rate", rate(state.sigma2), rate(state.sigma2_low), rate(state.sigma2_high),
              f"{state.sigma2_source}"),
         _row("index y", plain(state.y), plain(state.y_low), plain(state.y_high), "2 theta B / var"),
-        _row("to the target", _change(state.change_w), *ends, "change of baseline supply"),
+        _row("to the target", _change(state.change_w), low, high, "change of baseline supply"),
     ]  # fmt: skip
     lines += ["", *_rates(found), "", *_alarms(watched.alarms, found.log)]
     lines += ["", *(f"how: {each}" for each in watched.how)]
