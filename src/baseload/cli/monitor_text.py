@@ -18,9 +18,9 @@ from baseload.theory.ladder import SupplyRates
 from baseload.theory.monitor import Alarm
 from baseload.theory.monitoring import MeterReading
 from baseload.theory.normal import quantile
+from baseload.theory.seasons import PeriodicUse
 from baseload.theory.two_sided import rate_errors
 from baseload.theory.watch import Watched, WatchedMeters
-from baseload.theory.watch_rates import DailyRates
 
 _MOST_ALARMS = 10
 _KINDS = {
@@ -38,7 +38,7 @@ class Findings(msgspec.Struct, frozen=True, kw_only=True):
     watched: Watched
     storage_j: float | None
     expected: SupplyRates | None
-    daily: DailyRates | None
+    daily: PeriodicUse | None
     confidence: float
 
 
@@ -53,13 +53,8 @@ class Observed(msgspec.Struct, frozen=True, kw_only=True):
 def text(found: Findings) -> str:
     """The findings in lines."""
     watched, state = found.watched, found.watched.state
-    low, high = (
-        power(_towards(state.change_w, one, other))
-        for one, other in (
-            (state.change_w_low, state.change_w_high),
-            (state.change_w_high, state.change_w_low),
-        )
-    )
+    near = power(_towards(state.change_w, state.change_w_low, state.change_w_high))
+    far = power(_towards(state.change_w, state.change_w_high, state.change_w_low))
     lines = [_head(found.log), "", title(found)]
     since = ""
     if state.segment_s < 0.999 * state.time_s:
@@ -68,9 +63,9 @@ def text(found: Findings) -> str:
         _row("drift theta", power(state.theta_w), power(state.theta_w_low),
              power(state.theta_w_high), f"supply less demand{since}"),
         _row("variance rate", rate(state.sigma2), rate(state.sigma2_low), rate(state.sigma2_high),
-             f"{state.sigma2_source}"),
+             "of days about their season" if watched.seasonal else state.sigma2_source),
         _row("index y", plain(state.y), plain(state.y_low), plain(state.y_high), "2 theta B / var"),
-        _row("to the target", _change(state.change_w), low, high, "change of baseline supply"),
+        _row("to the target", _change(state.change_w), near, far, "change of baseline supply"),
     ]  # fmt: skip
     lines += ["", *_rates(found), "", *_alarms(watched.alarms, found.log)]
     lines += ["", *(f"how: {each}" for each in watched.how)]
@@ -164,7 +159,7 @@ def observed(found: Findings) -> dict[str, Observed]:
         halves = {"u": z * errors.u_error_w, "w": z * errors.w_error_w}
     wanted: dict[str, float | None] = {"u": None, "w": None}
     if found.daily is not None:
-        wanted = {"u": found.daily.u_w, "w": found.daily.w_w}
+        wanted = {"u": found.daily.u, "w": found.daily.w}
     elif found.expected is not None:
         wanted = {"u": found.expected.u_w, "w": found.expected.w_w}
     metered = {"u": log.auxiliary_j, "w": log.waste_j}
@@ -195,7 +190,9 @@ def _rates(found: Findings) -> list[str]:
             lines.append(f"{words:15} {', '.join(parts)}")
     rung = found.expected
     if found.daily is not None:
-        lines.append(_basis(found))
+        lines.append(
+            "expected from the mean day since the last change and the variance rate around it"
+        )
     elif rung is not None:
         error = "not known" if rung.error_frac is None else f"{100 * rung.error_frac:.2g} %"
         lines.append(f"expected from the rung {rung.rung} ({rung.standing}, error {error})")
@@ -210,16 +207,9 @@ def _rates(found: Findings) -> list[str]:
     return lines or ["auxiliary use and waste: not in this log, nor to be expected of it"]
 
 
-def _basis(found: Findings) -> str:
-    """What the expected rates of a daily cycle rest on."""
-    if found.watched.year.found:
-        return "expected from the mean days of six parts of the year and the variance rate"
-    return "expected from the mean day of the log and the variance rate around it"
-
-
 def _expected(found: Findings, name: str) -> float | None:
     if found.daily is not None:
-        return found.daily.u_w if name == "u" else found.daily.w_w
+        return found.daily.u if name == "u" else found.daily.w
     if found.expected is not None:
         return found.expected.u_w if name == "u" else found.expected.w_w
     return None
@@ -277,12 +267,8 @@ def _notes(found: Findings) -> list[str]:
     if found.storage_j is not None and (log.highest_level_j or 0.0) > found.storage_j * 1.000001:
         level = (log.highest_level_j or 0.0) / J_PER_KWH
         notes.append(f"The log reaches a level of {level:.4g} kWh, above --storage-kwh.")
-    season_j = found.watched.year.swing_j
-    if found.watched.year.found and season_j > (found.storage_j or 0.0):
-        notes.append(
-            f"The season moves {season_j / J_PER_KWH:.4g} kWh, more than the storage holds: drift, "
-            "index and regime are those of the mean over the year."
-        )
+    if found.watched.seasonal:
+        notes.append("The season moves the drift: the regime is that since the last change.")
     if log.unserved_j > 0:
         share = f"{log.unserved_j / J_PER_KWH:.4g} kWh"
         notes.append(f"Auxiliary use counts {share} of demand that nothing served.")
@@ -328,12 +314,11 @@ def fields(found: Findings) -> dict[str, Any]:
             "swing_j": watched.cycle.swing_j,
             "profile_w": watched.cycle.profile_w,
         },
-        "yearly": {"found": watched.year.found, "swing_j": watched.year.swing_j},
         "rates": {name: _plain_fields(each) for name, each in observed(found).items()},
         "ladder": None if found.expected is None else _plain_fields(found.expected),
         "expected_by_day": None
         if found.daily is None
-        else {"u_w": found.daily.u_w, "w_w": found.daily.w_w},
+        else {"u_w": found.daily.u, "w_w": found.daily.w},
         "how": watched.how,
         "missing": [*watched.missing, *_unmetered(found)],
         "notes": [*found.log.remarks, *_notes(found)],

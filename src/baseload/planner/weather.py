@@ -15,32 +15,25 @@ import numpy as np
 from baseload.base.units import S_PER_DAY, S_PER_HOUR
 from baseload.planner.figures import Figure, figure
 from baseload.planner.records import RideThrough, Supply
-from baseload.theory.estimation import newey_west
+from baseload.theory.estimation import variance_about_season
 from baseload.theory.inputs import Floats
 
 _SEASON_DAYS = 31
-_FEWEST_DAYS = 60
+_FEWEST_DAYS = 2 * _SEASON_DAYS
 _STARTS = 2_000
 _LONGEST_S = 60 * S_PER_DAY
 
 
 def weather_j2_per_s(series_w: Floats, step_s: float) -> float:
-    """Variance rate [J^2/s] of the days of a series about their season, a running mean of 31 days;
-    0 for a series of less than 60 days.
-
-    The long-run variance of the daily energies (Newey-West), divided by what taking out the running
-    mean leaves of independent days. Heuristic: what is slower than a month counts as season.
+    """Variance rate [J^2/s] of the days of a series about their season, a running mean of 31 days
+    (``variance_about_season``); 0 for a series of less than 62 days.
     """
     per_day = round(S_PER_DAY / step_s)
     days = len(series_w) // per_day if per_day > 0 else 0
     if days < _FEWEST_DAYS:
         return 0.0
     daily_j = series_w[: days * per_day].reshape(days, per_day).sum(axis=1) * step_s
-    half = _SEASON_DAYS // 2
-    around = np.concatenate([daily_j[-half:], daily_j, daily_j[:half]])
-    season_j = np.convolve(around, np.full(_SEASON_DAYS, 1.0 / _SEASON_DAYS), mode="valid")
-    kept = 1.0 - 1.0 / _SEASON_DAYS
-    return newey_west(x=daily_j - season_j, slot=S_PER_DAY) / kept
+    return variance_about_season(x=daily_j, window=_SEASON_DAYS, slot=S_PER_DAY)
 
 
 def ride_through_of_series(theta_w: Floats, step_s: float, supply: Supply) -> RideThrough:

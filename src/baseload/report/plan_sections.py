@@ -146,7 +146,7 @@ def _supply(plan: PlanResult) -> Section:
         rows.append(("store", energy(supply.store_j), "usable capacity, given"))
     words = ""
     if regime is not None:
-        by_mean = "By its means, hours and seasons left out, the" if plan.seasons else "The"
+        by_mean = "Over many days, hours and seasons left out, the" if plan.seasons else "The"
         words = f"{by_mean} site is {REGIMES.get(regime.label, regime.label)}."
         rows.append(_row("net drift theta, baseline less demand", regime.theta))
         rows.append(_row("criticality index y", regime.y))

@@ -85,8 +85,8 @@ def _v_draw(row: Row) -> Draw:
         if low < 1 < high:
             axes.axvline(1.0, color=palette.MUTED, linestyle=(0, (1, 2)), linewidth=1.2)
             axes.annotate(
-                "critical", (1.0, 1.0), xycoords=axes.get_xaxis_transform(), xytext=(0, 2),
-                textcoords="offset points", ha="center", va="bottom", fontsize=7.5,
+                "critical", (1.0, 0.98), xycoords=axes.get_xaxis_transform(), xytext=(3, 0),
+                textcoords="offset points", ha="left", va="top", fontsize=7.5,
                 color=palette.MUTED,
             )  # fmt: skip
         axes.set_ylim(bottom=0)

@@ -1,5 +1,5 @@
 """Does a series of net energy follow the day? If so, only whole days are alike, and blocks of an
-estimate must be whole days. And do the days follow the year?
+estimate must be whole days.
 
 A line of the periodogram at one or two turns a day against its neighbours: under no daily cycle,
 and a spectrum that is smooth around the line, the ratio to the mean of m neighbours exceeds r with
@@ -15,13 +15,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from baseload.base.units import S_PER_DAY
-from baseload.theory.estimation import newey_west
 from baseload.theory.inputs import Floats, numbers, positive
 
 LEAST_DAYS = 6
-LEAST_YEAR_DAYS = 330
-_YEAR_DAYS = 365.25
-_YEAR_ERRORS = 4.0
 _MOST_BINS, _LEAST_BINS = 48, 4
 _CHANCE = 1e-4
 _LEAST_SWING = 0.1
@@ -38,19 +34,6 @@ class DailyCycle(msgspec.Struct, frozen=True, kw_only=True):
     found: bool | None
     days: int
     profile_w: tuple[float, ...]
-    swing_j: float
-
-
-class YearlyCycle(msgspec.Struct, frozen=True, kw_only=True):
-    """What a year does to the days of a series.
-
-    ``found``: whether the daily energies follow the year; None below ``LEAST_YEAR_DAYS`` days.
-    ``season_j``: energy of the season in each day, 0 in the mean, empty where nothing was found.
-    ``swing_j``: storage that the season moves.
-    """
-
-    found: bool | None
-    season_j: tuple[float, ...]
     swing_j: float
 
 
@@ -118,26 +101,3 @@ def _chances(series: Floats, days: int) -> list[float]:
         ratio = float(power[at]) / mean if mean > 0 else math.inf
         chances.append((1 + ratio / around.size) ** -around.size if ratio < 1e200 else 0.0)
     return chances
-
-
-def yearly_cycle(days_j: ArrayLike) -> YearlyCycle:
-    """Whether the energies ``days_j`` [J] of successive days follow the year: the first harmonic,
-    fitted with the second, is larger than 4 standard errors. Heuristic.
-
-    The error is that of the long-run variance of what is left, so weather that lasts counts.
-    """
-    days = numbers("days_j", days_j, shape=(-1,))
-    if days.size < LEAST_YEAR_DAYS:
-        return YearlyCycle(found=None, season_j=(), swing_j=0.0)
-    turn = 2 * math.pi / _YEAR_DAYS * np.arange(days.size)
-    waves = [wave(k * turn) for k in (1, 2) for wave in (np.cos, np.sin)]
-    rows = np.stack([np.ones(days.size), *waves], axis=1)
-    weights = np.linalg.lstsq(rows, days, rcond=None)[0]
-    season = rows[:, 1:] @ weights[1:]
-    season -= season.mean()
-    spread = newey_west(x=days - season)
-    size = float(np.hypot(weights[1], weights[2]))
-    if size <= _YEAR_ERRORS * math.sqrt(2 * spread / days.size):
-        return YearlyCycle(found=False, season_j=(), swing_j=0.0)
-    swing = float(np.ptp(np.cumsum(season)))
-    return YearlyCycle(found=True, season_j=tuple(season.tolist()), swing_j=swing)

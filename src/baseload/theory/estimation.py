@@ -177,6 +177,28 @@ def newey_west(*, x: ArrayLike, lag: float | None = None, slot: float = 1.0) -> 
     return finite_result("newey_west", max(total / n / length, 0.0), n=n, lag=reach)
 
 
+def variance_about_season(*, x: ArrayLike, window: int = 31, slot: float = 1.0) -> float:
+    """Long-run variance of ``x``, per ``slot`` seconds, about a season: a centred running mean of
+    ``window`` samples (an odd number), the series starting over after its end.
+
+    ``newey_west`` of what remains, over what taking out the running mean leaves of independent
+    samples, 1 - 1/window. Heuristic: what is slower than the window counts as season and adds
+    nothing. Raises ArgumentError for less than two windows. docs/explanation/monitoring.md, 7.2.
+    """
+    series = numbers("x", x, shape=(-1,))
+    width = whole("window", window, least=3)
+    if width % 2 == 0:
+        raise ArgumentError("window", found=str(width), allowed="an odd number")
+    if series.size < 2 * width:
+        raise ArgumentError(
+            "x", found=f"{series.size} samples", allowed=f"two windows: {2 * width} or more"
+        )
+    half = width // 2
+    around = np.concatenate([series[-half:], series, series[:half]])
+    season = np.convolve(around, np.full(width, 1.0 / width), mode="valid")
+    return newey_west(x=series - season, slot=slot) / (1.0 - 1.0 / width)
+
+
 class MeanAndVariance(msgspec.Struct, frozen=True, kw_only=True):
     """Drift and variance rate of a series of energies by batch means.
 

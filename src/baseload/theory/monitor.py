@@ -57,7 +57,7 @@ class MonitorState(msgspec.Struct, frozen=True, kw_only=True):
     sigma2: float | None
     sigma2_low: float | None
     sigma2_high: float | None
-    sigma2_source: Literal["measured", "before the change", "given", "whole log", "not yet"]
+    sigma2_source: Literal["measured", "before the change", "given", "not yet"]
     y: float | None
     y_low: float | None
     y_high: float | None

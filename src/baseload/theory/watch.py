@@ -11,22 +11,24 @@ from typing import Any
 import msgspec
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import chdtri, ndtri
+from scipy.special import ndtri
 
 from baseload.base.errors import ArgumentError
 from baseload.base.units import S_PER_DAY
-from baseload.theory.daily import DailyCycle, YearlyCycle, daily_cycle, rebinned, yearly_cycle
+from baseload.theory.daily import LEAST_DAYS, DailyCycle, daily_cycle, rebinned
 from baseload.theory.estimation import (
     LEAST_BATCHES,
     LEAST_CORRELATION_TIMES,
     MeanAndVariance,
     batch_means,
-    newey_west,
-    newey_west_lag,
+    variance_about_season,
 )
 from baseload.theory.inputs import Floats, not_negative, numbers, positive
 from baseload.theory.monitor import Alarm, Monitor, MonitorState
-from baseload.theory.monitoring import MeterReading, cusum_arl, meters_only, regime_confidence
+from baseload.theory.monitoring import MeterReading, cusum_arl, meters_only
+
+SEASON_DAYS = 31
+"""Days of the running mean that counts as season."""
 
 FALSE_ALARMS = 0.05
 """Expected number of false alarms in a log, where no threshold is given."""
@@ -56,9 +58,10 @@ class Watched(msgspec.Struct, frozen=True, kw_only=True):
     ``whole``: drift and variance rate over the whole log. ``state``: of the monitor at its end,
     measured since the last change. ``alarms``: all of them. ``block_s``: length of a chart's block
     (None: no charts), ``blocks`` their number, ``threshold`` of the charts. ``cycle``: of the day;
-    ``year``: of the year, taken out of drift, variance and charts; ``profiles_w``: the mean day [W]
-    in each part of the year, or of the whole log. ``how``: how the estimate was made, in whole
-    sentences. ``missing``: what is not known, and why.
+    ``profile_w``: the mean day [W] since the last change (of the whole log where that is less than
+    six days ago), empty without a daily cycle.
+    ``seasonal``: the variance rate is that of days about their season.
+    ``how``: how the estimate was made, in whole sentences. ``missing``: what is not known, and why.
     """
 
     whole: MeanAndVariance
@@ -66,13 +69,13 @@ class Watched(msgspec.Struct, frozen=True, kw_only=True):
     alarms: tuple[Alarm, ...]
     course: Course
     cycle: DailyCycle
-    year: YearlyCycle
-    profiles_w: tuple[tuple[float, ...], ...]
+    profile_w: tuple[float, ...]
     block_s: float | None
     blocks: int
     threshold: float | None
     how: tuple[str, ...]
     missing: tuple[str, ...]
+    seasonal: bool = False
 
 
 class _Series(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,12 +85,6 @@ class _Series(msgspec.Struct, frozen=True, kw_only=True):
     length_s: Floats
     block: int
     words: str
-    year: YearlyCycle
-
-
-_NO_YEAR = YearlyCycle(found=None, season_j=(), swing_j=0.0)
-_YEAR_PARTS = 6
-_MOST_CORRELATION = 19.0  # slots; an autocorrelation of 0.9
 
 
 def watch(
@@ -106,11 +103,11 @@ def watch(
     slot) through a ``Monitor``.
 
     Blocks are ``block_s`` seconds where that is given, whole days where the net power follows the
-    day, and ten correlation times otherwise. Where whole days follow the year (logs of 330 days or
-    more) the season is taken out; its mean stays. Without ``threshold`` (in standard deviations of
-    a block) the charts have one that gives 0.05 false alarms in a log of this length. ``var``: the
-    variance rate [J^2/s], if known beforehand. Raises ArgumentError for an empty log, numbers that
-    are not finite and lengths that are not above 0.
+    day, and ten correlation times otherwise. Days that hang together over weeks follow the season:
+    their variance rate is then that about a running mean of ``SEASON_DAYS``. Without ``threshold``
+    (in standard deviations of a block) the charts have one that gives 0.05 false alarms in a log of
+    this length. ``var``: the variance rate [J^2/s], if known beforehand. Raises ArgumentError for
+    an empty log, numbers that are not finite and lengths that are not above 0.
     """
     energy = numbers("net_j", net_j, shape=(-1,))
     length = np.array(np.broadcast_to(numbers("length_s", length_s), energy.shape))
@@ -123,35 +120,40 @@ def watch(
     whole = _whole(series, confidence)
     blocks = series.energy_j.size // series.block
     known = None if var is None else positive("var", var)
+    seasonal = None
     if known is None and whole.enough and whole.sigma2:
-        known = _between_blocks(series) if blocks >= 2 * LEAST_BATCHES else whole.sigma2
+        known = _between_blocks(series)
+    elif known is None and cycle.found and series.energy_j.size >= 2 * SEASON_DAYS:
+        known = seasonal = variance_about_season(
+            x=series.energy_j, window=SEASON_DAYS, slot=S_PER_DAY
+        )
     chart = None
     if known is not None and blocks >= LEAST_BATCHES:
         chart = positive("threshold", threshold or threshold_for(blocks=blocks, slack=slack))
     monitor = Monitor(
         storage_j=storage_j,
         target_w=target_w,
-        var=known if chart is not None or var is not None else None,
+        var=known if chart is not None or var is not None or seasonal is not None else None,
         block_slots=series.block,
         slack=slack,
         threshold=chart or 8.0,
         confidence=confidence,
     )
     alarms, course = _run(monitor, series)
-    state = _state(monitor, whole, confidence, own=var is None)
+    state = monitor.state()
     return Watched(
         whole=whole,
         state=state,
         alarms=tuple(alarms),
         course=course,
         cycle=cycle,
-        year=series.year,
-        profiles_w=_profiles(energy, length, cycle, series.year),
+        profile_w=_recent_profile(energy, length, cycle, state.segment_s),
         block_s=float(series.length_s[: series.block].sum()) if chart is not None else None,
         blocks=blocks,
         threshold=chart,
-        how=_how(series, whole, cycle, chart, slack, blocks, block_s),
+        how=_how(series, whole, cycle, chart, slack, blocks, block_s, seasonal),
         missing=_missing(whole, state, storage_j, chart, blocks),
+        seasonal=seasonal is not None,
     )
 
 
@@ -188,94 +190,28 @@ def _series(energy: Floats, length: Floats, cycle: DailyCycle, block_s: float | 
             raise ArgumentError(
                 "block_s", found=f"{unit_s:g} s", allowed=f"up to the log's {length.sum():g} s"
             )
-        year = yearly_cycle(units) if unit_s == S_PER_DAY else _NO_YEAR
-        if year.found:
-            units = units - np.array(year.season_j)
-        lengths = np.full(units.size, unit_s)
-        return _Series(
-            energy_j=units,
-            length_s=lengths,
-            block=_block(units, lengths) if block_s is None else 1,
-            words=words,
-            year=year,
-        )
-    block = _block(energy, length)
-    return _Series(energy_j=energy, length_s=length, block=block, words="slots", year=_NO_YEAR)
+        return _Series(energy_j=units, length_s=np.full(units.size, unit_s), block=1, words=words)
+    rough = _batched(energy, length, 0.95)
+    slots = rough.correlation_slots or 1.0
+    block = max(math.ceil(LEAST_CORRELATION_TIMES * slots), 1)
+    return _Series(energy_j=energy, length_s=length, block=block, words="slots")
 
 
-def _block(energy: Floats, length: Floats) -> int:
-    """Slots of a chart's block: ten correlation times, or two at least where the log is too short
-    for 20 blocks of that.
-    """
-    slots = _batched(energy, length, 0.95).correlation_slots or 1.0
-    if slots <= 1.5 and length[0] >= S_PER_DAY:
-        return 1  # days that are as good as independent
-    wanted = math.ceil(LEAST_CORRELATION_TIMES * slots)
-    return max(min(wanted, energy.size // LEAST_BATCHES), math.ceil(2 * slots))
-
-
-def _profiles(
-    energy: Floats, length: Floats, cycle: DailyCycle, year: YearlyCycle
-) -> tuple[tuple[float, ...], ...]:
-    """The mean day [W] of each sixth of the log where the days follow the year, else of all."""
-    if not cycle.found or not year.found:
-        return (cycle.profile_w,) if cycle.found else ()
-    bins = len(cycle.profile_w)
+def _recent_profile(
+    energy: Floats, length: Floats, cycle: DailyCycle, segment_s: float
+) -> tuple[float, ...]:
+    """The mean day [W] of the last ``segment_s`` seconds, or of everything."""
+    bins, days = len(cycle.profile_w), math.floor(segment_s / S_PER_DAY)
+    if bins == 0 or days < LEAST_DAYS or days >= cycle.days:
+        return cycle.profile_w
     parts = rebinned(energy, length, S_PER_DAY / bins)[: cycle.days * bins].reshape(-1, bins)
-    means = [part.mean(axis=0) * bins / S_PER_DAY for part in np.array_split(parts, _YEAR_PARTS)]
-    return tuple(tuple(mean.tolist()) for mean in means)
+    found: Floats = parts[-days:].mean(axis=0) * (bins / S_PER_DAY)
+    return tuple(found.tolist())
 
 
 def _whole(series: _Series, confidence: float) -> MeanAndVariance:
-    """Drift and variance rate over everything: by batch means, or by Newey and West where the log
-    is too short for batches of ten correlation times.
-    """
-    found = _batched(series.energy_j, series.length_s, confidence)
-    n, slots = series.energy_j.size, found.correlation_slots
-    even = float(np.ptp(series.length_s)) <= 1e-9 * float(series.length_s[0])
-    if found.enough or slots is None or slots > _MOST_CORRELATION or n < 40 * slots or not even:
-        return found
-    lag = newey_west_lag(n=n, autocorrelation=(slots - 1) / (slots + 1))
-    sigma2 = newey_west(x=series.energy_j, lag=lag, slot=float(series.length_s[0]))
-    freedom = 1.5 * n / (lag + 1)  # of a chi-squared law with the same relative variance
-    tail = 0.5 * (1 - confidence)
-    half = float(ndtri(1 - tail)) * math.sqrt(sigma2 / found.time_s)
-    theta = found.theta or 0.0
-    return msgspec.structs.replace(
-        found,
-        sigma2=sigma2,
-        sigma2_low=sigma2 * freedom / float(chdtri(freedom, tail)),
-        sigma2_high=sigma2 * freedom / float(chdtri(freedom, 1 - tail)),
-        theta_low=theta - half,
-        theta_high=theta + half,
-        enough=True,
-        says=f"Newey and West with {lag} lags of {n} {series.words}",
-    )
-
-
-def _state(
-    monitor: Monitor, whole: MeanAndVariance, confidence: float, *, own: bool
-) -> MonitorState:
-    """The state at the end; where its variance rate is that of the whole log, with its interval."""
-    state = monitor.state()
-    if not own or state.sigma2_source != "given" or not whole.sigma2 or whole.sigma2_low is None:
-        return state
-    z = float(ndtri(0.5 + 0.5 * confidence))
-    ratio = whole.sigma2 / whole.sigma2_low
-    spread = math.log(ratio) / z  # relative error of the variance rate, about
-    wide = {}
-    if state.y is not None and state.y_high is not None and math.isfinite(state.y):
-        half = math.hypot(state.y_high - state.y, z * state.y * spread)
-        wide = {"y_low": state.y - half, "y_high": state.y + half}
-        sure = regime_confidence(y=state.y, sd=half / z)
-        wide["confidence_frac"] = sure
-    return msgspec.structs.replace(
-        state,
-        sigma2_low=whole.sigma2_low,
-        sigma2_high=whole.sigma2_high,
-        sigma2_source="whole log",
-        **wide,
-    )
+    """Drift and variance rate over everything."""
+    return _batched(series.energy_j, series.length_s, confidence)
 
 
 def _batched(energy: Floats, length: Floats, confidence: float) -> MeanAndVariance:
@@ -328,6 +264,7 @@ def _how(
     slack: float,
     blocks: int,
     block_s: float | None,
+    seasonal: float | None,
 ) -> tuple[str, ...]:
     """How the estimate was made."""
     said = []
@@ -338,11 +275,6 @@ def _how(
             f"The net power follows the day (it moves {cycle.swing_j / 3.6e6:.4g} kWh a day): "
             f"estimated from {series.energy_j.size} whole days."
         )
-        if series.year.found:
-            said.append(
-                f"The days follow the year (it moves {series.year.swing_j / 3.6e6:.4g} kWh): the "
-                "season is taken out of drift, variance and charts, its mean stays."
-            )
     elif cycle.found is None:
         said.append(
             "Too short, or slots too long, to see whether the net power follows the day: if it "
@@ -350,12 +282,15 @@ def _how(
         )
     else:
         said.append("The net power does not follow the day.")
-    batches = f"{whole.batches} batches of {whole.batch_slots} {series.words}"
-    newey = whole.says if whole.says.startswith("Newey") else ""
-    said.append(f"Variance rate from {newey or batches}")
+    said.append(f"Variance rate from {whole.batches} batches of {whole.batch_slots} {series.words}")
     if whole.correlation_slots is not None:
         said[-1] += f"; they hang together over {whole.correlation_slots:.3g}"
     said[-1] += "."
+    if seasonal is not None:
+        said[-1] = (
+            f"The days follow the season: variance rate from their scatter about a running mean of "
+            f"{SEASON_DAYS} days (heuristic, without an interval)."
+        )
     if chart is not None:
         said.append(
             f"Charts of {blocks} blocks of {series.block} {series.words}, slack {slack:g}, "

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import math
 
-import msgspec
-
 from baseload.base.units import S_PER_DAY
 from baseload.theory.inputs import number, positive
 from baseload.theory.ladder import SupplyRates, supply_rates
-from baseload.theory.seasons import periodic_rates
+from baseload.theory.seasons import PeriodicUse, periodic_rates
 from baseload.theory.watch import Watched
 
 
@@ -38,40 +36,23 @@ def expected_rates(
     )
 
 
-class DailyRates(msgspec.Struct, frozen=True, kw_only=True):
-    """Mean auxiliary use ``u_w`` and waste ``w_w`` [W] under the days of a log."""
-
-    u_w: float
-    w_w: float
-
-
-def expected_daily_rates(watched: Watched, *, storage_j: float) -> DailyRates | None:
-    """The rates under the mean day of the log, moved to the drift since the last change, and the
+def expected_daily_rates(watched: Watched, *, storage_j: float) -> PeriodicUse | None:
+    """The rates under the mean day since the last change, moved to the drift since then, and the
     variance rate around it; None where the net power does not follow the day or the variance rate
     is not known.
 
-    Exact for Brownian noise around a fixed day; lossless store. Where the days follow the year, the
-    mean over six parts of it, each as if it lasted (a store that is small against the season).
-    docs/explanation/provisioning.md, 3.10.
+    Exact for Brownian noise around a fixed day; lossless store. docs/explanation/provisioning.md,
+    3.10.
     """
-    state, profiles = watched.state, watched.profiles_w
-    if not profiles or state.theta_w is None or state.sigma2 is None:
+    state, profile = watched.state, watched.profile_w
+    if not profile or state.theta_w is None or state.sigma2 is None:
         return None
-    powers = [power for profile in profiles for power in profile]
-    shift = state.theta_w - math.fsum(powers) / len(powers)
-    found = [
-        periodic_rates(
-            theta=[power + shift for power in profile],
-            var=state.sigma2,
-            B=positive("storage_j", storage_j),
-            period=S_PER_DAY,
-        )
-        for profile in profiles
-    ]
-    parts = len(found)
-    return DailyRates(
-        u_w=math.fsum(each.u for each in found) / parts,
-        w_w=math.fsum(each.w for each in found) / parts,
+    shift = state.theta_w - math.fsum(profile) / len(profile)
+    return periodic_rates(
+        theta=[power + shift for power in profile],
+        var=state.sigma2,
+        B=positive("storage_j", storage_j),
+        period=S_PER_DAY,
     )
 
 

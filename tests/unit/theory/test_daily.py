@@ -5,7 +5,7 @@ import pytest
 from scipy.signal import lfilter
 
 from baseload.base.errors import ArgumentError
-from baseload.theory.daily import daily_cycle, rebinned, yearly_cycle
+from baseload.theory.daily import daily_cycle, rebinned
 
 DAY = 86_400.0
 
@@ -60,21 +60,3 @@ def test_units_keep_the_energy():
     assert rebinned(energy, 10.0, 25.0).sum() == pytest.approx(1 + 2 + 1.5)
     with pytest.raises(ArgumentError, match="unit_s"):
         rebinned(energy, length, 0.0)
-
-
-@pytest.mark.parametrize("f", [0.0, 0.5, 0.9])
-def test_weather_is_no_season(f):
-    """Seeds 11 to 18."""
-    found = [yearly_cycle(noise(seed, 365, f)).found for seed in range(11, 19)]
-    assert sum(found) <= 1
-
-
-def test_a_season_is_found_and_sized():
-    day = np.arange(365)
-    wave = 3 * np.cos(2 * np.pi * (day - 170) / 365.25)
-    found = yearly_cycle(10 + wave + noise(12, 365, 0.3))
-    assert found.found
-    assert np.max(np.abs(np.array(found.season_j) - wave)) < 0.8
-    assert found.swing_j == pytest.approx(2 * 3 * 365.25 / (2 * np.pi), rel=0.15)
-    assert sum(found.season_j) == pytest.approx(0, abs=1e-9)
-    assert yearly_cycle(wave[:300]).found is None

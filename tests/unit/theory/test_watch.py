@@ -75,35 +75,10 @@ def test_a_day_is_kept_whole():
         theta=[2 * math.sin(2 * math.pi * (k + 0.5) / 48) for k in range(48)],
         var=900.0, B=2e4, period=86_400.0,
     )  # fmt: skip
-    assert daily.u_w == pytest.approx(direct.u, rel=0.3)
+    assert daily.u == pytest.approx(direct.u, rel=0.3)
     asked = watch(power * 900, 900.0, block_s=2 * 86_400)
     assert asked.blocks == 20
     assert "as asked" in asked.how[0]
-
-
-def test_a_season_is_taken_out():
-    """Seed 8: a year of hours, days of sun that swell and fade, weather of a few days."""
-    random = np.random.default_rng(8)
-    hours = np.arange(365 * 24)
-    season = 1 - 0.6 * np.cos(2 * np.pi * hours / 24 / 365.25)
-    clear = 1 + 0.2 * noise(9, 365, 0.4).repeat(24)
-    power = 5 * season * clear * np.maximum(0, np.sin(2 * np.pi * (hours - 6) / 24))
-    power -= power.mean() + 0.1 * random.normal(size=hours.size)
-    found = watch(power * 3600, 3600.0, storage_j=3e5)
-    assert found.year.found
-    assert found.state.sigma2 is not None
-    assert found.alarms == ()
-    assert any("follow the year" in said for said in found.how)
-    assert len(found.profiles_w) == 6
-    daily = expected_daily_rates(found, storage_j=3e5)
-    level, used = 1.5e5, 0.0
-    for _ in range(2):
-        used = 0.0
-        for net in power * 3600:
-            level += net
-            used += max(-level, 0.0)
-            level = min(max(level, 0.0), 3e5)
-    assert daily.u_w == pytest.approx(used / (365 * 86_400), rel=0.15)
 
 
 def test_too_few_blocks_say_so():
@@ -169,3 +144,22 @@ def test_bad_logs_are_named(energy, length, named):
         watch(energy, length)
     with pytest.raises(ArgumentError, match="block_s"):
         watch([1.0, 2.0], 1.0, block_s=10.0)
+
+
+def test_a_year_of_sun_is_watched_about_its_season():
+    """Days that follow the season: the weather's variance is found, and winter raises an alarm."""
+    rng = np.random.default_rng(5)
+    days = 364
+    season = 800 + 400 * np.sin(2 * np.pi * (np.arange(days) - 80) / 365)
+    mean = season + 150 * rng.standard_normal(days)
+    profile = np.maximum(0, np.sin(2 * np.pi * (np.arange(24) - 6) / 24))
+    supply = (mean[:, None] * profile / profile.mean()).ravel()
+    found = watch((supply - 800.0) * 3600.0, 3600.0, storage_j=16 * 3.6e6)
+    assert found.seasonal
+    assert found.state.sigma2 == pytest.approx(150.0**2 * 86_400, rel=0.35)
+    assert {alarm.direction for alarm in found.alarms} == {"surplus", "deficit"}
+    assert any("follow the season" in each for each in found.how)
+    assert sum(found.profile_w) / len(found.profile_w) == pytest.approx(
+        found.state.theta_w, abs=0.1 * abs(found.state.theta_w)
+    )
+    assert not watch(noise(1, 4000), 60.0, storage_j=20.0).seasonal
