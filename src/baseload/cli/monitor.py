@@ -160,7 +160,8 @@ def _net(
 ) -> None:
     """A log with net energy: the monitor, and what the theory expects."""
     from baseload.cli import monitor_text
-    from baseload.theory.watch import expected_daily_rates, expected_rates, watch
+    from baseload.theory.watch import watch
+    from baseload.theory.watch_rates import expected_daily_rates, expected_rates
 
     assert log.net_j is not None
     watched = watch(log.net_j, log.length_s, storage_j=storage_j, **settings)

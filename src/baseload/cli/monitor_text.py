@@ -190,7 +190,9 @@ def _rates(found: Findings) -> list[str]:
             lines.append(f"{words:15} {', '.join(parts)}")
     rung = found.expected
     if found.daily is not None:
-        lines.append("expected from the mean day of the log and the variance rate around it")
+        lines.append(
+            "expected from the mean day since the last change and the variance rate around it"
+        )
     elif rung is not None:
         error = "not known" if rung.error_frac is None else f"{100 * rung.error_frac:.2g} %"
         lines.append(f"expected from the rung {rung.rung} ({rung.standing}, error {error})")
@@ -265,6 +267,8 @@ def _notes(found: Findings) -> list[str]:
     if found.storage_j is not None and (log.highest_level_j or 0.0) > found.storage_j * 1.000001:
         level = (log.highest_level_j or 0.0) / J_PER_KWH
         notes.append(f"The log reaches a level of {level:.4g} kWh, above --storage-kwh.")
+    if found.watched.seasonal:
+        notes.append("The season moves the drift: the regime is that since the last change.")
     if log.unserved_j > 0:
         share = f"{log.unserved_j / J_PER_KWH:.4g} kWh"
         notes.append(f"Auxiliary use counts {share} of demand that nothing served.")

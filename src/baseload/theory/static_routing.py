@@ -13,10 +13,10 @@ from typing import Any, Literal
 
 import msgspec
 import numpy as np
-from scipy.optimize import minimize_scalar
 
 from baseload.theory.frank_wolfe import Convex, Minimum, minimise
 from baseload.theory.inputs import Floats, finite_result, not_negative, positive
+from baseload.theory.numerics import minimize_scalar
 from baseload.theory.routing_instance import RoutingInstance
 from baseload.theory.routing_polytope import Breach, Polytope
 from baseload.theory.store_cost import least_cost, static_index_prices, two_sided_cost

@@ -36,7 +36,7 @@ def two_sided_cost(theta: float, var: float, B: float, Cu: float, Cw: float) -> 
     [J^2/s] in a store of ``B`` J [$/s]; ``var`` 0 gives the fluid cost.
     """
     if var <= 0:
-        return Cu * max(-theta, 0.0) + Cw * max(theta, 0.0)
+        return Cu * max(0.0, -theta) + Cw * max(theta, 0.0)
     y = max(min(2 * theta * B / var, _LARGEST), -_LARGEST)
     lower = var / (2 * B) * g(abs(y))  # the smaller of u and w; the other is |theta| more
     return (Cu + Cw) * lower + (Cw * theta if theta > 0 else -Cu * theta)

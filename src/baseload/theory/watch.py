@@ -1,5 +1,4 @@
-"""A recorded log through the monitor: blocks chosen from the log, charts with few false alarms,
-and the rates that the theory expects.
+"""A recorded log through the monitor: blocks chosen from the log, charts with few false alarms.
 
 Pure: takes arrays, knows no files. docs/explanation/monitoring.md, 7.3 and 7.4.
 """
@@ -16,7 +15,7 @@ from scipy.special import ndtri
 
 from baseload.base.errors import ArgumentError
 from baseload.base.units import S_PER_DAY
-from baseload.theory.daily import DailyCycle, daily_cycle, rebinned
+from baseload.theory.daily import LEAST_DAYS, DailyCycle, daily_cycle, rebinned
 from baseload.theory.estimation import (
     LEAST_BATCHES,
     LEAST_CORRELATION_TIMES,
@@ -24,11 +23,9 @@ from baseload.theory.estimation import (
     batch_means,
     variance_about_season,
 )
-from baseload.theory.inputs import Floats, not_negative, number, numbers, positive
-from baseload.theory.ladder import SupplyRates, supply_rates
+from baseload.theory.inputs import Floats, not_negative, numbers, positive
 from baseload.theory.monitor import Alarm, Monitor, MonitorState
 from baseload.theory.monitoring import MeterReading, cusum_arl, meters_only
-from baseload.theory.seasons import PeriodicUse, periodic_rates
 
 SEASON_DAYS = 31
 """Days of the running mean that counts as season."""
@@ -60,7 +57,9 @@ class Watched(msgspec.Struct, frozen=True, kw_only=True):
 
     ``whole``: drift and variance rate over the whole log. ``state``: of the monitor at its end,
     measured since the last change. ``alarms``: all of them. ``block_s``: length of a chart's block
-    (None: no charts), ``blocks`` their number, ``threshold`` of the charts. ``cycle``: of the day.
+    (None: no charts), ``blocks`` their number, ``threshold`` of the charts. ``cycle``: of the day;
+    ``profile_w``: the mean day [W] since the last change (of the whole log where that is less than
+    six days ago), empty without a daily cycle.
     ``seasonal``: the variance rate is that of days about their season.
     ``how``: how the estimate was made, in whole sentences. ``missing``: what is not known, and why.
     """
@@ -70,6 +69,7 @@ class Watched(msgspec.Struct, frozen=True, kw_only=True):
     alarms: tuple[Alarm, ...]
     course: Course
     cycle: DailyCycle
+    profile_w: tuple[float, ...]
     block_s: float | None
     blocks: int
     threshold: float | None
@@ -147,6 +147,7 @@ def watch(
         alarms=tuple(alarms),
         course=course,
         cycle=cycle,
+        profile_w=_recent_profile(energy, length, cycle, state.segment_s),
         block_s=float(series.length_s[: series.block].sum()) if chart is not None else None,
         blocks=blocks,
         threshold=chart,
@@ -194,6 +195,18 @@ def _series(energy: Floats, length: Floats, cycle: DailyCycle, block_s: float | 
     slots = rough.correlation_slots or 1.0
     block = max(math.ceil(LEAST_CORRELATION_TIMES * slots), 1)
     return _Series(energy_j=energy, length_s=length, block=block, words="slots")
+
+
+def _recent_profile(
+    energy: Floats, length: Floats, cycle: DailyCycle, segment_s: float
+) -> tuple[float, ...]:
+    """The mean day [W] of the last ``segment_s`` seconds, or of everything."""
+    bins, days = len(cycle.profile_w), math.floor(segment_s / S_PER_DAY)
+    if bins == 0 or days < LEAST_DAYS or days >= cycle.days:
+        return cycle.profile_w
+    parts = rebinned(energy, length, S_PER_DAY / bins)[: cycle.days * bins].reshape(-1, bins)
+    found: Floats = parts[-days:].mean(axis=0) * (bins / S_PER_DAY)
+    return tuple(found.tolist())
 
 
 def _whole(series: _Series, confidence: float) -> MeanAndVariance:
@@ -362,59 +375,3 @@ def watch_meters(
         cusum_down=nothing,
     )
     return WatchedMeters(reading=readings[-1], course=course)
-
-
-def expected_rates(
-    watched: Watched, *, storage_j: float, slot_s: float, third: float | None = None
-) -> SupplyRates | None:
-    """The rates that the accuracy ladder expects for drift and variance rate since the last change;
-    None where the variance rate is not known.
-
-    ``slot_s``: length of a settlement slot [s], used where slots are independent; otherwise the
-    correlated episode is deviation times correlation time. ``third`` [J^3/s] of the requests.
-    For a lossless store without power limits: lower bounds of ``u`` otherwise.
-    """
-    state = watched.state
-    if state.theta_w is None or state.sigma2 is None:
-        return None
-    slots = watched.whole.correlation_slots or 1.0
-    independent = slots <= 1.5 and not watched.cycle.found
-    return supply_rates(
-        number("theta", state.theta_w),
-        state.sigma2,
-        B=positive("storage_j", storage_j),
-        slot=positive("slot_s", slot_s) if independent else None,
-        third=third,
-        episode_j=None if independent else _episode_j(watched, state.sigma2, slots * slot_s),
-    )
-
-
-def expected_daily_rates(watched: Watched, *, storage_j: float) -> PeriodicUse | None:
-    """The rates under the mean day of the log, moved to the drift since the last change, and the
-    variance rate around it; None where the net power does not follow the day or the variance rate
-    is not known.
-
-    Exact for Brownian noise around a fixed day; lossless store. docs/explanation/provisioning.md,
-    3.10.
-    """
-    state, profile = watched.state, watched.cycle.profile_w
-    if not profile or state.theta_w is None or state.sigma2 is None:
-        return None
-    shift = state.theta_w - math.fsum(profile) / len(profile)
-    return periodic_rates(
-        theta=[power + shift for power in profile],
-        var=state.sigma2,
-        B=positive("storage_j", storage_j),
-        period=S_PER_DAY,
-    )
-
-
-def _episode_j(watched: Watched, sigma2: float, correlation_s: float) -> float:
-    """Energy of one correlated episode: the swing of a day, or deviation times correlation time.
-
-    With sigma2 = 2 v tau for deviations of variance v and correlation time tau, v^0.5 tau is
-    (sigma2 tau / 2)^0.5; ``correlation_s`` is 2 tau.
-    """
-    if watched.cycle.found:
-        return watched.cycle.swing_j
-    return math.sqrt(sigma2 * correlation_s) / 2

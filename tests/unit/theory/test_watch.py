@@ -10,13 +10,8 @@ from baseload.base.errors import ArgumentError
 from baseload.theory.monitoring import cusum_arl
 from baseload.theory.seasons import periodic_rates
 from baseload.theory.slotted import slotted_two_sided_rates
-from baseload.theory.watch import (
-    expected_daily_rates,
-    expected_rates,
-    threshold_for,
-    watch,
-    watch_meters,
-)
+from baseload.theory.watch import threshold_for, watch, watch_meters
+from baseload.theory.watch_rates import expected_daily_rates, expected_rates
 
 
 def noise(seed, n, f=0.0):
@@ -164,4 +159,7 @@ def test_a_year_of_sun_is_watched_about_its_season():
     assert found.state.sigma2 == pytest.approx(150.0**2 * 86_400, rel=0.35)
     assert {alarm.direction for alarm in found.alarms} == {"surplus", "deficit"}
     assert any("follow the season" in each for each in found.how)
+    assert sum(found.profile_w) / len(found.profile_w) == pytest.approx(
+        found.state.theta_w, abs=0.1 * abs(found.state.theta_w)
+    )
     assert not watch(noise(1, 4000), 60.0, storage_j=20.0).seasonal

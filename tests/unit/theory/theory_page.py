@@ -99,10 +99,11 @@ each |
 
 ## The catalogue
 
-Sections are those of the explanations: [critical regime](../explanation/critical-regime.md) (1,
-2, 3.1 to 3.5), [provisioning](../explanation/provisioning.md) (2.4, 3.6 to 3.10), [variance
-budget](../explanation/variance-budget.md) (4), variance-aware routing (5), [scaling
-laws](../explanation/scaling-laws.md) (6), [monitoring](../explanation/monitoring.md) (7).
+Sections are those of the explanations: [critical regime](../explanation/critical-regime.md) (1, 2,
+3.1 to 3.5), [provisioning](../explanation/provisioning.md) (2.4, 3.6 to 3.10),
+[variance budget](../explanation/variance-budget.md) (4),
+[variance-aware routing](../explanation/variance-aware-routing.md) (5),
+[scaling laws](../explanation/scaling-laws.md) (6), [monitoring](../explanation/monitoring.md) (7).
 """
 
 
