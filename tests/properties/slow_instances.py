@@ -142,7 +142,7 @@ def case(seed: int) -> plain.Case:
         anti_windup=bool(rng.random() < 0.5),
         period_s=float(rng.choice([1.0, 2.5, 5.0])),
         working_set=bool(rng.random() < 0.7),
-        holds_bulk=bool(rng.random() < 0.7),
+        holds_bulk=bool(rng.random() < 0.9),
         clocks=bool(rng.random() < 0.5),
     )
     scenario = msgspec.structs.replace(scenario, requests=lambda _seed: source_of(trace))
