@@ -16,7 +16,17 @@ import pytest
 
 pytestmark = pytest.mark.e2e
 
-COMMANDS = ("simulate", "sweep", "predict", "calibrate", "validate", "policies")
+COMMANDS = (
+    "simulate",
+    "sweep",
+    "plan",
+    "theory",
+    "monitor",
+    "predict",
+    "calibrate",
+    "validate",
+    "policies",
+)
 MY_YAML = """\
 trace: {builtin: azure-chat, stop_s: 600}
 fleet:
@@ -107,6 +117,39 @@ def test_a_scenario_shown_can_be_run(tmp_path):
     assert done.returncode == 0, done.stderr.decode()
     listed = baseload(tmp_path, "simulate", "--list")
     assert b"azure-chat" in listed.stdout
+
+
+def test_a_year_of_a_site_planned_run_and_watched(tmp_path):
+    """The way of a planner: plan, simulate both sides of the critical point, watch the log."""
+    done = baseload(tmp_path, "plan", "solar-site", "--json", "-", "-q")
+    assert done.returncode == 0, done.stderr.decode()
+    plan = json.loads(done.stdout)
+    critical_w = plan["critical"]["lossless"]["value"]
+    scales = ["0.8", "1.0", "1.2"]
+    files = ["--slots", "slots.parquet", "--json", "run.json", "--out", "report"]
+    done = baseload(
+        tmp_path, "simulate", "solar-site", "-p", "least_loaded", "--check", "-q",
+        "--supply-scale", ",".join(scales), *files,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr.decode()
+    supply = json.loads((tmp_path / "run.json").read_bytes())["policies"][0]["supply"]
+    low, middle, high = supply
+    assert low["auxiliary_j"] > middle["auxiliary_j"] > high["auxiliary_j"] > 0
+    assert low["waste_j"] < middle["waste_j"] < high["waste_j"]
+    assert max(one["balance_residual_frac"] for one in supply) <= 1e-12
+    assert abs(middle["demand_w"] / critical_w - 1) < 0.1  # the model of the plan against the run
+    assert (tmp_path / "report" / "supply-v.png").read_bytes().startswith(PNG)
+    done = baseload(
+        tmp_path, "monitor", "slots.parquet", "--scale", "1.0", "--storage-kwh", "16", "--json", "-"
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    assert json.loads(done.stdout)["schema"].startswith("baseload-monitor/")
+
+
+def test_a_formula_by_name(tmp_path):
+    done = baseload(tmp_path, "theory", "two_sided_u", "theta=0", "var=4", "B=5", "--json", "-")
+    assert done.returncode == 0, done.stderr.decode()
+    assert json.loads(done.stdout)["value"] == pytest.approx(0.4)
 
 
 def test_predict_and_policies(tmp_path):

@@ -142,7 +142,7 @@ def case(seed: int) -> plain.Case:
         anti_windup=bool(rng.random() < 0.5),
         period_s=float(rng.choice([1.0, 2.5, 5.0])),
         working_set=bool(rng.random() < 0.7),
-        holds_bulk=bool(rng.random() < 0.7),
+        holds_bulk=bool(rng.random() < 0.9),
         clocks=bool(rng.random() < 0.5),
     )
     scenario = msgspec.structs.replace(scenario, requests=lambda _seed: source_of(trace))
@@ -165,8 +165,10 @@ def _that_wakes_in_no_time(scenario: Scenario) -> Scenario:
 
 
 def _long_trace(rng: np.random.Generator, trace: Trace) -> Trace:
-    """The trace in bursts over a minute or two: time for a controller to close and open."""
-    burst_s = np.sort(rng.choice(np.arange(0, 120, 8), int(rng.integers(2, 8)), replace=False))
+    """The trace in bursts over 45 seconds: time for a controller to close and open, and requests
+    enough that it does not wait long for its next look.
+    """
+    burst_s = np.sort(rng.choice(np.arange(0, 45, 3), int(rng.integers(2, 8)), replace=False))
     begin_us = np.sort(rng.choice(burst_s, len(trace))) * 1_000_000
     t_us = np.sort(begin_us + trace.t_us % 5_000_000)
     return msgspec.structs.replace(trace, t_us=t_us.astype(np.int64))

@@ -18,10 +18,13 @@ import typer
 from baseload import __version__
 from baseload.base.errors import BaseloadError
 from baseload.cli.calibrate import calibrate
+from baseload.cli.monitor import monitor
+from baseload.cli.plan import plan
 from baseload.cli.policies import policies
 from baseload.cli.predict import predict
 from baseload.cli.simulate import simulate
 from baseload.cli.sweep import sweep
+from baseload.cli.theory import theory
 from baseload.cli.validate import validate
 
 OK, FAILED, MISUSE, INTERRUPTED = 0, 1, 2, 130
@@ -62,7 +65,17 @@ def _root(
     """Hold the options of the bare command."""
 
 
-for _command in (simulate, sweep, predict, calibrate, validate, policies):
+for _command in (
+    simulate,
+    sweep,
+    plan,
+    theory,
+    monitor,
+    predict,
+    calibrate,
+    validate,
+    policies,
+):
     app.command()(_command)
 
 

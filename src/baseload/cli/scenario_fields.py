@@ -15,6 +15,8 @@ def within(field: str) -> Iterator[None]:
     try:
         yield
     except BaseloadError as error:
+        if error.asked.startswith("scenario field "):  # a field within this one has named itself
+            raise
         todo = error.todo
         for python, yaml in _WORDS_OF_THE_FILE:
             todo = todo.replace(python, yaml)

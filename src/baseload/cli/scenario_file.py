@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 import msgspec
 
@@ -112,23 +112,24 @@ def builtin_scenarios() -> dict[str, str]:
     return {item.name.removesuffix(".yaml"): item.read_text(encoding="utf-8") for item in items}
 
 
-def load_scenario(
-    name_or_path: str, *, load_frac: float | None = None, overrides: Overrides | None = None
-) -> Scenario:
-    """The scenario of a built-in name or a file, with ``overrides``; ``load_frac`` alone overrides
-    the load.
+class ReadScenario(NamedTuple):
+    """A scenario as it stands in its file: paths in it count from ``folder``."""
+
+    file: ScenarioFile
+    folder: Path
+    name: str
+
+
+def read_scenario(name_or_path: str) -> ReadScenario:
+    """The file of a built-in name or a path, decoded; nothing in it has been followed yet.
 
     Raises ``UnknownNameError`` for a name that is neither, ``BadInputError`` with the path of the
-    offending field, or the flag.
+    offending field.
     """
-    asked = Overrides() if overrides is None else overrides
-    if load_frac is not None:
-        asked = msgspec.structs.replace(asked, load_frac=load_frac)
-    _check_overrides(asked)
     builtin = builtin_scenarios()
     if name_or_path in builtin:
         file = decode_yaml(builtin[name_or_path], type=ScenarioFile, where=name_or_path)
-        return _build(file, Path(), name_or_path, asked)
+        return ReadScenario(file, Path(), name_or_path)
     path = Path(name_or_path)
     where = f"scenario file {path}"
     try:
@@ -145,8 +146,29 @@ def load_scenario(
         raise BadInputError(
             where, found=found, allowed="a YAML file that can be read", todo="check the path"
         ) from error
-    file = decode_yaml(text, type=ScenarioFile, where=where)
-    return _build(file, path.parent, path.stem, asked)
+    return ReadScenario(decode_yaml(text, type=ScenarioFile, where=where), path.parent, path.stem)
+
+
+def load_scenario(
+    name_or_path: str, *, load_frac: float | None = None, overrides: Overrides | None = None
+) -> Scenario:
+    """The scenario of a built-in name or a file, with ``overrides``; ``load_frac`` alone overrides
+    the load.
+
+    Raises ``UnknownNameError`` for a name that is neither, ``BadInputError`` with the path of the
+    offending field, or the flag.
+    """
+    asked = Overrides() if overrides is None else overrides
+    if load_frac is not None:
+        asked = msgspec.structs.replace(asked, load_frac=load_frac)
+    _check_overrides(asked)
+    return scenario_of(read_scenario(name_or_path), asked)
+
+
+def scenario_of(read: ReadScenario, asked: Overrides) -> Scenario:
+    """The scenario that a file describes, with what goes before it. Raises as ``load_scenario``."""
+    _check_overrides(asked)
+    return _build(read.file, read.folder, read.name, asked)
 
 
 def _check_overrides(asked: Overrides) -> None:
@@ -182,7 +204,7 @@ def _build(file: ScenarioFile, folder: Path, name: str, asked: Overrides) -> Sce
     notes: list[str] = []
     groups = tuple(_group(entry, folder, at, notes) for at, entry in enumerate(file.fleet))
     _check_size(groups, file.max_queue)
-    entry = _to_load(file.trace, asked.load_frac)
+    entry = to_load(file.trace, asked.load_frac)
     check_trace_entry(entry)
     requests, sample, noticed = requests_of(entry, folder, groups)
     parking = (file.parking if asked.parking is None else asked.parking) == "all"
@@ -223,7 +245,7 @@ def _supplied(
     return supplied_of(entry, folder, span_s=span_s, scales=(1.0,) if scales is None else scales)
 
 
-def _to_load(entry: TraceEntry, load_frac: float | None) -> TraceEntry:
+def to_load(entry: TraceEntry, load_frac: float | None) -> TraceEntry:
     """The trace multiplied to another load than the file says."""
     if load_frac is None:
         return entry

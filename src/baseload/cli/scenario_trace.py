@@ -9,6 +9,7 @@ import functools
 import math
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 
@@ -148,6 +149,53 @@ def requests_of(
         return source_of(vary(trace, seed=seed, jitter_s=entry.jitter_s) if seed else trace)
 
     return of_seed, trace, notes
+
+
+class PlannedTrace(NamedTuple):
+    """A trace as a plan reads it: each request of ``source`` stands for ``scale`` of the
+    scenario's. ``notes``: what was noticed, or left out.
+    """
+
+    source: TraceSource
+    scale: float
+    notes: list[str]
+
+
+def planned_trace(
+    entry: TraceEntry,
+    folder: Path,
+    groups: tuple[Group, ...],
+    *,
+    most_requests: int,
+    most_days: int,
+) -> PlannedTrace:
+    """The trace of an entry that has been checked, small enough to be read at once: generated for
+    at most ``most_days`` and about ``most_requests``, copies of recorded requests counted instead
+    of made.
+    """
+    if entry.generate is None:
+        trace, notes = _recorded(entry, folder)
+        source = source_of(trace)
+        factor = 1.0 if entry.multiply is None else entry.multiply
+        if entry.load_frac is not None:
+            factor = _factor_for(entry.load_frac, source, busiest_minutes(source), groups)
+        if factor >= 1.0:
+            return PlannedTrace(source, factor, notes)
+        return PlannedTrace(multiply(trace, factor, seed=0, jitter_s=entry.jitter_s), 1.0, notes)
+    made = entry.generate
+    of_seed = _generated(made, entry, groups)
+    expected = float(of_seed(0).requests)
+    span_s = min(made.span_s, most_days * S_PER_DAY)
+    short = expected * span_s / made.span_s
+    scale = max(1.0, short / most_requests)
+    notes = []
+    if span_s < made.span_s:
+        notes.append(
+            f"The demand is that of {span_s / S_PER_DAY:g} generated days; the other"
+            f" {(made.span_s - span_s) / S_PER_DAY:g} are made in the same way."
+        )
+    entry_of_days = msgspec.structs.replace(made, span_s=span_s)
+    return PlannedTrace(_of_size(entry_of_days, requests=short / scale), scale, notes)
 
 
 def _check_count(requests: float, found: str) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple
 import typer
 
 from baseload.base.errors import BadInputError, BaseloadError
+from baseload.cli import options
 from baseload.cli.progress import Report
 
 if TYPE_CHECKING:
@@ -34,55 +35,11 @@ def simulate(
             show_default=False,
         ),
     ] = None,
-    policy: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--policy",
-            "-p",
-            metavar="NAME",
-            help=(
-                "A policy to run: a name (baseload policies), name:parameter=value, or "
-                "file.py:Name. Repeat for more; default: those of the scenario, else all."
-            ),
-        ),
-    ] = None,
-    seeds: Annotated[
-        int,
-        typer.Option(
-            metavar="N",
-            help="Run with seeds 0 to N-1 (at most 1000); two or more give 95 % intervals.",
-        ),
-    ] = 1,
-    load: Annotated[
-        float | None,
-        typer.Option(
-            metavar="FRAC",
-            help=(
-                "Multiply the trace so that its busiest minutes take this share of what the fleet "
-                "can complete: 0.5 is half, above 1 it is overloaded."
-            ),
-        ),
-    ] = None,
-    parking: Annotated[
-        str | None,
-        typer.Option(
-            metavar="all|none",
-            help=(
-                "all: under every policy replicas sleep when the load does not need them; none: "
-                "only where scenario or policy say so. Default: as the scenario says, else none."
-            ),
-        ),
-    ] = None,
-    forecast: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SPEC",
-            help=(
-                "Who says how long answers will be: online (learned as they end), perfect, "
-                "perfect:error=0.5, class_quantile, ... Default: as the scenario says, else online."
-            ),
-        ),
-    ] = None,
+    policy: options.Policies = None,
+    seeds: options.Seeds = 1,
+    load: options.Load = None,
+    parking: options.Parking = None,
+    forecast: options.Forecast = None,
     supply_scale: Annotated[
         str | None,
         typer.Option(
@@ -94,20 +51,8 @@ def simulate(
             ),
         ),
     ] = None,
-    json: Annotated[
-        str | None,
-        typer.Option(
-            "--json", metavar="FILE", help="Write the result as JSON ('-': standard output)."
-        ),
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            metavar="DIR",
-            help="Write a report into this folder: index.html, plots (PNG), result.json.",
-        ),
-    ] = None,
+    json: options.Json = None,
+    out: options.Out = None,
     requests: Annotated[
         Path | None,
         typer.Option(
@@ -127,27 +72,9 @@ def simulate(
             ),
         ),
     ] = None,
-    check: Annotated[
-        bool,
-        typer.Option(
-            "--check",
-            help="Hold every run against the laws (energy balance, bounds, ...): slower.",
-        ),
-    ] = False,
-    jobs: Annotated[
-        int | None,
-        typer.Option(
-            "--jobs",
-            metavar="N",
-            help=(
-                "Run so many policies and seeds at a time, each in a process of its own; results "
-                "are the same. Default: the number of CPUs where there is much to do, else 1."
-            ),
-        ),
-    ] = None,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="No progress on standard error.")
-    ] = False,
+    check: options.Check = False,
+    jobs: options.Jobs = None,
+    quiet: options.Quiet = False,
     list_scenarios: Annotated[
         bool, typer.Option("--list", help="List the built-in scenarios and stop.")
     ] = False,
@@ -365,23 +292,24 @@ def _side_by_side(
 
 
 def _write(result: Simulation, json: str | None, out: Path | None) -> None:
-    """Hand out the result: report folder, JSON, and the table unless JSON takes standard output."""
-    from baseload.cli.output import write_json
+    """Hand out the result."""
+    options.hand_out(result, json, out, report=_write_report, show=_show_result)
 
-    if out is not None:
-        from baseload.report.write import write_report
 
-        write_report(result, out)
-    if json is not None:
-        write_json(result, json)
-    if json != "-":
-        from baseload.report.joulesched import print_joulesched
-        from baseload.report.table import print_table
+def _write_report(result: Simulation, out: Path) -> None:
+    """Write the report folder."""
+    from baseload.report.write import write_report
 
-        print_table(result)
-        print_joulesched(result)
-        if out is not None:
-            typer.echo(f"\nThe page to open: {out / 'index.html'}")
+    write_report(result, out)
+
+
+def _show_result(result: Simulation) -> None:
+    """The tables of a simulation."""
+    from baseload.report.joulesched import print_joulesched
+    from baseload.report.table import print_table
+
+    print_table(result)
+    print_joulesched(result)
 
 
 def _list() -> None:

@@ -70,23 +70,31 @@ _Loader.add_constructor("tag:yaml.org,2002:int", _whole)
 _Loader.add_constructor("tag:yaml.org,2002:float", _decimal)
 
 
+def load_yaml(text: str, *, where: str, todo: str = _SEE) -> Any:
+    """The content of a YAML ``text``, whatever it is; ``where`` names it in messages.
+
+    Raises ``BadInputError`` with the line of a mistake.
+    """
+    try:
+        return yaml.load(text, Loader=_Loader)  # a subclass of the safe loader
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        place = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise BadInputError(
+            f"{where} is no YAML", found=f"{error.problem or error.context}{place}", todo=todo
+        ) from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        first = (str(error).splitlines() or [type_name(error)])[0]
+        raise BadInputError(f"{where} is no YAML", found=first, todo=todo) from error
+
+
 def decode_yaml(text: str, *, type: type[T], where: str) -> T:  # noqa: A002 - msgspec's word
     """The content of a YAML ``text`` as a ``type``; ``where`` names it in messages.
 
     Raises ``BadInputError`` with the line of a mistake in the YAML, or the path of a field that
     the type does not know, needs, or wants otherwise.
     """
-    try:
-        data = yaml.load(text, Loader=_Loader)  # a subclass of the safe loader
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        place = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise BadInputError(
-            f"{where} is no YAML", found=f"{error.problem or error.context}{place}", todo=_SEE
-        ) from error
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        first = (str(error).splitlines() or [type_name(error)])[0]
-        raise BadInputError(f"{where} is no YAML", found=first, todo=_SEE) from error
+    data = load_yaml(text, where=where)
     if not isinstance(data, dict):
         raise BadInputError(
             f"{where}: content",

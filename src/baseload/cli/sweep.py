@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from baseload.base.errors import BadInputError
+from baseload.cli import options
 from baseload.cli.progress import Report
 
 if TYPE_CHECKING:
@@ -42,81 +43,15 @@ def sweep(
             ),
         ),
     ] = "0.2:0.9:8",
-    policy: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--policy",
-            "-p",
-            metavar="NAME",
-            help=(
-                "A policy to run: a name (baseload policies), name:parameter=value, or "
-                "file.py:Name. Repeat for more; the others are compared with the first. Default: "
-                "those of the scenario, else all."
-            ),
-        ),
-    ] = None,
-    seeds: Annotated[
-        int,
-        typer.Option(
-            metavar="N",
-            help="Run with seeds 0 to N-1 (at most 1000); two or more give 95 % intervals.",
-        ),
-    ] = 1,
-    parking: Annotated[
-        str | None,
-        typer.Option(
-            metavar="all|none",
-            help=(
-                "all: under every policy replicas sleep when the load does not need them; none: "
-                "only where scenario or policy say so. Default: as the scenario says, else none."
-            ),
-        ),
-    ] = None,
-    forecast: Annotated[
-        str | None,
-        typer.Option(
-            metavar="SPEC",
-            help=(
-                "Who says how long answers will be: online (learned as they end), perfect, "
-                "perfect:error=0.5, class_quantile, ... Default: as the scenario says, else online."
-            ),
-        ),
-    ] = None,
-    json: Annotated[
-        str | None,
-        typer.Option(
-            "--json", metavar="FILE", help="Write the result as JSON ('-': standard output)."
-        ),
-    ] = None,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            metavar="DIR",
-            help="Write a report into this folder: index.html, plots (PNG), sweep.json.",
-        ),
-    ] = None,
-    check: Annotated[
-        bool,
-        typer.Option(
-            "--check",
-            help="Hold every run against the laws (energy balance, bounds, ...): slower.",
-        ),
-    ] = False,
-    jobs: Annotated[
-        int | None,
-        typer.Option(
-            "--jobs",
-            metavar="N",
-            help=(
-                "Run so many at a time, each in a process of its own; results are the same. "
-                "Default: the number of CPUs where there is much to do, else 1."
-            ),
-        ),
-    ] = None,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="No progress on standard error.")
-    ] = False,
+    policy: options.Policies = None,
+    seeds: options.Seeds = 1,
+    parking: options.Parking = None,
+    forecast: options.Forecast = None,
+    json: options.Json = None,
+    out: options.Out = None,
+    check: options.Check = False,
+    jobs: options.Jobs = None,
+    quiet: options.Quiet = False,
 ) -> None:
     """Replay a trace at several loads, under one or several routing policies.
 
@@ -286,18 +221,19 @@ def _gathered(
 
 
 def _write(result: Sweep, json: str | None, out: Path | None) -> None:
-    """Hand out the result: report folder, JSON, and the table unless JSON takes standard output."""
-    from baseload.cli.output import write_json
+    """Hand out the result."""
+    options.hand_out(result, json, out, report=_write_report, show=_show_result)
 
-    if out is not None:
-        from baseload.report.sweep_page import write_sweep_report
 
-        write_sweep_report(result, out)
-    if json is not None:
-        write_json(result, json)
-    if json != "-":
-        from baseload.report.sweep_table import print_sweep
+def _write_report(result: Sweep, out: Path) -> None:
+    """Write the report folder."""
+    from baseload.report.sweep_page import write_sweep_report
 
-        print_sweep(result)
-        if out is not None:
-            typer.echo(f"\nThe page to open: {out / 'index.html'}")
+    write_sweep_report(result, out)
+
+
+def _show_result(result: Sweep) -> None:
+    """The tables of a sweep."""
+    from baseload.report.sweep_table import print_sweep
+
+    print_sweep(result)

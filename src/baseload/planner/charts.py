@@ -20,6 +20,7 @@ from baseload.planner.plan import critical_of, ride_start
 from baseload.planner.rates import rates_of
 from baseload.planner.records import S_PER_YEAR, Plan, Prices, Supply
 from baseload.planner.simulated import SimulatedRates
+from baseload.planner.weather import ride_through_of_series
 from baseload.planner.worths import options_of
 from baseload.planner.year import fluid_balance, is_seasonal, net_series
 from baseload.theory.dam import dam_rates, two_pole_rates
@@ -59,7 +60,7 @@ def charts_of(
         storage_chart(demand),
         provisioning_chart(net, prices),
         budget_chart(plan),
-        ride_chart(net, theta),
+        ride_along(demand, supply) if _moves(demand, supply) else ride_chart(net, theta),
         year_chart(demand, supply),
     ]
     if case is not None:
@@ -78,7 +79,8 @@ def v_chart(net: Net, demand: Demand, simulated: SimulatedRates | None = None) -
     """
     critical_w = critical_of(net).here.value or net.mean_w
     supply = net.supply
-    if is_seasonal(demand, supply):
+    moving = is_seasonal(demand, supply)
+    if moving:
         x = np.linspace(0.8, 1.2, 33)
         pairs, standing, note = [], "modelled", "over the series, without chance"
         for b in x:
@@ -87,7 +89,7 @@ def v_chart(net: Net, demand: Demand, simulated: SimulatedRates | None = None) -
             year = fluid_balance(baseline, drawn, step_s, supply, store_j=supply.store_j)
             pairs.append((year.auxiliary_w, year.waste_w))
     else:
-        zoom = 1.0 + np.linspace(-0.02, 0.02, 41)
+        zoom = _around(net, critical_w)
         x = np.unique(np.concatenate([np.linspace(0.8, 1.2, 81), zoom]))
         found = [rates_of(net, float(b) * critical_w - net.mean_w) for b in x]
         middle = found[len(found) // 2]
@@ -97,7 +99,8 @@ def v_chart(net: Net, demand: Demand, simulated: SimulatedRates | None = None) -
     fluid = np.abs(x * critical_w - net.mean_w) / _KW
     return Chart(
         name="v_shape",
-        title="Too little or too much supply costs; at the critical point only chance is left",
+        title="Too little or too much supply costs; at the critical point "
+        + ("days and seasons are left" if moving else "only chance is left"),
         x_label="baseline over critical supply b*",
         y_label="power [kW]",
         lines=(
@@ -111,6 +114,20 @@ def v_chart(net: Net, demand: Demand, simulated: SimulatedRates | None = None) -
         dots=() if simulated is None else _dots(simulated, critical_w),
         note=note,
     )
+
+
+def _around(net: Net, critical_w: float) -> Floats:
+    """Values of b/b* on which chance rounds the V, and some beside them."""
+    store = net.supply.store_j
+    if store > 0:
+        reach_w = 4.0 * net.var / (store + net.widening_j(store))
+    else:
+        reach_w = 4.0 * math.sqrt(net.slot_var() / net.supply.slot_s)
+    reach = min(0.2, max(1e-6, reach_w / critical_w))
+    near: Floats = 1.0 + np.concatenate(
+        [np.linspace(-reach, reach, 41), np.linspace(-0.02, 0.02, 11)]
+    )
+    return near
 
 
 def _dots(simulated: SimulatedRates, critical_w: float) -> tuple[Dots, ...]:
@@ -307,6 +324,57 @@ def ride_chart(net: Net, theta: float) -> Chart | None:
     )
 
 
+def _moves(demand: Demand, supply: Supply) -> bool:
+    """Whether the hour decides how long a store lasts."""
+    return supply.baseline_w is not None and is_seasonal(demand, supply)
+
+
+def ride_along(demand: Demand, supply: Supply) -> Chart | None:
+    """How long the store lasts over its fill, from starts all along the series."""
+    if not 0 < supply.store_j < math.inf:
+        return None
+    baseline, drawn, step_s = net_series(demand, supply)
+    fills = np.linspace(0.0, 1.0, 9)
+    found = [
+        ride_through_of_series(
+            baseline - drawn,
+            step_s,
+            msgspec.structs.replace(supply, start_frac=float(fill)),
+        )
+        for fill in fills
+    ]
+
+    def hours(values: Sequence[float | None]) -> list[float | None]:
+        return [None if value is None else value / S_PER_HOUR for value in values]
+
+    means = hours([one.mean.value for one in found])
+    mean: tuple[Line, ...] = ()
+    if sum(value is not None for value in means) > 1:
+        mean = (_line("mean", fills, means, "modelled"),)
+    return Chart(
+        name="ride_through",
+        title="How long the store carries the fleet, by how full it is",
+        x_label="fill of the store",
+        y_label="time to first auxiliary energy [h]",
+        lines=(
+            _line(
+                "9 of 10 times at least",
+                fills,
+                hours([one.quantile_10.value for one in found]),
+                "modelled",
+            ),
+            *mean,
+        ),
+        marks={"start": supply.start_frac},
+        right_label="probability of any auxiliary energy",
+        right=(
+            _line("within an hour", fills, [one.any_in_hour.value for one in found], "modelled"),
+            _line("within a day", fills, [one.any_in_day.value for one in found], "modelled"),
+        ),
+        note="from starts all along the series, without chance",
+    )
+
+
 def _tenth_s(law: dict[str, float]) -> float:
     """The time that the store lasts 9 of 10 times [s], to 0.1 %; infinite beyond 30,000 years."""
     if law["S0"] <= 0:
@@ -389,7 +457,7 @@ def year_chart(demand: Demand, supply: Supply) -> Chart | None:
     return Chart(
         name="year",
         title="The mean day: what the store has to move from one hour to another",
-        x_label="hour of the day",
+        x_label="hour after the start of the trace, round the clock",
         y_label="power [kW]",
         lines=tuple(_line(label, x, values, "modelled") for label, values in rows),
     )

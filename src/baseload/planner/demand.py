@@ -12,6 +12,7 @@ import math
 import msgspec
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.linalg import solveh_banded
 
 from baseload.base.errors import BadInputError
 from baseload.planner.demand_records import HOURS, Demand, DemandVariance, EnergyLaw, Serving
@@ -48,7 +49,7 @@ def demand_of_trace(
     groups: Fleet,
     source: TraceSource | Trace,
     *,
-    sharing: Sharing = "packed",
+    sharing: Sharing = "even",
     ttft_s: float = math.inf,
     tpot_s: float = math.inf,
     full_frac: float = 0.7,
@@ -83,7 +84,7 @@ def demand_of_digest(
     response: Response,
     groups: Fleet,
     *,
-    sharing: Sharing = "packed",
+    sharing: Sharing = "even",
     name: str | None = None,
 ) -> Demand:
     """The demand of a trace that has been read already, under a fleet's response to it."""
@@ -364,10 +365,22 @@ def _without_profile(values: Floats, hours: int) -> Floats:
         centred: Floats = values - values.mean()
         return centred
     place = (np.arange(len(values)) + 0.5) * (hours / len(values))
-    hats = np.maximum(0.0, 1.0 - np.abs(place[:, None] - np.arange(hours + 1)[None, :]))
-    fitted = hats @ np.linalg.lstsq(hats, values, rcond=None)[0]
-    residual: Floats = values - fitted
+    knot = np.minimum(place.astype(np.int64), hours - 1)
+    right = place - knot
+    left = 1.0 - right
+    # normal equations of the hat functions: each reaches its neighbours only
+    band = np.zeros((2, hours + 1))
+    band[1] = _sums(knot, left * left, hours) + np.roll(_sums(knot, right * right, hours), 1)
+    band[0, 1:] = _sums(knot, left * right, hours)[:-1]
+    wanted = _sums(knot, left * values, hours) + np.roll(_sums(knot, right * values, hours), 1)
+    level = solveh_banded(band, wanted)
+    residual: Floats = values - left * level[knot] - right * level[knot + 1]
     return residual
+
+
+def _sums(knot: NDArray[np.int64], weights: Floats, hours: int) -> Floats:
+    """Sums of ``weights`` by knot ``[hours + 1]``, the last 0."""
+    return np.bincount(knot, weights=weights, minlength=hours + 1).astype(np.float64)
 
 
 def _correlation(slot_j: Floats, slot_s: float, hours: int) -> float | None:

@@ -131,11 +131,13 @@ def digest_of(
     if source.requests <= 2 * most_requests:
         most_requests = 2 * most_requests  # nearly through: read the rest
     reader = _Reader(source, slot_s)
+    stopped = False
     for piece in source.chunks():
         reader.add(piece)
         if reader.requests >= most_requests:
+            stopped = True
             break
-    return reader.digest(scale)
+    return reader.digest(scale, stopped=stopped)
 
 
 class _Reader:
@@ -204,7 +206,7 @@ class _Reader:
         self.gap_var += float(variances.sum()) * size
         self.gap_square += float((blocks.mean(axis=1) ** 2 - variances / size).sum()) * size
 
-    def digest(self, scale: float) -> TraceDigest:
+    def digest(self, scale: float, *, stopped: bool) -> TraceDigest:
         """The digest of what was added."""
         if not self.requests:
             raise BadInputError(
@@ -212,7 +214,7 @@ class _Reader:
                 found="no requests",
                 allowed="one or more",
             )
-        cut = self.requests < 0.98 * self.source.requests
+        cut = stopped and self.requests < 0.98 * self.source.requests
         last_s = self.last_us / US_PER_S
         span_s = max(last_s if cut else max(self.source.span_s, last_s), self.slot_s)
         slots = min(len(self.slots), max(1, math.ceil(span_s / self.slot_s - 1e-9)))

@@ -26,7 +26,7 @@ class FleetCase(msgspec.Struct, frozen=True, kw_only=True):
 
     groups: tuple[tuple[ReplicaType, int], ...]
     digest: TraceDigest
-    sharing: Sharing = "packed"
+    sharing: Sharing = "even"
     ttft_s: float = math.inf
     tpot_s: float = math.inf
     full_frac: float = 0.7

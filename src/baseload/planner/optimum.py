@@ -233,7 +233,10 @@ _LAYERS = {
     "temporal": ("time", "slow movement of the rate of requests"),
     "switching": ("models", "replicas of a packed fleet that start and stop (heuristic)"),
     "demand": ("time", "the demand as a whole: it was not taken apart"),
-    "supply": ("supply", "the baseline's own movement"),
+    "supply": (
+        "supply",
+        "the baseline's own movement, of a recorded one its days about the season",
+    ),
 }
 
 

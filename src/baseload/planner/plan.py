@@ -42,12 +42,14 @@ from baseload.planner.records import (
     Supply,
     summary,
 )
+from baseload.planner.weather import ride_through_of_series, with_weather
 from baseload.planner.worths import options_of, switches_of, worths_of
 from baseload.planner.year import (
     BestScale,
     best_scale,
     best_scale_and_store,
     is_seasonal,
+    net_series,
     seasons_of,
 )
 from baseload.theory.inputs import positive
@@ -81,7 +83,7 @@ def plan_site(
     positive("horizon_s", horizon_s)
     say = on_progress if on_progress is not None else _silent
     supply = _with_mean(supply)
-    net = net_of(demand, supply)
+    net, whole = net_of(demand, supply), with_weather(supply)
     say(0.1, "critical supply and rates")
     seasons = seasons_of(demand, supply, net)
     at_site = None
@@ -103,12 +105,12 @@ def plan_site(
         prices=prices,
         horizon_s=horizon_s,
         critical=critical_of(net),
-        regime=None if supply.baseline_w is None else _regime(net, theta, horizon_s),
+        regime=None if supply.baseline_w is None else _regime(net, whole, theta, horizon_s),
         at_site=at_site,
         provisioning=best,
         randomness=_randomness(net, prices, demand, theta, at_site, seasons),
-        variance_budget=variance_budget(_terms(demand, supply), price_usd, found.standing),
-        ride_through=_ride_through(net, theta),
+        variance_budget=variance_budget(_terms(demand, whole), price_usd, found.standing),
+        ride_through=_lasting(demand, supply, net, theta),
         worths=worths_of(demand, supply, prices, case=case),
         switch_points=switches_of(options),
         seasons=seasons,
@@ -175,19 +177,20 @@ def _gap(net: Net, theta: float) -> float:
     return found.w_w - found.u_w
 
 
-def _regime(net: Net, theta: float, horizon_s: float) -> Regime:
-    """Where the supply stands."""
+def _regime(net: Net, whole: Supply, theta: float, horizon_s: float) -> Regime:
+    """Where the supply stands; ``whole``: the supply with its weather as variance."""
+    var = net.var + whole.var_j2_per_s - net.supply.var_j2_per_s
     store = net.supply.store_j
     away = theta - (critical_of(net).here.value or net.mean_w) + net.mean_w
     stored = 0 < store < math.inf
-    found = regime(away, net.var, B=store) if stored else regime(away, net.var, T=horizon_s)
+    found = regime(away, var, B=store) if stored else regime(away, var, T=horizon_s)
     note = "2 theta B / sigma2" if stored else "theta sqrt(T) / sigma over the horizon"
     return Regime(
         label=found.label,
         scale="store" if stored else "horizon",
         y=figure(found.index, "", "exact", note=f"{note}, theta from the critical supply here"),
         theta=figure(theta, "W", "exact"),
-        var=figure(net.var, "J^2/s", "modelled"),
+        var=figure(var, "J^2/s", "modelled"),
     )
 
 
@@ -204,6 +207,7 @@ def _over_the_year(rates: Rates, seasons: Seasons | None) -> Rates:
         waste=waste,
         fluid_auxiliary_w=fluid_u.value or 0.0,
         fluid_waste_w=fluid_w.value or 0.0,
+        stored=None,
     )
 
 
@@ -325,6 +329,17 @@ def ride_start(net: Net) -> tuple[float, float]:
     return net.supply.start_frac * store + step, store + 2.0 * step
 
 
+def _lasting(demand: Demand, supply: Supply, net: Net, theta: float) -> RideThrough | None:
+    """How long the store lasts: along the series of a site that moves with the hour, else by the
+    diffusion; ``None`` without a store.
+    """
+    moves = supply.baseline_w is not None and is_seasonal(demand, supply)
+    if moves and 0 < supply.store_j < math.inf:
+        baseline, drawn, step_s = net_series(demand, supply)
+        return ride_through_of_series(baseline - drawn, step_s, supply)
+    return _ride_through(net, theta)
+
+
 def _ride_through(net: Net, theta: float) -> RideThrough | None:
     """How long the store lasts; ``None`` without one."""
     supply = net.supply
@@ -413,7 +428,7 @@ def _warnings(net: Net, demand: Demand, supply: Supply, seasons: Seasons | None)
         )
     if is_seasonal(demand, supply):
         found.append(
-            "Ride-through and the variance budget take supply and demand at their means;"
-            " with a profile over the day they are rough."
+            "The variance budget takes supply and demand at their means; with a profile over the"
+            " day its prices are rough."
         )
     return tuple(found)

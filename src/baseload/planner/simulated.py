@@ -218,7 +218,12 @@ def simulate_v(
             slot_s=length_s,
             seed=seed,
         )
-        how = f"{slots:,} slots of {length_s:g} s of a run, in blocks drawn at random, seed {seed}"
+        # a few blocks too many of the busy time would move the V: it is about this mean
+        demand_j *= demand.mean_w * length_s / max(float(demand_j.mean()), 1e-300)
+        how = (
+            f"{slots:,} slots of {length_s:g} s of a run, in random blocks about its mean, "
+            f"seed {seed}"
+        )
     else:
         demand_j = draw_demand(demand, slots, slot_s=length_s, seed=seed)
         how = f"{slots:,} slots of {length_s:g} s with the demand's variance, seed {seed}"

@@ -41,9 +41,10 @@ class _Parts(msgspec.Struct, frozen=True, kw_only=True):
     series_w: Floats | None = None
 
 
-def supply_of_site(site: Site) -> Supply:
+def supply_of_site(site: Site, *, span_s: float | None = None) -> Supply:
     """The site's supply for ``plan_site``. Its PUE and overhead belong to the demand
-    (``fleet_case.at_bus``); its prices are not read.
+    (``fleet_case.at_bus``); its prices are not read. ``span_s``: how much of a recorded supply is
+    taken, rounded up to whole days (``None``: a year, or all of a trace that is alone).
 
     What repeats (a recorded year, a profile over the day) becomes the series, what wanders (an
     Ornstein-Uhlenbeck power, a Markov chain, the clearness of a diurnal source) the variance rate.
@@ -52,11 +53,11 @@ def supply_of_site(site: Site) -> Supply:
     """
     source, store = site.baseline, site.store
     step_s = S_PER_HOUR
-    if isinstance(source, Trace):
+    if isinstance(source, Trace) and span_s is None:
         parts = _Parts(mean_w=source.mean_w(), series_w=np.asarray(source.values_w))
         step_s = source.step_s
     else:
-        parts = _parts(source)
+        parts = _parts(source, _HOURS if span_s is None else _hours(span_s))
     usable_j = store.usable_j
     return Supply(
         baseline_w=parts.mean_w,
@@ -98,20 +99,26 @@ def prices_of_site(site: Site, *, storage_usd_per_j_s: float | None = None) -> P
     )
 
 
-def _parts(source: Source) -> _Parts:
-    """What repeats and what wanders in a source."""
+def _hours(span_s: float) -> int:
+    """The hours of whole days that cover a span."""
+    return 24 * max(1, math.ceil(span_s / S_PER_DAY - 1e-9))
+
+
+def _parts(source: Source, hours: int) -> _Parts:
+    """What repeats and what wanders in a source, over so many hours."""
     for kind, read in _READ.items():
         if isinstance(source, kind):
-            return read(source)
-    edges = np.arange(_HOURS + 1) * S_PER_HOUR
-    return _Parts(mean_w=source.mean_w(), series_w=source.power_w(edges, (_SEED, "plan")))
+            return read(source, hours)
+    series = source.power_w(np.arange(hours + 1) * S_PER_HOUR, (_SEED, "plan"))
+    moves = float(np.ptp(series)) > 0
+    return _Parts(mean_w=float(series.mean()), series_w=series if moves else None)
 
 
-def _constant(source: Constant) -> _Parts:
+def _constant(source: Constant, _: int) -> _Parts:
     return _Parts(mean_w=source.mean_w())
 
 
-def _wandering(source: OrnsteinUhlenbeck) -> _Parts:
+def _wandering(source: OrnsteinUhlenbeck, _: int) -> _Parts:
     return _Parts(
         mean_w=source.mean_w(),
         var=source.variance_rate_j2_per_s() or 0.0,
@@ -119,7 +126,7 @@ def _wandering(source: OrnsteinUhlenbeck) -> _Parts:
     )
 
 
-def _jumping(source: MarkovStates) -> _Parts:
+def _jumping(source: MarkovStates, _: int) -> _Parts:
     """The correlation time is the variance rate over twice the variance."""
     shares = stationary(source.generator)
     spread = float(shares @ (source.states_w - source.mean_w()) ** 2)
@@ -131,29 +138,29 @@ def _jumping(source: MarkovStates) -> _Parts:
     )
 
 
-def _daily(source: Diurnal) -> _Parts:
+def _daily(source: Diurnal, hours: int) -> _Parts:
     """The profile at its mean clearness, and the clearness as noise; a clearness held between
     bounds has no closed variance rate and comes as one drawn year.
     """
     rate = source.variance_rate_j2_per_s()
-    edges = np.arange(_HOURS + 1) * S_PER_HOUR
+    edges = np.arange(hours + 1) * S_PER_HOUR
     if rate is None:
         return _Parts(mean_w=source.mean_w(), series_w=source.power_w(edges, (_SEED, "plan")))
     certain = msgspec.structs.replace(
         source, clearness_deviation_frac=0.0, clearness_mean_frac=source.clearness_mean_frac
     )
-    hours = int(S_PER_DAY // S_PER_HOUR) if source.period_s == S_PER_DAY else _HOURS
+    kept = int(S_PER_DAY // S_PER_HOUR) if source.period_s == S_PER_DAY else hours
     memory = abs(source.clearness_coefficient)
     return _Parts(
         mean_w=source.mean_w(),
         var=rate,
         correlation_s=source.clearness_step_s / max(1.0 - memory, 1e-9),
-        series_w=certain.power_w(edges[: hours + 1]),
+        series_w=certain.power_w(edges[: kept + 1]),
     )
 
 
-def _scaled(source: Scaled) -> _Parts:
-    parts = _parts(source.source)
+def _scaled(source: Scaled, hours: int) -> _Parts:
+    parts = _parts(source.source, hours)
     return _Parts(
         mean_w=source.factor * parts.mean_w,
         var=source.factor**2 * parts.var,
@@ -162,9 +169,9 @@ def _scaled(source: Scaled) -> _Parts:
     )
 
 
-def _together(source: Sum) -> _Parts:
+def _together(source: Sum, hours: int) -> _Parts:
     """Means, variance rates and series add up; the correlation time is weighted by variance."""
-    parts = [_parts(each) for each in source.sources]
+    parts = [_parts(each, hours) for each in source.sources]
     series = [each for each in parts if each.series_w is not None]
     length = max((len(each.series_w) for each in series if each.series_w is not None), default=0)
     total = np.zeros(length)

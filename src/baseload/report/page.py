@@ -29,6 +29,7 @@ from baseload.report.markup import (
     swatch,
     table,
 )
+from baseload.report.supply_section import supply_section
 from baseload.simulator.results import FleetRow, Simulation
 
 Panels = tuple[str, str, str, Sequence[plots.Draw], Sequence[str]]
@@ -64,6 +65,7 @@ def page_html(
             "<main>",
             notes(simulation.notes),
             _results(comparison),
+            supply_section(comparison),
             _why(comparison),
             _figures(comparison),
             _devices(comparison),

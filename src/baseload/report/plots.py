@@ -33,6 +33,7 @@ MOST_POINTS = 240
 """Points of a curve or bins of a series that a plot can show; more only makes the page heavier."""
 
 LABEL_LENGTH = 26
+_LEGEND_LETTERS_PER_INCH, _LEGEND_LINE_LETTERS = 16.0, 8
 RC: Any = {
     "font.size": 8.5,
     "axes.labelsize": 8.5,
@@ -395,28 +396,51 @@ def state_handles(comparison: Comparison) -> list[tuple[str, dict[str, Any]]]:
 
 
 def write_png(
-    path: Path, draws: Sequence[Draw], handles: Sequence[tuple[str, dict[str, Any]]]
+    path: Path,
+    draws: Sequence[Draw],
+    handles: Sequence[tuple[str, dict[str, Any]]],
+    *,
+    title: str = "",
+    columns: int = 2,
 ) -> None:
-    """Write panels as one PNG file; ``handles``: names and line styles of the legend below."""
+    """Write panels as one PNG file; ``handles``: names and line styles of the legend below,
+    ``title``: words above all panels, ``columns``: panels a row, at most.
+    """
     with drawing():
         from matplotlib.lines import Line2D
 
-        figure, grid = panel_grid(len(draws))
+        figure, grid = panel_grid(len(draws), columns=columns)
         for axes, draw in zip(grid, draws, strict=False):
             draw(axes)
         if handles:
             lines = [Line2D([], [], **style) for _, style in handles]
-            columns = min(len(handles), 5 if len(draws) > 1 else 2)
             names = [name for name, _ in handles]
-            figure.legend(lines, names, loc="outside lower center", ncols=columns)
+            most = 5 if len(draws) > 1 else 2
+            beside = _legend_columns(names, most, inches=figure.get_figwidth())
+            figure.legend(lines, names, loc="outside lower center", ncols=beside)
+        if title:
+            figure.suptitle(title, x=0.01, ha="left", fontsize=10, fontweight="bold")
         figure.savefig(path, dpi=PNG_DPI, facecolor="white")
 
 
-def panel_grid(count: int) -> tuple[Any, list[Axes]]:
-    """A figure of ``count`` panels, two a row, and its axes. No window, no pyplot state."""
+def _legend_columns(names: Sequence[str], most: int, *, inches: float) -> int:
+    """As many columns of names as fit beside each other, at most ``most``."""
+    room = inches * _LEGEND_LETTERS_PER_INCH
+    for columns in range(min(most, len(names)), 1, -1):
+        rows = -(-len(names) // columns)
+        parts = [names[start : start + rows] for start in range(0, len(names), rows)]
+        if sum(max(map(len, part)) + _LEGEND_LINE_LETTERS for part in parts) <= room:
+            return columns
+    return 1
+
+
+def panel_grid(count: int, *, columns: int = 2) -> tuple[Any, list[Axes]]:
+    """A figure of ``count`` panels, at most ``columns`` a row, and its axes. No window, no pyplot
+    state.
+    """
     from matplotlib.figure import Figure
 
-    columns = 1 if count == 1 else 2
+    columns = min(count, columns)
     rows = -(-count // columns)
     width, height = PANEL_INCHES
     if count > 4:

@@ -20,6 +20,7 @@ from baseload.report.figures import (
     compare,
     headline,
 )
+from baseload.report.supply_table import supply_parts
 from baseload.simulator.results import Simulation
 
 PIPE_WIDTH = 100
@@ -181,11 +182,18 @@ def _parts(comparison: Comparison, width: int) -> list[RenderableType]:
     return [
         _header(comparison),
         *_tables(comparison, width),
+        *_supply(comparison),
         Text(""),
         Group(*texts),
         Text(""),
         Text(headline(comparison)),
     ]
+
+
+def _supply(comparison: Comparison) -> list[RenderableType]:
+    """The supply of a site below, where there is one."""
+    found = supply_parts(comparison)
+    return [Text(""), *found] if found else []
 
 
 def _tables(comparison: Comparison, width: int) -> list[RenderableType]:

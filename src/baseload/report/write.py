@@ -15,6 +15,7 @@ from baseload.report.course_plots import draw_course
 from baseload.report.figures import compare
 from baseload.report.page import page_html
 from baseload.report.plots import draw_plots
+from baseload.report.supply_plots import draw_supply
 from baseload.simulator.results import Simulation
 from baseload.simulator.sweeps import Sweep
 
@@ -36,6 +37,7 @@ def write_report(
     def fill(draft: Path) -> list[str]:
         plots = draw_plots(simulation, draft, baseline=baseline)
         plots += draw_course(comparison, draft)
+        plots += draw_supply(comparison, draft)
         names = [RESULT, *(plot.name for plot in plots)]
         (draft / RESULT).write_bytes(result_json(simulation))
         page = page_html(simulation, baseline=baseline, beside=names)

@@ -12,7 +12,7 @@ from baseload.routing.lateness_rules import RULES
 from baseload.routing.slow import FleetFacts, Orders, Promise, Signals, Slow
 from baseload.routing.working_set import WorkingSet
 
-_FEWEST_ARRIVALS = 10.0  # between two ticks: fewer tell nothing
+_FEWEST_ARRIVALS = 5.0  # between two ticks: fewer tell nothing
 _LONGEST_S = 60.0  # between two ticks, were there no arrivals at all
 _RATE_MEMORY_S = 60.0
 _PRICE_ROOM = 1.6  # the price may use up more of a promise than the working set is sized for

@@ -24,7 +24,7 @@ from baseload.supply.baseline import Scaled
 from baseload.supply.series import step_means
 from baseload.supply.site import Site
 from baseload.supply.slot import BALANCE_LIMIT, SLOT_RESIDUAL_LIMIT, slot_residual_frac
-from baseload.theory.monitoring import regime_of
+from baseload.theory.regime import label_of
 
 MOST_SLOTS = 4_000_000
 _MOST_SCALE = 1000.0
@@ -189,7 +189,7 @@ def supply_result(supplied: Supplied, place: int, books: Sequence[Settled]) -> S
         cost_usd={name: value for name, value in parts.items() if value is not None},
         cost_missing=list(first.costs.missing),
         balance_residual_frac=max(account.balance_residual_frac for account in accounts),
-        regime=None if criticality is None else regime_of(criticality),
+        regime=None if criticality is None else label_of(criticality),
         criticality=criticality,
         interval=_intervals(figures),
         series=books[0].series,
@@ -273,11 +273,17 @@ def _criticality(site: Site, account: SupplyAccount) -> float | None:
 
 
 def _series(account: SupplyAccount) -> SupplySeries:
-    """The run in at most ``SERIES_BINS`` stretches."""
+    """The run in at most ``SERIES_BINS`` stretches; those of a long run are whole days, so that
+    none has more night than another.
+    """
     columns = account.columns
     assert columns is not None
     count = len(columns.demand_j)
-    starts = np.arange(0, count, -(-count // SERIES_BINS))
+    slots = -(-count // SERIES_BINS)
+    per_day = max(1, round(S_PER_DAY / float(account.edges_s[1])))
+    if slots > per_day // 2:
+        slots = -(-slots // per_day) * per_day
+    starts = np.arange(0, count, slots)
     ends = np.append(starts[1:], count)
     lengths_s = account.edges_s[ends] - account.edges_s[starts]
 

@@ -19,6 +19,7 @@ from baseload.base.errors import BadInputError, unknown_name
 from baseload.base.units import ns_from_s
 from baseload.sources.series import SeriesSignal
 from baseload.sources.signals import KINDS, UNITS, Kind, StaleRule, Unit, ns_of
+from baseload.sources.tables import read_table
 
 if TYPE_CHECKING:
     import polars as pl
@@ -72,7 +73,7 @@ def read_signal(
     column and row for what cannot be read.
     """
     path = Path(path)
-    table = _table(path)
+    table = read_table(path, what="signal file", as_text=True)
     column, unit_name = _value_column(path, table.columns, column, unit)
     starts_ns = _starts_ns(path, table, _time_column(path, table, time), utc_offset)
     values = _numbers(path, table[column])
@@ -101,33 +102,6 @@ def read_signal(
     for remark in signal.remarks():
         warnings.warn(f"signal file {path}: {remark}", SignalWarning, stacklevel=2)
     return signal
-
-
-def _table(path: Path) -> pl.DataFrame:
-    """The whole file; all columns of a CSV as text."""
-    import polars as pl
-
-    kinds = {".csv": "csv", ".parquet": "parquet", ".pq": "parquet"}
-    kind = kinds.get(path.suffix.lower())
-    if kind is None:
-        raise BadInputError(
-            f"signal file {path}", found=f"ending {path.suffix!r}", allowed=", ".join(kinds)
-        )
-    if not path.is_file():
-        raise BadInputError(f"signal file {path}", found="no such file", todo="check the path")
-    try:
-        if kind == "parquet":
-            table = pl.read_parquet(path)
-        else:
-            table = pl.read_csv(path, infer_schema=False, comment_prefix="#")
-    except (pl.exceptions.PolarsError, OSError, UnicodeDecodeError) as error:
-        first = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise BadInputError(
-            f"signal file {path}", found=first, allowed=f"a readable {kind} file"
-        ) from error
-    if not table.height:
-        raise BadInputError(f"signal file {path}", found="no rows", allowed="one row or more")
-    return table
 
 
 def _value_column(

@@ -43,13 +43,18 @@ CATALOGUE: dict[str, Callable[..., Any]] = {name: entry.call for name, entry in 
 """Name -> callable that takes its inputs as keywords."""
 
 
+def find(name: str) -> Entry:
+    """The entry called ``name``; raises UnknownNameError with the nearest names."""
+    if name not in ENTRIES:
+        raise unknown_name("formula", name, ENTRIES, todo="baseload theory lists them")
+    return ENTRIES[name]
+
+
 class _Catalogue(ModuleType):
     """A module that is also the mapping ``CATALOGUE``."""
 
     def __getitem__(self, name: str) -> Callable[..., Any]:
-        if name not in CATALOGUE:
-            raise unknown_name("formula", name, CATALOGUE, todo="baseload theory lists them")
-        return CATALOGUE[name]
+        return find(name).call
 
     def __contains__(self, name: object) -> bool:
         return name in CATALOGUE

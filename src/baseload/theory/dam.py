@@ -13,12 +13,12 @@ from collections.abc import Callable
 
 import msgspec
 import numpy as np
-from scipy.optimize import brentq
 
 from baseload.base.errors import ArgumentError
 from baseload.theory.inputs import Floats, not_negative
 from baseload.theory.job_laws import JobLaw
 from baseload.theory.laplace import Complexes, euler
+from baseload.theory.numerics import brentq
 from baseload.theory.two_sided import Rates, fluid_rates, rates_from_ratio
 
 _STEPS_PER_JOB = 60

@@ -25,10 +25,10 @@ from typing import Any, NamedTuple
 import msgspec
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize import brentq
 
 from baseload.base.errors import ArgumentError
 from baseload.theory.inputs import Floats, finite_result, number, positive
+from baseload.theory.numerics import brentq
 from baseload.theory.routing_instance import Ints, RoutingInstance
 
 NODES = 513
@@ -41,12 +41,14 @@ _ROUNDING = 1e-15
 class Bands(NamedTuple):
     """The solution, band by band from the empty store upwards.
 
-    In band i, from level ``start[i]`` [J] on, class k takes option ``choice[i, k]``; the price is
-    ``price[i]`` [$/J] at ``start[i]``, its steepness ``steep[i]`` [$/J^2] there, falling as
-    exp(-decay[i] (S - start[i])) [1/J]; ``value[i]`` [$] is the integral of the price from 0.
+    In band i, from level ``start[i]`` [J] on, class k takes option ``choice[i, k]``. Counted from
+    ``anchor[i]`` [J], the end of the band where the price is steepest, the price is ``price[i]``
+    [$/J] and its steepness ``steep[i]`` [$/J^2], which dies out as exp(-decay[i] (S - anchor[i]))
+    [1/J]; ``value[i]`` [$] is the integral of the price from 0 to the anchor.
     """
 
     start: Floats
+    anchor: Floats
     price: Floats
     steep: Floats
     decay: Floats
@@ -353,18 +355,35 @@ def _bands(B: float, problem: _Problem, extra: float, *, flat: bool) -> Bands:
         bounds, lines = _split_at_zero(bounds, lines)
     length = _lengths(bounds, lines)[::-1]
     top, slope, choice = bounds[1:][::-1], lines.slope[::-1], lines.choice[::-1]
-    steep = np.maximum(lines.above[::-1] + slope * top, 0.0)
+    bottom, above = bounds[:-1][::-1], lines.above[::-1]
     if flat:
         after = int(np.sum(top > 0))
         middle = choice[min(after, len(choice) - 1)]
         length = np.insert(length, after, B - float(length.sum()))
-        top, steep = np.insert(top, after, 0.0), np.insert(steep, after, 0.0)
-        slope, choice = np.insert(slope, after, 0.0), np.insert(choice, after, middle, axis=0)
-    price = top + problem.price_fluid
-    gain = price * length - steep * length**2 * _bend(slope * length)
-    start = np.concatenate([[0.0], np.cumsum(length)[:-1]])
-    value = np.concatenate([[0.0], np.cumsum(gain)[:-1]])
-    return Bands(start, price, steep, slope, value, choice)
+        top, bottom = np.insert(top, after, 0.0), np.insert(bottom, after, 0.0)
+        slope, above = np.insert(slope, after, 0.0), np.insert(above, after, 0.0)
+        choice = np.insert(choice, after, middle, axis=0)
+    levels = _levels(B, length)
+    from_start = slope >= 0
+    steepest = np.where(from_start, top, bottom)
+    steep = np.maximum(above + slope * steepest, 0.0)
+    anchor = np.where(from_start, levels[:-1], levels[1:])
+    price = steepest + problem.price_fluid
+    into = np.diff(levels) * np.where(from_start, 1.0, -1.0)
+    gain = np.abs(into) * (price - steep * into * _bend(slope * into))
+    ends = np.concatenate([[0.0], np.cumsum(gain)])
+    value = np.where(from_start, ends[:-1], ends[1:])
+    return Bands(levels[:-1], anchor, price, steep, slope, value, choice)
+
+
+def _levels(B: float, length: Floats) -> Floats:
+    """Where bands of the given lengths start and the last ends, [n + 1] from 0 to ``B``: counted
+    from both ends of the store, so that rounding is left to the longest band.
+    """
+    longest = int(np.argmax(length))
+    below = np.concatenate([[0.0], np.cumsum(length[:longest])])
+    above = B - np.concatenate([[0.0], np.cumsum(length[:longest:-1])])[::-1]
+    return np.maximum.accumulate(np.concatenate([below, np.maximum(above, below[-1])]))
 
 
 def _split_at_zero(bounds: Floats, lines: _Lines) -> tuple[Floats, _Lines]:
@@ -380,7 +399,8 @@ def _one_band(instance: RoutingInstance, problem: _Problem) -> Bands:
     """A store that only drains: empty for ever, every joule is bought."""
     choice = np.argmin(problem.mean * instance.Cu + problem.cost, axis=1)
     zero = np.zeros(1)
-    return Bands(zero, np.array([instance.Cu]), zero, zero, zero, choice[None, :])
+    price = np.array([instance.Cu])
+    return Bands(zero, zero, price, zero, zero, zero, choice[None, :])
 
 
 def _all_classes(instance: RoutingInstance, problem: _Problem, choice: Ints) -> Ints:
@@ -403,7 +423,7 @@ def _bend(x: Floats) -> Floats:
 def _evaluate(bands: Bands, level: Floats) -> Prices:
     """Prices at levels inside the store."""
     band = np.clip(np.searchsorted(bands.start, level, side="right") - 1, 0, None)
-    into = level - bands.start[band]
+    into = level - bands.anchor[band]
     x = bands.decay[band] * into
     steep = bands.steep[band]
     with np.errstate(divide="ignore", invalid="ignore"):

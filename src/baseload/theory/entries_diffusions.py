@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable
 from typing import Any
 
 import msgspec
 
 from baseload.base.errors import ArgumentError
+from baseload.theory.checked_call import by_keyword
 from baseload.theory.dam import dam_rates, two_pole_rates
 from baseload.theory.entry import Entry, Standing
 from baseload.theory.job_laws import JobLaw, job_law
@@ -26,33 +26,21 @@ from baseload.theory.slots import gamma_loss
 from baseload.theory.slotted import slotted_two_sided_rates
 from baseload.theory.two_sided import expected_aux_finite_B, mean_level, two_sided_rates
 
+_SPELLINGS = {
+    "sigma2": "var",
+    "lambda": "lam",
+    "D": "slot",
+    "S_0": "S0",
+    "x": "S0",
+    "capacity": "B",
+    "law": "dist",
+    "c": "b",
+    "a": "mean",
+}
+"""Other common names of inputs."""
+
 Call = Callable[..., Any]
 Dist = str | JobLaw
-
-
-def named(name: str, call: Call) -> Call:
-    """``call`` behind a check of its input names: an unknown or a missing one raises
-    ArgumentError that names it.
-    """
-    known = inspect.signature(call).parameters
-    needed = [key for key, each in known.items() if each.default is inspect.Parameter.empty]
-
-    def checked(**inputs: Any) -> Any:
-        for key in inputs:
-            if key not in known:
-                raise ArgumentError(
-                    f"{name}: unknown input {key!r}", found=key, allowed=", ".join(known)
-                )
-        for key in needed:
-            if key not in inputs:
-                raise ArgumentError(
-                    f"{name}: {key} is missing", found=", ".join(inputs), allowed=", ".join(known)
-                )
-        return call(**inputs)
-
-    checked.__name__ = name
-    checked.__doc__ = call.__doc__
-    return checked
 
 
 def _two_sided_u(*, theta: float, var: float, B: float) -> float:
@@ -173,6 +161,7 @@ def _regime(
 def _entry(
     name: str,
     call: Call,
+    typed: Call,
     gives: str,
     section: str,
     *,
@@ -183,13 +172,14 @@ def _entry(
     """One entry of this file's topic."""
     return Entry(
         name=name,
-        call=named(name, call),
+        call=by_keyword(call, name=name, also=_SPELLINGS),
+        typed=typed,
         gives=gives,
         topic="diffusions",
         section=section,
         standing=standing,
         example=example,
-        validity=None if validity is None else named(name, validity),
+        validity=None if validity is None else by_keyword(validity, name=name, also=_SPELLINGS),
     )
 
 
@@ -200,6 +190,7 @@ ENTRIES: tuple[Entry, ...] = (
     _entry(
         "gamma_loss",
         _gamma_loss,
+        gamma_loss,
         "expected shortfall of gamma demand against the supply b of a slot [J]",
         "3.2",
         example={"shape": 4.0, "scale": 2.5, "b": 11.0},
@@ -207,6 +198,7 @@ ENTRIES: tuple[Entry, ...] = (
     _entry(
         "expected_aux_one_sided",
         _aux_one_sided,
+        expected_aux_one_sided,
         "expected auxiliary energy over T, unlimited store from S0 [J]",
         "3.3",
         example={"S0": 0.0, "theta": 0.0, "var": 2.0, "T": 100.0},
@@ -214,6 +206,7 @@ ENTRIES: tuple[Entry, ...] = (
     _entry(
         "expected_aux_slotted",
         _aux_slotted,
+        expected_aux_slotted,
         "expected auxiliary energy after n slots, theta in J per slot, unlimited store [J]",
         "3.3",
         example={"theta": -0.1, "sigma_slot": 1.0, "n_slots": 200, "S0": 0.0},
@@ -221,6 +214,7 @@ ENTRIES: tuple[Entry, ...] = (
     _entry(
         "expected_aux_slotted_zero_drift",
         _aux_slotted_zero_drift,
+        expected_aux_slotted_zero_drift,
         "expected auxiliary energy after n slots of critical supply, unlimited store [J]",
         "3.3",
         example={"sigma_slot": 1.0, "n_slots": 10},
@@ -228,6 +222,7 @@ ENTRIES: tuple[Entry, ...] = (
     _entry(
         "expected_aux_poisson",
         _aux_poisson,
+        expected_aux_poisson,
         "expected auxiliary energy over T of Poisson requests, unlimited store [J]",
         "3.3",
         example={"lam": 1.0, "mean": 1.0, "dist": "exponential", "b": 0.9, "T": 50.0, "S0": 0.0},
@@ -235,6 +230,7 @@ ENTRIES: tuple[Entry, ...] = (
     _entry(
         "two_sided_u",
         _two_sided_u,
+        two_sided_rates,
         "long-run auxiliary rate of a finite store, Brownian net energy [W]",
         "3.4",
         example=_BROWNIAN,
@@ -243,6 +239,7 @@ ENTRIES: tuple[Entry, ...] = (
     _entry(
         "two_sided_w",
         _two_sided_w,
+        two_sided_rates,
         "long-run waste rate of a finite store, Brownian net energy [W]",
         "3.4",
         example=_BROWNIAN,
@@ -251,6 +248,7 @@ ENTRIES: tuple[Entry, ...] = (
     _entry(
         "mean_level",
         _mean_level,
+        mean_level,
         "long-run mean level of a finite store, Brownian net energy [J]",
         "3.4",
         example=_BROWNIAN,
@@ -259,6 +257,7 @@ ENTRIES: tuple[Entry, ...] = (
     _entry(
         "expected_aux_finite_B",
         _aux_finite_b,
+        expected_aux_finite_B,
         "expected auxiliary energy over T of a finite store from S0 [J]",
         "3.4",
         example={"S0": 2.0, "theta": 0.4, "var": 4.0, "B": 5.0, "T": 60.0},
@@ -266,7 +265,8 @@ ENTRIES: tuple[Entry, ...] = (
     _entry(
         "supply_rates",
         _supply_rates,
-        "auxiliary and waste rates by the best formula, its rung, error and validity ratios",
+        supply_rates,
+        "auxiliary u_w and waste w_w [W] by the best formula, with rung, error and validity ratios",
         "3.5",
         standing="asymptotic",
         example={"theta": 0.0, "var": 2.0, "B": 50.0, "slot": 1.0},
@@ -274,6 +274,7 @@ ENTRIES: tuple[Entry, ...] = (
     _entry(
         "exact_dam_u",
         _exact_dam_u,
+        dam_rates,
         "long-run auxiliary rate, Poisson requests of any law, constant supply [W]",
         "3.5 (i)",
         example=_REQUESTS,
@@ -282,7 +283,8 @@ ENTRIES: tuple[Entry, ...] = (
     _entry(
         "two_pole_u",
         _two_pole_u,
-        "the same by the two poles of the scale function: instant, large stores [W]",
+        two_pole_rates,
+        "long-run auxiliary rate of Poisson requests by two poles: instant, large stores [W]",
         "3.5 (ii)",
         standing="asymptotic",
         example={**_REQUESTS, "dist": "logn s=1 cap=20"},
@@ -291,6 +293,7 @@ ENTRIES: tuple[Entry, ...] = (
     _entry(
         "slotted_two_sided_u",
         _slotted_u,
+        slotted_two_sided_rates,
         "long-run auxiliary rate, normal slots of variance var per slot [W]",
         "3.5 (iii)",
         example={"theta": 0.05, "var": 1.0, "slot": 1.0, "B": 20.0},
@@ -299,6 +302,7 @@ ENTRIES: tuple[Entry, ...] = (
     _entry(
         "markov_fluid_u",
         _markov_u,
+        markov_fluid_rates,
         "long-run auxiliary rate of a supply that switches between two states [W]",
         "3.5 (v)",
         example={"r_plus": 3.0, "r_minus": 2.0, "q12": 0.3, "q21": 0.25, "B": 20.0},
@@ -307,6 +311,7 @@ ENTRIES: tuple[Entry, ...] = (
     _entry(
         "regime",
         _regime,
+        regime,
         "regime label and criticality index of a store or a horizon",
         "2.5",
         standing="heuristic",
@@ -315,6 +320,7 @@ ENTRIES: tuple[Entry, ...] = (
     _entry(
         "expected_aux_with_bias",
         _aux_with_bias,
+        expected_aux_with_bias,
         "expected auxiliary energy over T when supply is eps [W] too low [J]",
         "7.5",
         example={"sigma": 1.0, "eps": 0.03, "T": 10_000.0},

@@ -13,7 +13,7 @@ from baseload.theory.entry import Entry, Standing
 
 
 def batch_means(
-    x: ArrayLike, batch: float | None = None, slot: float = 1.0, confidence: float = 0.95
+    x: ArrayLike, batch: float | None = None, slot: ArrayLike = 1.0, confidence: float = 0.95
 ) -> dict[str, Any]:
     """``estimation.batch_means`` as a mapping."""
     return msgspec.structs.asdict(
@@ -38,6 +38,7 @@ def _entry(
     *,
     standing: Standing,
     also: dict[str, str] | None = None,
+    typed: Any = None,
 ) -> Entry:
     """An entry of this topic whose call checks the names of its inputs."""
     return Entry(
@@ -48,6 +49,7 @@ def _entry(
         section=section,
         standing=standing,
         example=example,
+        typed=typed or function,
     )
 
 
@@ -56,19 +58,21 @@ _SERIES = [1.0, 3.0, 2.0, 5.0, 4.0, 6.0, 2.0, 1.0]
 ENTRIES: tuple[Entry, ...] = (
     _entry(estimation.ewma_moments, "7.1", "weighted mean, variance, effective samples",
            {"x": _SERIES, "alpha": 0.2}, standing="exact", also={"a": "alpha"}),
-    _entry(estimation.newey_west, "7.2", "long-run variance [unit^2/s]",
+    _entry(estimation.newey_west, "7.2", "long-run variance rate of slots of energy [J^2/s]",
            {"x": _SERIES, "lag": 2}, standing="asymptotic", also={"L": "lag", "D": "slot"}),
-    _entry(estimation.newey_west_lag, "7.2", "lag [slots]",
+    _entry(estimation.newey_west_lag, "7.2", "lag that suits the autocorrelation [slots]",
            {"n": 4096, "autocorrelation": 0.7}, standing="asymptotic",
            also={"f": "autocorrelation"}),
     _entry(batch_means, "7.3", "theta [W], sigma2 [J^2/s] with intervals",
-           {"x": _SERIES, "batch": 2}, standing="asymptotic"),
-    _entry(monitoring.cusum_arl, "7.4", "mean blocks to an alarm",
+           {"x": _SERIES, "batch": 2}, standing="asymptotic",
+           typed=estimation.batch_means),
+    _entry(monitoring.cusum_arl, "7.4", "mean run length to an alarm [blocks]",
            {"mu": 0.5, "k": 0.25, "h": 8}, standing="asymptotic", also={"kk": "k", "hh": "h"}),
-    _entry(monitoring.smallest_visible_drift, "7.4", "drift [W]",
+    _entry(monitoring.smallest_visible_drift, "7.4", "smallest drift that a window shows [W]",
            {"var": 4, "T": 86400}, standing="asymptotic", also={"sigma2": "var"}),
     _entry(meters_only, "7.5", "y, sigma2 [J^2/s] with intervals from two meters",
-           {"U": 90, "W": 110, "B": 100, "T": 5000}, standing="asymptotic"),
-    _entry(monitoring.bias_inflation, "7.5", "auxiliary energy over that at the true b*",
+           {"U": 90, "W": 110, "B": 100, "T": 5000}, standing="asymptotic",
+           typed=monitoring.meters_only),
+    _entry(monitoring.bias_inflation, "7.5", "factor on auxiliary use, supply set from a window",
            {"T": 1.0, "T0": 1.0}, standing="exact"),
 )  # fmt: skip

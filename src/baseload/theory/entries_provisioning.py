@@ -34,6 +34,7 @@ def _entry(
     section: str,
     example: dict[str, Any],
     standing: Standing = "exact",
+    typed: Callable[..., Any] | None = None,
 ) -> Entry:
     """The entry of ``call`` under its own name, less a leading underscore."""
     name = call.__name__.removeprefix("_")
@@ -52,6 +53,7 @@ def _entry(
         section=section,
         standing=standing,
         example=example,
+        typed=typed or call,
     )
 
 
@@ -241,6 +243,7 @@ _STORES: tuple[Entry, ...] = (
     ),
     _entry(
         _two_sided_lossy,
+        typed=lossy.two_sided_lossy,
         gives="auxiliary u, waste w and conversion loss [W], without power limits",
         topic="losses",
         section="3.7",
@@ -249,6 +252,7 @@ _STORES: tuple[Entry, ...] = (
     ),
     _entry(
         _two_sided_with_leak_u,
+        typed=lossy.two_sided_with_leak,
         gives="auxiliary rate of a store with self-discharge [W]",
         topic="losses",
         section="3.7",
@@ -256,6 +260,7 @@ _STORES: tuple[Entry, ...] = (
     ),
     _entry(
         _two_sided_with_leak,
+        typed=lossy.two_sided_with_leak,
         gives="auxiliary u, waste w, self-discharge leak [W] and mean level [J]",
         topic="losses",
         section="3.7",
@@ -263,6 +268,7 @@ _STORES: tuple[Entry, ...] = (
     ),
     _entry(
         _mean_ride_through,
+        typed=ride_through.mean_ride_through,
         gives="mean time to the first auxiliary joule [s]",
         topic="ride-through",
         section="3.6",
@@ -277,6 +283,7 @@ _STORES: tuple[Entry, ...] = (
     ),
     _entry(
         _p_any_aux_infinite_store,
+        typed=ride_through.p_any_aux_infinite_store,
         gives="probability of any auxiliary use by T, infinite store",
         topic="ride-through",
         section="3.6",
@@ -284,6 +291,7 @@ _STORES: tuple[Entry, ...] = (
     ),
     _entry(
         _p_any_aux_finite_store,
+        typed=ride_through.p_any_aux_finite_store,
         gives="probability of any auxiliary use by T",
         topic="ride-through",
         section="3.6",
@@ -298,6 +306,7 @@ _STORES: tuple[Entry, ...] = (
     ),
     _entry(
         _autonomy_time,
+        typed=ride_through.autonomy_time,
         gives="time until auxiliary use has probability risk [s]",
         topic="ride-through",
         section="3.6",
@@ -308,6 +317,7 @@ _STORES: tuple[Entry, ...] = (
 _OPTIMA: tuple[Entry, ...] = (
     _entry(
         _newsvendor_z,
+        typed=provision.newsvendor_z,
         gives="best supply without storage, in sd of a slot above mean demand",
         topic="provisioning",
         section="3.8",
@@ -329,6 +339,7 @@ _OPTIMA: tuple[Entry, ...] = (
     ),
     _entry(
         _optimal_supply,
+        typed=provision.optimal_supply,
         gives="best theta, u, w [W], excess cost [$/s] and price ratio for given storage",
         topic="provisioning",
         section="3.8",
@@ -336,13 +347,15 @@ _OPTIMA: tuple[Entry, ...] = (
     ),
     _entry(
         _price_of_variance,
-        gives="cost of one J^2/s of variance at the best supply [$/s]",
+        typed=provision.price_of_variance,
+        gives="cost a second of one J^2/s of variance, at the best supply [$/J^2]",
         topic="provisioning",
         section="3.8",
         example={**_PRICES, "B": 25.0},
     ),
     _entry(
         _optimal_provision_and_storage,
+        typed=provision.optimal_provision_and_storage,
         gives="best storage B [J], theta [W], beta [s^-1/2] and excess cost [$/s]",
         topic="provisioning",
         section="3.9",
@@ -350,6 +363,7 @@ _OPTIMA: tuple[Entry, ...] = (
     ),
     _entry(
         _fluid_swing,
+        typed=seasons.fluid_swing,
         gives="storage a periodic drift moves [J]: swing, drawdown, surge; its mean [W]",
         topic="seasons",
         section="3.10",
@@ -357,6 +371,7 @@ _OPTIMA: tuple[Entry, ...] = (
     ),
     _entry(
         _expected_aux_time_varying,
+        typed=seasons.expected_aux_time_varying,
         gives="expected auxiliary energy EU and waste EW until T [J]",
         topic="seasons",
         section="3.10",
@@ -364,6 +379,7 @@ _OPTIMA: tuple[Entry, ...] = (
     ),
     _entry(
         _periodic_rates,
+        typed=seasons.periodic_rates,
         gives="mean auxiliary u and waste w [W], mean level [J] under a periodic drift",
         topic="seasons",
         section="3.10",
@@ -381,6 +397,7 @@ _VARIANCE: tuple[Entry, ...] = (
     ),
     _entry(
         _variance_components,
+        typed=variance.variance_components,
         gives="variance per arrival by mix, model, effort, execution, arrival; total [J^2]",
         topic="variance",
         section="4.2",

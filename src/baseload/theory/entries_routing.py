@@ -9,6 +9,7 @@ Formulas of a routing problem take its fields as keywords: ``lam`` [classes] 1/s
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,9 +17,17 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from baseload.base.errors import ArgumentError
-from baseload.theory import dynamic_routing, lattice, mean_variance, routing_grid, routing_tables
+from baseload.theory import (
+    dynamic_routing,
+    lattice,
+    mean_variance,
+    routing_grid,
+    routing_tables,
+    store_cost,
+)
 from baseload.theory import state_dependent as by_level
 from baseload.theory import static_routing as static
+from baseload.theory.checked_call import by_keyword
 from baseload.theory.entry import Entry, Standing
 from baseload.theory.inputs import number, numbers, positive
 from baseload.theory.routing_instance import CapacityRow, RoutingInstance, check_prices
@@ -166,7 +175,7 @@ def hjb_modulated_cost(
         rate = positive("switch_rate", number("switch_rate", switch_rate or 0.0))
         generator = rate * (np.ones((states, states)) - states * np.eye(states)) / (states - 1)
     return routing_grid.richardson_gam(
-        instance_of(**{**given, **fields}),
+        by_keyword(instance_of, name="instance")(**{**given, **fields}),
         B,
         intervals=intervals,
         supply=power,
@@ -205,7 +214,7 @@ def static_index_prices(
     """Price of a joule of mean and of a unit of variance under a static routing."""
     check_prices(number("Cu", Cu), number("Cw", Cw))
     drift, spread = number("theta", theta), number("var", var, least=0.0)
-    found = static.static_index_prices(drift, spread, positive("B", B), Cu, Cw)
+    found = store_cost.static_index_prices(drift, spread, positive("B", B), Cu, Cw)
     return {"xi1": found.mean_price, "xi2": found.variance_price}
 
 
@@ -241,14 +250,18 @@ def mean_variance_frontier(**instance: Any) -> dict[str, Any]:
 
 
 def _entry(call: Any, gives: str, section: str, standing: Standing, **example: Any) -> Entry:
+    """An entry of this topic whose call checks the names of its inputs."""
+    kinds = [each.kind for each in inspect.signature(call).parameters.values()]
+    rest = instance_of if inspect.Parameter.VAR_KEYWORD in kinds else None
     return Entry(
         name=call.__name__,
-        call=call,
+        call=by_keyword(call, also={"sigma2": "var", "price_failure": "price_fail"}, rest=rest),
         gives=gives,
         topic="routing",
         section=section,
         standing=standing,
         example=example,
+        typed=call,
     )
 
 

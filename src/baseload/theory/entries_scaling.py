@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from typing import Any
 
@@ -66,9 +67,10 @@ def energy_moments(
     return {"m1": found.mean_j, "m2": found.second_j2}
 
 
+@functools.wraps(query_cost.roofline_decode)
 def roofline_decode(**inputs: float) -> dict[str, float]:
     """``query_cost.roofline_decode`` as a mapping."""
-    found = by_keyword(query_cost.roofline_decode)(**inputs)
+    found = query_cost.roofline_decode(**inputs)
     return {"time_s": found.time_s, "energy_j_per_token": found.energy_j_per_token}
 
 
@@ -125,9 +127,10 @@ def cascade_moments(
     }
 
 
+@functools.wraps(stopping.thinking_budget)
 def thinking_budget(**inputs: Any) -> dict[str, float]:
     """``stopping.thinking_budget`` as a mapping."""
-    found = by_keyword(stopping.thinking_budget)(**inputs)
+    found = stopping.thinking_budget(**inputs)
     return {
         "stop_index": found.stop_index,
         "best_index": found.best_index,
@@ -238,18 +241,18 @@ def _entry(
     *,
     standing: Standing = "exact",
     also: dict[str, str] | None = None,
-    name: str = "",
+    typed: Any = None,
 ) -> Entry:
     """An entry of this topic whose call checks the names of its inputs."""
-    call = by_keyword(function, name=name, also=also) if name != "as it is" else function
     return Entry(
         name=function.__name__,
-        call=call,
+        call=by_keyword(function, also=also),
         gives=gives,
         topic="scaling laws",
         section=section,
         standing=standing,
         example=example,
+        typed=typed or function,
     )
 
 
@@ -260,46 +263,58 @@ _ROOFLINE = {
 }  # fmt: skip
 
 ENTRIES: tuple[Entry, ...] = (
-    _entry(query_cost.query_flops, "6.1", "FLOPs of a query",
+    _entry(query_cost.query_flops, "6.1", "work of a query [FLOP]",
            {**_LLAMA, "prompt": 500, "output": 2000}),
     _entry(query_cost.crossover_context, "6.1", "context where attention equals weights [tokens]",
            _LLAMA),
     _entry(query_cost.joules_per_flop, "6.1", "energy per FLOP [J]",
            {"power_w": 700, "peak_flops": 989.4e12, "util": 0.4}),
     _entry(roofline_decode, "6.1", "time of a decode step [s], energy per token [J]", _ROOFLINE,
-           standing="heuristic", name="as it is"),
+           standing="heuristic",
+           typed=query_cost.roofline_decode),
     _entry(energy_moments, "6.1", "m1 [J], m2 [J^2] of a request's energy",
-           {"m1": 1000, "m2": 2e6, "energy_j_per_token": 0.1, "prefill_j": 5}),
-    _entry(cot_oracle_stopping, "6.2", "success, E M, E M^2 of a chain of thought",
-           {"k": 5, "a": 0.3, "n_max": 20}, also=_CAP),
+           {"m1": 1000, "m2": 2e6, "energy_j_per_token": 0.1, "prefill_j": 5},
+           typed=query_cost.energy_moments),
+    _entry(cot_oracle_stopping, "6.2", "success, mean and second moment of attempts",
+           {"k": 5, "a": 0.3, "n_max": 20}, also=_CAP,
+           typed=chains.cot_oracle_stopping),
     _entry(chain_energy, "6.2", "success, tokens, m1 [J], m2 [J^2] of a chain",
            {"k": 5, "a": 0.3, "n_max": 20, "tokens_per_step": 100, "energy_j_per_token": 0.1},
-           also=_CAP),
+           also=_CAP,
+           typed=chains.chain_energy),
     _entry(chains.step_success, "6.2", "probability that a step succeeds",
            {"difficulty": 2, "ability": 1, "kappa": 1.2}, standing="heuristic", also=_KAP),
     _entry(thinking_budget, "6.3", "attempts to allow; expected gain [$]",
            {"k": 3, "a": [0.02, 0.4], "weights": [0.5, 0.5], "value_usd": 0.01,
             "shadow_price": 1e-6, "energy_j_per_token": 0.5, "tokens_per_step": 200},
-           standing="heuristic", name="as it is"),
+           standing="heuristic",
+           typed=stopping.thinking_budget),
     _entry(model_choice.energy_per_solved, "6.4", "energy per solved task [J]",
            {"energy_j_per_token": 0.1, "tokens_per_step": 100, "k": 5, "a": 0.3}),
     _entry(model_choice.switch_difficulty, "6.4", "difficulty above which the large is cheaper",
            {"kappa": 1.2, "theta_small": 1, "theta_large": 4, "N_small": 8e9, "N_large": 7e10},
            also=_KAP),
-    _entry(optimal_model_size_family, "6.4", "best parameter count of a family",
-           {"eta": 1.5, "z": 1e14}),
+    _entry(optimal_model_size_family, "6.4", "parameter count of least energy per solved task",
+           {"eta": 1.5, "z": 1e14},
+           typed=model_choice.optimal_model_size),
     _entry(capped_lognormal, "6.5", "m1 [tokens], m2 [tokens^2]",
-           {"mu": 7, "s": 0.9, "cap": 32768}, also={"C": "cap", "sigma": "s"}),
+           {"mu": 7, "s": 0.9, "cap": 32768}, also={"C": "cap", "sigma": "s"},
+           typed=tails.capped_lognormal),
     _entry(capped_pareto, "6.5", "m1 [tokens], m2 [tokens^2]",
-           {"xm": 500, "xi": 1.5, "cap": 32768}, also={"C": "cap"}),
-    _entry(variance_rate_slope, "6.5", "d sigma2 / d cap [J^2/s per token]",
-           {"xm": 500, "xi": 1.5, "cap": 32768, "rate": 2, "energy_j_per_token": 0.1}),
-    _entry(tails.auxiliary_growth_exponent, "6.5", "g in E[U_T] ~ T^g", {"xi": 1.5},
+           {"xm": 500, "xi": 1.5, "cap": 32768}, also={"C": "cap"},
+           typed=tails.capped_pareto),
+    _entry(variance_rate_slope, "6.5", "slope of the variance rate in the cap [J^2/s per token]",
+           {"xm": 500, "xi": 1.5, "cap": 32768, "rate": 2, "energy_j_per_token": 0.1},
+           typed=tails.variance_rate_slope),
+    _entry(tails.auxiliary_growth_exponent, "6.5", "g in E(U_T) ~ T^g", {"xi": 1.5},
            standing="asymptotic"),
     _entry(cascade_moments, "6.6", "m1 [J], m2 [J^2], success, attempts of a cascade",
-           {"k": 6, "a_small": 0.25, "cap_small": 30, "a_large": 0.8, "e_small": 1, "e_large": 7}),
+           {"k": 6, "a_small": 0.25, "cap_small": 30, "a_large": 0.8, "e_small": 1, "e_large": 7},
+           typed=chains.cascade_moments),
     _entry(compute_optimal, "6.7", "N, D and loss of a training budget",
-           {"C": 5.76e23, "law": "refit"}, also=_LAW),
+           {"C": 5.76e23, "law": "refit"}, also=_LAW,
+           typed=training.compute_optimal),
     _entry(inference_aware_training_optimum, "6.7", "N, D and FLOPs that reach a loss",
-           {"target_loss": 2.0, "T_inf": 1e13, "law": "refit"}, also=_LAW),
+           {"target_loss": 2.0, "T_inf": 1e13, "law": "refit"}, also=_LAW,
+           typed=training.inference_aware_training_optimum),
 )  # fmt: skip

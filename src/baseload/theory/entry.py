@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -20,7 +21,8 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     named numbers. ``gives`` says what comes out, with its unit; ``topic`` groups the list;
     ``section`` names the part of the theory page; ``example`` holds inputs that work. ``validity``
     takes the same inputs and gives the record of the accuracy ladder (rung, error, ratios), where
-    the formula is a rate of a store.
+    the formula is a rate of a store. ``typed`` is the function behind it, with its docstring; None
+    where ``call`` is that function.
     """
 
     name: str
@@ -31,3 +33,18 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     standing: Standing
     example: dict[str, Any]
     validity: Callable[..., Any] | None = None
+    typed: Callable[..., Any] | None = None
+
+    @property
+    def explanation(self) -> str:
+        """Docstring of the function behind the formula."""
+        return inspect.getdoc(self.typed or self.call) or ""
+
+    @property
+    def inputs(self) -> Mapping[str, inspect.Parameter]:
+        """Inputs by name, in order, with their defaults; those that stand for any others left
+        out.
+        """
+        found = inspect.signature(self.call).parameters
+        loose = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+        return {name: each for name, each in found.items() if each.kind not in loose}

@@ -11,8 +11,7 @@ import math
 import msgspec
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import chi2
-from scipy.stats import t as student
+from scipy.special import chdtri, stdtrit
 
 from baseload.base.errors import ArgumentError
 from baseload.theory.inputs import Floats, finite_result, number, numbers, positive, whole
@@ -178,6 +177,28 @@ def newey_west(*, x: ArrayLike, lag: float | None = None, slot: float = 1.0) -> 
     return finite_result("newey_west", max(total / n / length, 0.0), n=n, lag=reach)
 
 
+def variance_about_season(*, x: ArrayLike, window: int = 31, slot: float = 1.0) -> float:
+    """Long-run variance of ``x``, per ``slot`` seconds, about a season: a centred running mean of
+    ``window`` samples (an odd number), the series starting over after its end.
+
+    ``newey_west`` of what remains, over what taking out the running mean leaves of independent
+    samples, 1 - 1/window. Heuristic: what is slower than the window counts as season and adds
+    nothing. Raises ArgumentError for less than two windows. docs/explanation/monitoring.md, 7.2.
+    """
+    series = numbers("x", x, shape=(-1,))
+    width = whole("window", window, least=3)
+    if width % 2 == 0:
+        raise ArgumentError("window", found=str(width), allowed="an odd number")
+    if series.size < 2 * width:
+        raise ArgumentError(
+            "x", found=f"{series.size} samples", allowed=f"two windows: {2 * width} or more"
+        )
+    half = width // 2
+    around = np.concatenate([series[-half:], series, series[:half]])
+    season = np.convolve(around, np.full(width, 1.0 / width), mode="valid")
+    return newey_west(x=series - season, slot=slot) / (1.0 - 1.0 / width)
+
+
 class MeanAndVariance(msgspec.Struct, frozen=True, kw_only=True):
     """Drift and variance rate of a series of energies by batch means.
 
@@ -315,9 +336,9 @@ def _of_batches(
         if float(np.max(np.abs(off))) <= 1e-12 * float(np.max(np.abs(energy))):
             off = np.zeros_like(off)  # a constant series, up to rounding
         sigma2 = float(np.sum(off * off / time)) / (n - 1)
-        low = (n - 1) * sigma2 / float(chi2.ppf(1 - tail, n - 1))
-        high = (n - 1) * sigma2 / float(chi2.ppf(tail, n - 1)) if tail > 0 else math.inf
-        half = float(student.ppf(1 - tail, n - 1)) * math.sqrt(sigma2 / total[1])
+        low = (n - 1) * sigma2 / float(chdtri(n - 1, tail))
+        high = (n - 1) * sigma2 / float(chdtri(n - 1, 1 - tail)) if tail > 0 else math.inf
+        half = float(stdtrit(n - 1, 1 - tail)) * math.sqrt(sigma2 / total[1])
         theta_low, theta_high = theta - half, theta + half
     why = _not_enough(n, length, slots)
     return MeanAndVariance(
@@ -349,29 +370,42 @@ def _not_enough(batches: int, length: int, correlation_slots: float | None) -> s
 
 
 def batch_means(
-    *, x: ArrayLike, batch: float | None = None, slot: float = 1.0, confidence: float = 0.95
+    *, x: ArrayLike, batch: float | None = None, slot: ArrayLike = 1.0, confidence: float = 0.95
 ) -> MeanAndVariance:
-    """``MeanAndVariance`` of a whole series of slot energies ``x`` [J], slots of ``slot`` seconds,
-    batches of ``batch`` slots (None: by doubling, as ``BatchMeans`` does).
+    """``MeanAndVariance`` of a whole series of slot energies ``x`` [J], slots of ``slot`` seconds
+    (one number, or one a slot), batches of ``batch`` slots (None: by doubling, as ``BatchMeans``
+    does).
 
     A rest that fills no batch counts in theta only. docs/explanation/monitoring.md, 7.3.
     """
     series = numbers("x", x, shape=(-1,))
-    length_s = positive("slot", slot)
+    length_s = _lengths(slot, series.size)
     tail = 0.5 * (1 - number("confidence", confidence, least=0.0, most=1.0, open_most=True))
     if batch is None:
         online = BatchMeans()
-        for value in series:
-            online.update(float(value), length_s)
+        for value, duration_s in zip(series.tolist(), length_s.tolist(), strict=True):
+            online.update(value, duration_s)
         return online.estimate(confidence=confidence)
     size = whole("batch", batch, least=1)
     kept = series.size // size
     sums = series[: kept * size].reshape(kept, -1).sum(axis=1) if kept else np.zeros(0)
     return _of_batches(
         sums,
-        np.full(kept, float(size) * length_s),
+        length_s[: kept * size].reshape(kept, -1).sum(axis=1) if kept else np.zeros(0),
         size,
         autocorrelation(series) if series.size >= 3 else None,
         tail,
-        total=(float(series.sum()), series.size * length_s),
+        total=(float(series.sum()), float(length_s.sum())),
     )
+
+
+def _lengths(slot: ArrayLike, count: int) -> Floats:
+    """One slot length above 0 for each of ``count`` slots."""
+    found = numbers("slot", slot)
+    if found.ndim > 1 or found.size not in (1, count):
+        raise ArgumentError(
+            "slot", found=f"shape {found.shape}", allowed=f"one number, or {count} of them"
+        )
+    if found.size and float(found.min()) <= 0:
+        raise ArgumentError("slot", found=f"{found.min():g}", allowed="finite numbers above 0")
+    return np.array(np.broadcast_to(found, (count,)))

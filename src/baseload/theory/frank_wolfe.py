@@ -15,9 +15,9 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
-from scipy.optimize import brentq
 
 from baseload.theory.inputs import Floats
+from baseload.theory.numerics import brentq
 from baseload.theory.routing_polytope import Breach, Polytope
 
 _GAP_SHARE = 1e-12
@@ -92,7 +92,7 @@ class _Mix:
             promise = scores[away] - scores[to]
             if promise <= 1e-15 * float(np.abs(totals) @ np.abs(prices)):
                 return
-            step = _line_search(
+            step = line_search(
                 convex, totals, self.columns[to] - self.columns[away], self.weights[away]
             )
             self.weights[to] += step
@@ -136,7 +136,7 @@ def minimise(polytope: Polytope, tables: Floats, convex: Convex) -> Minimum:
     return Minimum(mix.shares(), totals, convex.value(totals), max(gap, 0.0), rounds, None)
 
 
-def _line_search(convex: Convex, start: Floats, direction: Floats, most: float) -> float:
+def line_search(convex: Convex, start: Floats, direction: Floats, most: float) -> float:
     """The step in [0, ``most``] with the least value: where the slope along it turns."""
 
     def slope(step: float) -> float:

@@ -16,12 +16,12 @@ from typing import Any
 import msgspec
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import brentq
 from scipy.special import gamma as gamma_function
 from scipy.special import gammainc, gammaincc, ndtr
 
 from baseload.base.errors import ArgumentError
 from baseload.theory.inputs import Floats, number, numbers, positive
+from baseload.theory.numerics import brentq
 
 _RATIO = 1.25
 _MOST_ATOMS = 1000
@@ -322,7 +322,8 @@ def job_law(dist: str | JobLaw, mean: float = 1.0) -> JobLaw:
 
 def _spelled(dist: str) -> tuple[str, dict[str, float]]:
     """Name and options of a spelling."""
-    text = str(dist).strip().lower().replace("(", " ").replace(")", " ").replace(",", " ")
+    text = re.sub(r"[(),:;_]+", " ", str(dist).strip().lower())
+    text = re.sub(r"(?<=\s)([a-z]+)\s*(?=[\d.]+(?:\s|$))", r"\1=", text)  # s1.5, k 2
     match = re.fullmatch(
         r"(h2|[a-z]+)[\s_-]*([\d.]+)?((?:\s+[a-z_0-9]+\s*=\s*[-+.\deinf]+)*)\s*", text
     )

@@ -22,7 +22,8 @@ from baseload.theory.inputs import Floats, finite_result, positive, shares
 from baseload.theory.job_cells import lattice_laws
 from baseload.theory.markov_chain import relative_values, stationary_law
 from baseload.theory.routing_instance import Ints, RoutingInstance, deterministic_routings
-from baseload.theory.static_routing import static_index_prices, static_optimum
+from baseload.theory.static_routing import static_optimum
+from baseload.theory.store_cost import static_index_prices
 
 _ROUNDS = 100
 _MOST_LEVELS = 4000

@@ -9,7 +9,6 @@ import math
 
 import msgspec
 import numpy as np
-from scipy.optimize import brentq
 
 from baseload.theory.inputs import (
     efficiency,
@@ -20,6 +19,7 @@ from baseload.theory.inputs import (
     storage,
 )
 from baseload.theory.normal import BETA_0, expected_shortfall
+from baseload.theory.numerics import brentq
 from baseload.theory.regulator import g
 
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(96)
@@ -141,7 +141,7 @@ def two_sided_lossy(
     if capacity == 0:  # nothing is stored, nothing is lost in conversion
         u, w = shortfall / slot, surplus / slot
     elif variance == 0 or math.isinf(size):
-        u, w = discharge * max(-theta_stored, 0.0), max(theta_stored, 0.0) / charge
+        u, w = discharge * max(0.0, -theta_stored), max(theta_stored, 0.0) / charge
         if math.isinf(size):
             w = 0.0
     else:

@@ -104,9 +104,10 @@ def deviation_matrix(generator: ArrayLike) -> tuple[Floats, Floats]:
     """
     rates = numbers("generator", generator, shape=(-1, -1))
     size = rates.shape[0]
+    numbers("generator", rates, shape=(size, size))
     largest = float(np.max(np.abs(rates), initial=0.0))
     off = rates - np.diag(np.diag(rates))
-    if rates.shape[1] != size or np.any(np.abs(rates.sum(axis=1)) > _GENERATOR_ERROR * largest):
+    if np.any(np.abs(rates.sum(axis=1)) > _GENERATOR_ERROR * largest):
         raise ArgumentError(
             "generator", found=repr(rates.tolist())[:80], allowed="rows that sum to 0"
         )

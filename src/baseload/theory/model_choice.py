@@ -11,10 +11,10 @@ import math
 
 import msgspec
 import numpy as np
-from scipy.optimize import minimize_scalar
 
 from baseload.base.errors import ArgumentError
 from baseload.theory.inputs import finite_result, not_negative, number, positive, whole
+from baseload.theory.numerics import minimize_scalar
 
 
 class ModelSize(msgspec.Struct, frozen=True, kw_only=True):

@@ -19,7 +19,8 @@ from baseload.theory.estimation import (
     MeanAndVariance,
 )
 from baseload.theory.inputs import not_negative, number, positive
-from baseload.theory.monitoring import Regime, cusum_arl, regime_confidence, regime_of
+from baseload.theory.monitoring import cusum_arl, regime_confidence
+from baseload.theory.regime import RegimeLabel, label_of
 
 Direction = Literal["surplus", "deficit"]
 
@@ -60,7 +61,7 @@ class MonitorState(msgspec.Struct, frozen=True, kw_only=True):
     y: float | None
     y_low: float | None
     y_high: float | None
-    regime: Regime | None
+    regime: RegimeLabel | None
     confidence_frac: float | None
     cusum_up: float | None
     cusum_down: float | None
@@ -253,7 +254,7 @@ class Monitor:
             y=y,
             y_low=_less(y, None if y_sd is None else self._z() * y_sd),
             y_high=_more(y, None if y_sd is None else self._z() * y_sd),
-            regime=None if y is None else regime_of(y),
+            regime=None if y is None else label_of(y),
             confidence_frac=None if y is None or y_sd is None else regime_confidence(y=y, sd=y_sd),
             cusum_up=self._up.height if known else None,
             cusum_down=self._down.height if known else None,

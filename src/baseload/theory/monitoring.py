@@ -7,21 +7,19 @@ Derived in docs/explanation/monitoring.md, 7.4 and 7.5. Textbook: Siegmund, *Seq
 from __future__ import annotations
 
 import math
-from typing import Literal
 
 import msgspec
 from numpy.typing import ArrayLike
-from scipy.optimize import brentq
 from scipy.special import ndtr, ndtri
 
 from baseload.base.errors import ArgumentError
 from baseload.theory.inputs import finite_result, not_negative, number, numbers, positive
+from baseload.theory.numerics import brentq
+from baseload.theory.regime import RegimeLabel, label_of
+from baseload.theory.two_sided import auxiliary_variance_share
 
 OVERSHOOT = 1.166
 """Twice 0.5826: what a discrete chart adds to its threshold (Siegmund)."""
-
-Regime = Literal["critical", "near-critical", "over-supplied", "under-supplied"]
-"""By the criticality index y: |y| <= 1, |y| <= 3, above 3, below -3 (cuts of this project)."""
 
 
 def cusum_arl(*, mu: float, k: float, h: float, two_sided: bool = False) -> float:
@@ -67,24 +65,14 @@ def smallest_visible_drift(
     return max(quantiles, 0.0) * math.sqrt(not_negative("var", var) / positive("T", T))
 
 
-def regime_of(y: float) -> Regime:
-    """The label of a criticality index (infinite allowed)."""
-    index = number("y", y, infinite=True)
-    if abs(index) <= 1:
-        return "critical"
-    if abs(index) <= 3:
-        return "near-critical"
-    return "over-supplied" if index > 0 else "under-supplied"
-
-
 def regime_confidence(*, y: float, sd: float) -> float:
     """Probability that the label of ``y`` is right when the true index is normal around it with
     standard deviation ``sd``. Heuristic: a flat prior.
     """
-    label, spread = regime_of(y), not_negative("sd", sd, infinite=True)
+    label, spread = label_of(y), not_negative("sd", sd, infinite=True)
     if math.isinf(y) or spread == 0:
         return 1.0
-    bands: dict[Regime, tuple[tuple[float, float], ...]] = {
+    bands: dict[RegimeLabel, tuple[tuple[float, float], ...]] = {
         "critical": ((-1.0, 1.0),),
         "near-critical": ((-3.0, -1.0), (1.0, 3.0)),
         "over-supplied": ((3.0, math.inf),),
@@ -113,7 +101,7 @@ class MeterReading(msgspec.Struct, frozen=True, kw_only=True):
     sigma2_low: float | None
     sigma2_high: float | None
     theta: float
-    regime: Regime | None
+    regime: RegimeLabel | None
     confidence_frac: float | None
     says: str
 
@@ -150,7 +138,7 @@ def meters_only(
         sigma2_low=sigma2 / factor,
         sigma2_high=sigma2 * factor,
         theta=(lost - used) / time_s,
-        regime=regime_of(y),
+        regime=label_of(y),
         confidence_frac=regime_confidence(y=y, sd=sd),
         says="both meters moved: normal interval for long windows",
     )
@@ -172,7 +160,7 @@ def index_variance(*, y: float, var: float, B: float, T: float) -> float:
         raise ArithmeticError(f"index_variance leaves the range of floats at y={y}")
     # with the rarer meter r, the other o = r + theta T: U and W per sigma2 T have variances
     # v(y), v(-y) and covariance (v(y) + v(-y) - 1) / 2, since W - U is the net energy
-    rare, other = _meter_variance(size), _meter_variance(-size)
+    rare, other = auxiliary_variance_share(size), auxiliary_variance_share(-size)
     joint = 0.5 * (rare + other - 1)
     fall = size / math.expm1(size) if 0 < size < 700 else (1.0 if size == 0 else 0.0)
     if fall == 0 or rare == 0:
@@ -180,18 +168,6 @@ def index_variance(*, y: float, var: float, B: float, T: float) -> float:
     rise = fall + size
     spread = rare / fall / fall + other / rise**2 - 2 * joint / fall / rise
     return spread * (2 * store / spread_rate) * (2 * store / positive("T", T))
-
-
-def _meter_variance(y: float) -> float:
-    """Var(U_T) / (sigma2 T) = e^(-y/2) (sinh y - y) / (4 sinh(y/2)^3): 1/3 at 0, 1 far below."""
-    size = abs(y)
-    if size < 0.1:
-        half = 0.5 * y
-        sinhc = 1 + half * half / 6 + half**4 / 120
-        return math.exp(-half) * (1 + y * y / 20 + y**4 / 840) / (3 * sinhc**3)
-    q = math.exp(-size)
-    share = (1 - q * q - 2 * size * q) / (1 - q) ** 3
-    return share * q if y > 0 else share
 
 
 def _silent_meter(

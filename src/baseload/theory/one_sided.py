@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy.sparse import csr_matrix
 from scipy.special import erfcx, ndtr
 
 from baseload.theory.inputs import Floats, finite_result, not_negative, number, whole
@@ -23,6 +22,7 @@ from baseload.theory.normal import (
     mills_ratio,
     pdf,
 )
+from baseload.theory.numerics import sparse_rows
 
 _SMALL_DRIFT = 1e-3
 _SUMMED_SLOTS = 20_000
@@ -43,10 +43,10 @@ def expected_aux_one_sided(theta: float, var: float, *, T: float, S0: float = 0.
         return 0.0
     spread = math.sqrt(var) * math.sqrt(T)
     if spread == 0:
-        return max(-theta * T - level, 0.0)
+        return max(0.0, -theta * T - level)
     drift, start = theta * T / spread, level / spread
     if abs(drift) > 1e12:  # no noise to speak of
-        return max(-theta * T - level, 0.0)
+        return max(0.0, -theta * T - level)
     value = spread * (expected_shortfall(start + drift) + _reflected_part(start, -drift))
     return finite_result("expected_aux_one_sided", value, theta=theta, var=var, T=T, S0=S0)
 
@@ -107,13 +107,13 @@ def expected_aux_slotted(
     if slots == 0:
         return 0.0
     if sigma == 0 or abs(theta) > 1e12 * sigma:
-        return max(-theta * slots - level, 0.0)
+        return max(0.0, -theta * slots - level)
     if level == 0:
         return sigma * _spitzer_sum(theta / sigma, slots)
     reach = 9 * math.sqrt(slots)
-    if level / sigma > reach + max(-theta / sigma, 0.0) * slots:
+    if level / sigma > reach + max(0.0, -theta / sigma) * slots:
         return 0.0
-    top = reach + min(max(-theta / sigma, 0.0) * slots, level / sigma)
+    top = reach + min(max(0.0, -theta / sigma) * slots, level / sigma)
     if slots <= _STEPPED_SLOTS and top <= _WIDEST_GRID:
         return sigma * _stepped(theta / sigma, slots, level=level / sigma, top=top)
     return sigma * _raised_start(theta / sigma, slots, level / sigma)
@@ -172,7 +172,7 @@ def _stepped(drift: float, slots: int, *, level: float, top: float) -> float:
     starts = np.concatenate([at, [0.0, level]])
     gap = at[None, :] - starts[:, None] - drift
     kernel = np.where(np.abs(gap) < 9.5, np.exp(-0.5 * np.minimum(gap * gap, 100.0)), 0.0)
-    step = csr_matrix(kernel * (weight / math.sqrt(2 * math.pi)))
+    step = sparse_rows(kernel * (weight / math.sqrt(2 * math.pi)))
     bought, emptied = _shortfalls(starts + drift), ndtr(-(starts + drift))
     value = np.zeros(starts.size)
     for _ in range(slots):

@@ -11,11 +11,11 @@ from collections.abc import Callable
 from typing import Literal
 
 import msgspec
-from scipy.optimize import brentq, minimize
 from scipy.special import erf
 
 from baseload.theory.inputs import finite_result, not_negative, number, positive, storage
 from baseload.theory.normal import BETA_0, PHI_0, cdf, expected_shortfall, pdf, quantile
+from baseload.theory.numerics import brentq, minimize
 from baseload.theory.prices import Prices
 from baseload.theory.regulator import g, g_slope
 
@@ -161,7 +161,7 @@ def _bound(prices: Prices, mean: float | None, most: float | None) -> SupplyChoi
     else:
         limit = math.inf if most is None else not_negative("most", most)
         theta = limit - demand if math.isfinite(limit) and math.isfinite(demand) else math.inf
-        u, w = max(-theta, 0.0), max(theta, 0.0)
+        u, w = max(0.0, -theta), max(theta, 0.0)
         cost = prices.excess(theta=theta, u=u, w=w) if theta < 0 else 0.0
     return SupplyChoice(
         theta=theta,

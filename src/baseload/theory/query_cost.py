@@ -11,10 +11,10 @@ from collections.abc import Callable
 from typing import Literal
 
 import msgspec
-from scipy.integrate import quad
 
 from baseload.base.errors import ArgumentError
 from baseload.theory.inputs import efficiency, finite_result, not_negative, number, positive
+from baseload.theory.numerics import quad
 
 ATTENTION_SHARE = 0.2
 """Share of the crossover context from which attention is counted in the energy of a request."""

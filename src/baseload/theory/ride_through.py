@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy.optimize import brentq
 from scipy.special import hyp1f1
 
 from baseload.theory.inputs import (
@@ -23,6 +22,7 @@ from baseload.theory.inputs import (
     storage,
 )
 from baseload.theory.normal import BETA_0, cdf, log_cdf, mills_ratio, pdf
+from baseload.theory.numerics import brentq
 
 _OVERFLOW_Y = 700.0
 _CLEAR = 0.4  # least distance of the contour from a pole, in units of sigma / sqrt(T)

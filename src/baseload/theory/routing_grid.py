@@ -16,8 +16,6 @@ from typing import Any
 import msgspec
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.sparse import coo_array
-from scipy.sparse.linalg import splu
 
 from baseload.base.errors import ArgumentError
 from baseload.theory.inputs import Floats, finite_result, not_negative, numbers, positive, whole
@@ -110,6 +108,9 @@ class _Grid:
         data = [
             np.concatenate([part.ravel() for part in parts]) for parts in (entries, rows, columns)
         ]
+        from scipy.sparse import coo_array
+        from scipy.sparse.linalg import splu
+
         matrix = coo_array((data[0], (data[1], data[2])), shape=(size + 1, size + 1)).tocsc()
         right = np.zeros(size + 1)
         right[index] = -charge

@@ -10,10 +10,9 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.optimize import linprog
-from scipy.sparse import coo_array, csr_array, hstack, vstack
 
 from baseload.theory.inputs import Floats
+from baseload.theory.numerics import linprog
 from baseload.theory.routing_instance import Ints, RoutingInstance
 
 MEAN_DEMAND = "mean demand"
@@ -68,6 +67,8 @@ class Polytope:
 
     def _equalities(self) -> tuple[Any, Floats]:
         """One row a class (probabilities sum to 1), and the pinned mean where there is one."""
+        from scipy.sparse import coo_array, csr_array, vstack
+
         place = np.searchsorted(self._classes, self.cells[:, 0])
         columns = np.arange(len(self.cells))
         shape = (len(self._classes), len(self.cells))
@@ -122,6 +123,8 @@ class Polytope:
         """The constraint to relax: an elastic program that charges every side row, and the pinned
         mean, for its relative violation.
         """
+        from scipy.sparse import csr_array, hstack
+
         matrix, sums = self._equalities()
         side, pinned = len(self._names), self.mean_target is not None
         largest = np.max(np.abs(self._upper), axis=1, initial=1e-300)

@@ -15,10 +15,8 @@ from collections.abc import Callable
 import msgspec
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.sparse.linalg import LinearOperator, gmres
 from scipy.special import exprel, log_ndtr, ndtr
 
-from baseload.theory.density_steps import march
 from baseload.theory.drift import Drift, drift_of
 from baseload.theory.inputs import Floats, not_negative, positive, start_level, whole
 from baseload.theory.ride_through import p_any_aux_infinite_store
@@ -201,6 +199,8 @@ def periodic_rates(
     def one_period(mass: Floats) -> Floats:
         return _through(mass, lengths, *matrix)[1]
 
+    from scipy.sparse.linalg import LinearOperator, gmres
+
     guess = one_period(np.full(size, 1 / size))
     missing = one_period(guess) - guess
     if float(np.abs(missing).sum()) > 1e-10:
@@ -358,6 +358,8 @@ def _rates(drifts: Floats, var: float, B: float, cells: int) -> tuple[Floats, Fl
 
 def _through(mass: Floats, lengths: Floats, rises: Floats, falls: Floats) -> tuple[Floats, Floats]:
     """Rates [steps, 3] in cells and the final law of one march from ``mass``, left alone."""
+    from baseload.theory.density_steps import march  # kernels load slowly
+
     moving = np.array(mass, dtype=np.float64)
     rates = np.empty((lengths.size, 3))
     march(moving, rises, falls, lengths, np.empty_like(moving), np.empty_like(moving), rates)

@@ -12,12 +12,12 @@ from typing import Literal
 
 import msgspec
 import numpy as np
-from scipy.integrate import quad
 from scipy.special import gammaincc, gammaln, pdtr
 
 from baseload.theory.inputs import finite_result, not_negative, number, positive
 from baseload.theory.job_laws import JobLaw
 from baseload.theory.normal import expected_shortfall
+from baseload.theory.numerics import quad
 from baseload.theory.two_sided import Rates
 
 FEW_REQUESTS = 20.0
@@ -49,11 +49,11 @@ def normal_slot_rates(theta: float, var: float, slot: float) -> Rates:
     """
     theta, var, slot = number("theta", theta), not_negative("var", var), positive("slot", slot)
     if var == 0:
-        return Rates(u_w=max(-theta, 0.0), w_w=max(theta, 0.0))
+        return Rates(u_w=max(0.0, -theta), w_w=max(theta, 0.0))
     spread = math.sqrt(var) / math.sqrt(slot)  # [W]
     z = theta / spread
     if abs(z) > 1e12:
-        return Rates(u_w=max(-theta, 0.0), w_w=max(theta, 0.0))
+        return Rates(u_w=max(0.0, -theta), w_w=max(theta, 0.0))
     small = spread * expected_shortfall(abs(z))
     if theta >= 0:
         return Rates(u_w=small, w_w=small + theta)
@@ -169,7 +169,7 @@ def no_storage_rates(
     """
     theta, var, slot = number("theta", theta), not_negative("var", var), positive("slot", slot)
     if var == 0:
-        return SlotRates(u_w=max(-theta, 0.0), w_w=max(theta, 0.0), law="fluid")
+        return SlotRates(u_w=max(0.0, -theta), w_w=max(theta, 0.0), law="fluid")
     if lam is not None and law is not None:
         demand_w = lam * law.mean_j
         alone = abs(lam * law.second_j2 - var) <= 1e-6 * var

@@ -57,16 +57,17 @@ def state_dependent_rates(
         return _fluid(drift, variance, charge, endless=math.isinf(ends[-1]))
     width = np.diff(ends)
     x = 2 * drift / variance * np.where(np.isinf(width), 0.0, width)
-    start = np.concatenate([[0.0], np.cumsum(x)])
-    log_share = start[:-1] + np.log(2 / variance) + _log_filled(x, width)
+    start = _from_the_top(x)
+    high = np.maximum(start[:-1], start[1:])
+    log_share = high + np.log(2 / variance) + _log_filled(np.abs(x), width)
     if math.isinf(ends[-1]):
         if drift[-1] >= 0:
             share = np.append(np.zeros(count - 1), 1.0)
             return _rates(0.0, 0.0, share, drift, charge)
-        log_share[-1] = start[-2] - math.log(-drift[-1])
+        log_share[-1] = start[-1] - math.log(-drift[-1])
     total = float(logsumexp(log_share))
     w = 0.0 if math.isinf(ends[-1]) else math.exp(float(start[-1]) - total)
-    return _rates(math.exp(-total), w, np.exp(log_share - total), drift, charge)
+    return _rates(math.exp(float(start[0]) - total), w, np.exp(log_share - total), drift, charge)
 
 
 def _rates(u: float, w: float, share: Floats, drift: Floats, charge: Floats) -> StateDependentRates:
@@ -88,12 +89,20 @@ def _breaks(breaks: ArrayLike) -> Floats:
     return found
 
 
-def _log_filled(x: Floats, width: Floats) -> Floats:
-    """log of width * expm1(x) / x, for x of either sign and any size."""
-    size = np.abs(x)
+def _from_the_top(x: Floats) -> Floats:
+    """Exponents of the density at the breaks, from their rises ``x`` over the pieces, with 0 at the
+    highest break: summed from there outwards, so that large exponents cancel nothing that counts.
+    """
+    top = int(np.argmax(np.concatenate([[0.0], np.cumsum(x)])))
+    left = -np.cumsum(x[:top][::-1])[::-1]
+    return np.concatenate([left, [0.0], np.cumsum(x[top:])])
+
+
+def _log_filled(size: Floats, width: Floats) -> Floats:
+    """log of width * (1 - exp(-size)) / size, for any size >= 0."""
     with np.errstate(divide="ignore", invalid="ignore"):
         share = np.where(size < 1e-8, 1 - size / 2, -np.expm1(-size) / size)
-    found: Floats = np.log(width) + np.maximum(x, 0.0) + np.log(share)
+    found: Floats = np.log(width) + np.log(share)
     return found
 
 
@@ -107,7 +116,7 @@ def _fluid(
             found="0",
             allowed="above 0 in every piece, or one piece only",
         )
-    u, w = max(-float(drift[0]), 0.0), max(float(drift[0]), 0.0)
+    u, w = max(0.0, -float(drift[0])), max(float(drift[0]), 0.0)
     return _rates(u, 0.0 if endless else w, np.ones(1), drift, charge)
 
 
@@ -124,7 +133,7 @@ def bang_bang_cost(*, d: float, var: float, B: float, Cu: float = 1.0, Cw: float
     B, Cu, Cw = positive("B", B, infinite=True), number("Cu", Cu), number("Cw", Cw)
     check_prices(Cu, Cw)
     if var == 0 or (math.isinf(B) and d > 0):
-        return -d * max(-Cw, 0.0) - d * max(-Cu, 0.0) if math.isfinite(B) else d * min(Cu, 0.0)
+        return -d * max(0.0, -Cw) - d * max(0.0, -Cu) if math.isfinite(B) else d * min(Cu, 0.0)
     if math.isinf(B):
         return 0.0
     if d == 0:

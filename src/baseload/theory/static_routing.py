@@ -9,20 +9,19 @@ gains (ca2 - 1) mean^2 / lam: convex for ca2 >= 1; for ca2 < 1 the mean is swept
 from __future__ import annotations
 
 import math
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
-from scipy.optimize import minimize_scalar
 
 from baseload.theory.frank_wolfe import Convex, Minimum, minimise
 from baseload.theory.inputs import Floats, finite_result, not_negative, positive
-from baseload.theory.regulator import g, g_slope
+from baseload.theory.numerics import minimize_scalar
 from baseload.theory.routing_instance import RoutingInstance
 from baseload.theory.routing_polytope import Breach, Polytope
+from baseload.theory.store_cost import least_cost, static_index_prices, two_sided_cost
 
 _SWEEP = 33
-_LARGEST = 1e6
 
 
 class StaticRouting(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -45,13 +44,6 @@ class StaticRouting(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     breach: Breach | None = None
 
 
-class IndexPrices(NamedTuple):
-    """What a joule of mean [$/J] and a unit of variance [$/J^2] cost a static routing."""
-
-    mean_price: float
-    variance_price: float
-
-
 def min_variance_given_mean(instance: RoutingInstance, mean_target: float) -> StaticRouting:
     """The routing of least variance whose mean demand is ``mean_target`` [W].
 
@@ -69,54 +61,20 @@ def min_variance_given_mean(instance: RoutingInstance, mean_target: float) -> St
     return _optimal(instance, found.shares, rates.variance, 0.0, found.mean_price + slope)
 
 
-def two_sided_cost(theta: float, var: float, B: float, Cu: float, Cw: float) -> float:
-    """Cu u + Cw w of the two-sided diffusion with drift ``theta`` [W] and variance ``var``
-    [J^2/s] in a store of ``B`` J [$/s]; ``var`` 0 gives the fluid cost.
-    """
-    if var <= 0:
-        return Cu * max(-theta, 0.0) + Cw * max(theta, 0.0)
-    y = max(min(2 * theta * B / var, _LARGEST), -_LARGEST)
-    lower = var / (2 * B) * g(abs(y))  # the smaller of u and w; the other is |theta| more
-    return (Cu + Cw) * lower + (Cw * theta if theta > 0 else -Cu * theta)
-
-
-def static_index_prices(theta: float, var: float, B: float, Cu: float, Cw: float) -> IndexPrices:
-    """Slopes of ``two_sided_cost`` in mean demand and in variance, at drift ``theta`` = b - m.
-
-    The best static routing minimises mean_price * mean + variance_price * second + other cost for
-    each query. Derived in docs/explanation/variance-aware-routing.md, 5.2. Exact for the diffusion.
-    """
-    if var <= 0:
-        return IndexPrices(Cu if theta < 0 else -Cw, 0.0)
-    y = max(min(2 * theta * B / var, _LARGEST), -_LARGEST)
-    steep = g_slope(y)
-    return IndexPrices(-(Cu + Cw) * steep - Cw, (Cu + Cw) * _vertical(y) / (2 * B))
-
-
-def _vertical(y: float) -> float:
-    """g(y) - y g'(y), an even function: 1 - y^2/12 near 0, falls to 0 as y^2 exp(-y)."""
-    size = abs(y)
-    if size < 0.02:
-        return 1 - y * y / 12 + y**4 / 240
-    if size > 700:
-        return 0.0
-    return g(size) - size * g_slope(size)
-
-
 def static_optimum(instance: RoutingInstance, B: float) -> StaticRouting:
     """The static routing of least cost Cu u + Cw w + other cost [$/s] with a store of ``B`` J.
 
     ``B`` infinite, or no supply at all: nothing is wasted, the cost is Cu (m - b)+ and other cost,
     a linear program.
-    ``B`` = 0 is refused: a settlement slot is needed and the cost is not convex. Standing: exact
-    for the diffusion with ``arrival_scv`` >= 1; below 1 the mean is swept over 33 values and
-    refined between them, which can miss a narrow optimum.
+    ``B`` = 0 is refused: a settlement slot is needed and the cost is not convex. Arrivals that are
+    not Poisson: the mean is swept over 33 values and refined between them. Standing: exact for the
+    diffusion with ``arrival_scv`` >= 1; below 1 the sweep can miss a narrow optimum.
     """
     positive("B", B, infinite=True)
     if math.isinf(B) or (instance.b <= 0 and instance.v0 == 0):  # nothing overflows
         return _least_cost_endless(instance)
-    if instance.arrival_scv >= 1:
-        return _least_cost(instance, B, None)
+    if instance.arrival_scv == 1:
+        return _from_minimum(instance, least_cost(Polytope(instance), B))
     return _swept(instance, lambda mean: _least_cost(instance, B, mean))
 
 
@@ -140,8 +98,8 @@ def least_variance(instance: RoutingInstance) -> StaticRouting:
     return _from_minimum(instance, found)
 
 
-def _least_cost(instance: RoutingInstance, B: float, mean: float | None) -> StaticRouting:
-    """Least cost, at ``mean`` [W] where it is given."""
+def _least_cost(instance: RoutingInstance, B: float, mean: float) -> StaticRouting:
+    """Least cost at mean demand ``mean`` [W]."""
     charge = np.where(instance.available, instance.other_cost, 0.0)
     tables = np.stack([instance.mean, instance.second, charge])
     total = float(instance.lam.sum())

@@ -9,11 +9,11 @@ from __future__ import annotations
 import math
 
 import msgspec
-from scipy.optimize import brentq
 from scipy.special import log_expit
 
 from baseload.base.errors import ArgumentError
 from baseload.theory.inputs import finite_result, not_negative, number, positive
+from baseload.theory.numerics import brentq
 
 
 class LossLaw(msgspec.Struct, frozen=True, kw_only=True):
@@ -146,7 +146,7 @@ def inference_aware_training_optimum(
         """ln(1 + T_inf / (3 D))."""
         if tokens == 0:
             return 0.0
-        x = math.log(tokens / 3) - log_d(logit)
+        x = math.log(tokens) - math.log(3) - log_d(logit)
         return x + math.log1p(math.exp(-x)) if x > 0 else math.log1p(math.exp(x))
 
     start = math.log(law.beta / law.alpha)

@@ -57,7 +57,7 @@ def fluid_rates(theta: float, B: float) -> Rates:
     """First order: u = (-theta)+ and w = theta+, but w = 0 in an infinite store, which keeps it."""
     theta, B = number("theta", theta), not_negative("B", B, infinite=True)
     wasted = max(theta, 0.0) if math.isfinite(B) else 0.0
-    return Rates(u_w=max(-theta, 0.0), w_w=wasted)
+    return Rates(u_w=max(0.0, -theta), w_w=wasted)
 
 
 def rates_from_ratio(theta: float, log_z: float) -> Rates:
@@ -65,7 +65,7 @@ def rates_from_ratio(theta: float, log_z: float) -> Rates:
 
     The smaller rate is computed without cancellation and the larger is it plus abs(theta).
     """
-    assert theta * log_z < 0 or math.isinf(log_z), (theta, log_z)
+    assert (theta > 0) == (log_z < 0) or math.isinf(log_z), (theta, log_z)
     gap = abs(theta)
     fall = abs(log_z)
     small = gap * math.exp(-fall) / -math.expm1(-fall) if fall < 745 else 0.0
@@ -169,7 +169,7 @@ def expected_aux_finite_B(theta: float, var: float, *, B: float, T: float, S0: f
     if math.isinf(B):
         return expected_aux_one_sided(theta, var, T=T, S0=level)
     if var == 0:
-        return max(-theta * T - level, 0.0)
+        return max(0.0, -theta * T - level)
     if B == 0:
         raise ArgumentError("B", found="0", allowed="a capacity above 0")
     reach = (2 * B - level - abs(theta) * T) / math.sqrt(var * T)
@@ -253,7 +253,7 @@ def rate_errors(theta: float, var: float, *, B: float, T: float) -> RateErrors:
     y = criticality_index(theta, var, B)
     if var == 0:
         return RateErrors(var_u=0.0, var_w=0.0, cov_uw=0.0, u_error_w=0.0, w_error_w=0.0)
-    var_u, var_w = var * _variance_share(y), var * _variance_share(-y)
+    var_u, var_w = var * auxiliary_variance_share(y), var * auxiliary_variance_share(-y)
     return RateErrors(
         var_u=var_u,
         var_w=var_w,
@@ -263,8 +263,10 @@ def rate_errors(theta: float, var: float, *, B: float, T: float) -> RateErrors:
     )
 
 
-def _variance_share(y: float) -> float:
-    """exp(-y/2) (sinh y - y) / (4 sinh(y/2)^3): 1/3 at 0, 1 far below, 0 far above."""
+def auxiliary_variance_share(y: float) -> float:
+    """Var(U_T) / (var T) for large T: exp(-y/2) (sinh y - y) / (4 sinh(y/2)^3). 1/3 at 0, 1 far
+    below, 0 far above; of waste at -y.
+    """
     size = abs(y)
     if size < 0.1:
         top = 1 + y**2 / 20 + y**4 / 840 + y**6 / 60480

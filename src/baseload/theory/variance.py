@@ -12,8 +12,6 @@ from typing import Any
 import msgspec
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.sparse import csr_matrix
-from scipy.sparse.csgraph import connected_components
 
 from baseload.base.errors import ArgumentError
 from baseload.theory.inputs import (
@@ -26,6 +24,7 @@ from baseload.theory.inputs import (
     second_moments,
     shares,
 )
+from baseload.theory.numerics import sparse_rows
 
 
 class VarianceComponents(msgspec.Struct, frozen=True, kw_only=True):
@@ -203,7 +202,9 @@ def _generator(Q: ArrayLike) -> Floats:
             "Q", found=f"a row with sum {sums.max():g}", allowed="rows that sum to 0"
         )
     rates = np.maximum(rates, 0.0)
-    parts, _ = connected_components(csr_matrix(rates), directed=True, connection="strong")
+    from scipy.sparse.csgraph import connected_components
+
+    parts, _ = connected_components(sparse_rows(rates), directed=True, connection="strong")
     if parts > 1:
         raise ArgumentError(
             "Q", found=f"{parts} groups of states", allowed="every state reaches every other"

@@ -157,6 +157,12 @@ def mean_hourly(hourly: ArrayLike, span_s: float, *, start_hour: float = 0.0) ->
     """Mean of the hourly curve over the first ``span_s`` seconds (midpoints of steps of at most a
     minute).
     """
+    return _mean_hourly(tuple(np.asarray(hourly, np.float64).tolist()), span_s, start_hour)
+
+
+@functools.lru_cache(maxsize=64)
+def _mean_hourly(hourly: tuple[float, ...], span_s: float, start_hour: float) -> float:
+    """``mean_hourly``, once for each curve: a year has half a million minutes."""
     steps = max(1, math.ceil(span_s / 60.0))
     middles = (np.arange(steps) + 0.5) * (span_s / steps)
     return float(hourly_multiplier(hourly, middles, start_hour=start_hour).mean())

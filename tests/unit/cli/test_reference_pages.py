@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from baseload.cli.main import app
 from baseload.cli.policy_specs import settable
 from baseload.cli.scenario_file import FleetEntry, ScenarioFile, TierEntry
 from baseload.cli.scenario_trace import GenerateEntry, TraceEntry
+from baseload.planner import curves, figures, records, simulated
+from baseload.report import plan_result
 from baseload.routing.policies import POLICIES
 from baseload.simulator.sweeps import Sweep, SweepPoint
 
@@ -70,6 +73,22 @@ def test_the_command_page_names_every_flag(name):
 @pytest.mark.parametrize("record", [Sweep, SweepPoint], ids=lambda record: record.__name__)
 def test_the_sweep_page_names_every_field(record):
     assert first_cells(section("sweep.md", record.__name__)) == list(record.__struct_fields__)
+
+
+def records_of_a_plan():
+    """Every record of ``plan --json``, the plan itself with what is drawn."""
+    for module in (plan_result, records, figures, curves, simulated):
+        for name, record in inspect.getmembers(module, inspect.isclass):
+            own = record.__module__ == module.__name__
+            if own and issubclass(record, msgspec.Struct) and record is not records.Plan:
+                yield name, record
+
+
+@pytest.mark.parametrize(("name", "record"), list(records_of_a_plan()))
+def test_the_plan_page_names_every_field(name, record):
+    text = section("plan.md", "JSON").split(f"\n### {name}\n", 1)[1].split("\n### ", 1)[0]
+    rows = re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)
+    assert sorted(rows) == sorted(record.__struct_fields__)
 
 
 def test_the_command_page_names_every_parameter_of_policies():

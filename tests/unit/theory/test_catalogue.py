@@ -9,7 +9,14 @@ from typing import Any
 import pytest
 
 from baseload.base.errors import UnknownNameError
-from baseload.theory import catalogue
+from baseload.theory import (
+    catalogue,
+    entries_diffusions,
+    entries_estimation,
+    entries_provisioning,
+    entries_routing,
+    entries_scaling,
+)
 
 VECTORS = json.loads(
     (Path(__file__).parents[2] / "reference" / "theory" / "vectors.json").read_text()
@@ -31,6 +38,18 @@ def test_reference_vector(vector: dict[str, Any]) -> None:
         return
     for name, value in expected.items():
         assert within(got[name], value, vector["tol"], vector["tol_kind"]), (name, got)
+
+
+def test_no_formula_is_there_twice() -> None:
+    modules = (
+        entries_diffusions,
+        entries_provisioning,
+        entries_routing,
+        entries_scaling,
+        entries_estimation,
+    )
+    names = [entry.name for module in modules for entry in module.ENTRIES]
+    assert sorted(names) == sorted(catalogue)
 
 
 def test_an_unknown_formula_names_the_nearest() -> None:

@@ -3,9 +3,8 @@
 import pytest
 
 from baseload.base.errors import BadInputError
+from baseload.theory.catalogue import ENTRIES
 from baseload.theory.checked_call import by_keyword
-from baseload.theory.entries_estimation import ENTRIES as ESTIMATION
-from baseload.theory.entries_scaling import ENTRIES as SCALING
 
 
 def area(width: float, height: float = 1.0) -> float:
@@ -30,13 +29,13 @@ def test_wrong_names_are_named(inputs, named):
         by_keyword(area, also={"w": "width"})(**inputs)
 
 
-@pytest.mark.parametrize("entry", [*SCALING, *ESTIMATION], ids=lambda entry: entry.name)
+@pytest.mark.parametrize("entry", ENTRIES.values(), ids=lambda entry: entry.name)
 def test_every_entry_refuses_an_unknown_input(entry):
     with pytest.raises(BadInputError, match="colour"):
         entry.call(**entry.example, colour="blue")
 
 
-@pytest.mark.parametrize("entry", [*SCALING, *ESTIMATION], ids=lambda entry: entry.name)
+@pytest.mark.parametrize("entry", ENTRIES.values(), ids=lambda entry: entry.name)
 def test_every_entry_refuses_nan_in_every_number(entry):
     for key, value in entry.example.items():
         if isinstance(value, (int, float)):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.signal import lfilter
 
-from baseload.base.errors import BadInputError
+from baseload.base.errors import ArgumentError, BadInputError
 from baseload.theory.estimation import (
     BatchMeans,
     Ewma,
@@ -17,6 +17,7 @@ from baseload.theory.estimation import (
     ewma_moments,
     newey_west,
     newey_west_lag,
+    variance_about_season,
 )
 
 SERIES = st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=40)
@@ -209,3 +210,19 @@ def test_no_data_no_numbers():
     assert (found.theta, found.sigma2, found.enough) == (None, None, False)
     with pytest.raises(BadInputError, match="batches"):
         BatchMeans(batches=4)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [({"window": 30}, "odd"), ({"window": 2}, "window"), ({"x": np.ones(61)}, "two windows")],
+)
+def test_a_season_needs_room(change, words):
+    with pytest.raises(ArgumentError, match=words):
+        variance_about_season(**({"x": np.ones(100), "window": 31} | change))
+
+
+def test_variance_about_a_season_is_that_of_the_scatter():
+    rng = np.random.default_rng(3)
+    wave = 10 * np.sin(2 * np.pi * np.arange(3650) / 365)
+    found = variance_about_season(x=wave + rng.standard_normal(3650), slot=2.0)
+    assert found == pytest.approx(0.5, rel=0.15)

@@ -105,3 +105,11 @@ def test_other_refusals():
     for wrong in ([], [0.0], [-1.0, 2.0], [math.nan]):
         with pytest.raises(BadInputError, match="energies_j"):
             measured_law(wrong)
+
+
+@pytest.mark.parametrize(
+    "spelled",
+    ["logn s=1.5", "logn:1.5", "logn_s1.5", "logn s1.5", "lognormal(1.5)", "LogN sigma=1.5"],
+)
+def test_one_law_in_many_spellings(spelled):
+    assert job_law(spelled, 2.0).second_j2 == pytest.approx(4 * math.exp(2.25))

@@ -16,10 +16,10 @@ from baseload.theory.monitoring import (
     meter_use,
     meters_only,
     regime_confidence,
-    regime_of,
     smallest_visible_drift,
 )
 from baseload.theory.normal import PHI_0, cdf, pdf
+from baseload.theory.regime import label_of
 from baseload.theory.regulator import g
 
 
@@ -92,7 +92,7 @@ def test_meters_invert_the_regulator(y):
     assert found.sigma2 == pytest.approx(var, rel=1e-9)
     assert found.y_low < y < found.y_high
     assert found.theta == pytest.approx(y * var / (2 * storage), abs=1e-12)
-    assert found.regime == regime_of(y)
+    assert found.regime == label_of(y)
 
 
 def test_at_the_critical_point_the_index_has_its_known_variance():
@@ -142,7 +142,7 @@ def test_a_silent_meter_gives_one_side():
 
 
 def test_labels():
-    labels = [regime_of(y) for y in (-math.inf, -3.1, -3, -1, 0, 1, 1.1, 3, 3.1, math.inf)]
+    labels = [label_of(y) for y in (-math.inf, -3.1, -3, -1, 0, 1, 1.1, 3, 3.1, math.inf)]
     assert labels == [
         "under-supplied", "under-supplied", "near-critical", "critical", "critical", "critical",
         "near-critical", "near-critical", "over-supplied", "over-supplied",

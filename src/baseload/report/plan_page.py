@@ -1,0 +1,144 @@
+"""The page of a plan, for a person who has read no paper, and the folder it lies in."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+
+import msgspec
+
+from baseload.planner.curves import Chart
+from baseload.report import inline_svg
+from baseload.report.markup import (
+    document,
+    facts,
+    figure_section,
+    footer,
+    lines,
+    notes,
+    policy_legend,
+    table,
+)
+from baseload.report.plan_plots import chart_draws, draw_charts, legend_places
+from baseload.report.plan_result import PlanResult
+from baseload.report.plan_sections import (
+    Section,
+    demand_words,
+    headline,
+    price_words,
+    sections_of,
+)
+from baseload.report.plan_wording import STANDINGS, duration
+from baseload.report.write import PAGE, RESULT, write_folder
+
+WORDS = (
+    ("baseline", "Power that is paid for or produced whether it is used or not."),
+    ("auxiliary energy", "What must be bought beyond baseline and store."),
+    ("waste", "Baseline energy that nothing could use or store."),
+    (
+        "critical supply b*",
+        "The baseline at which waste and auxiliary energy are equal: the mean demand, a little more"
+        " where the store loses. There neither grows by its mean, only by fluctuation.",
+    ),
+    ("drift theta", "Baseline less mean demand."),
+    (
+        "variance rate sigma2",
+        "How fast the uncertainty of cumulative net energy grows: its variance after a long time,"
+        " over that time.",
+    ),
+    (
+        "criticality index y",
+        "2 theta B / sigma2 with the store B: between -1 and 1 chance decides, beyond -3 and 3 the"
+        " drift does.",
+    ),
+    ("first and second order", "What the drift costs without chance, and what chance adds to it."),
+    *STANDINGS,
+)
+
+
+def write_plan_report(plan: PlanResult, folder: Path | str) -> Path:
+    """Write page, plots and ``result.json`` into ``folder`` (made if absent); gives the path of
+    the page. Raises ``OutputError``.
+    """
+
+    def fill(draft: Path) -> list[str]:
+        drawn = draw_charts(plan.charts, draft)
+        names = [RESULT, *(path.name for path in drawn)]
+        data = msgspec.json.format(msgspec.json.encode(plan), indent=2) + b"\n"
+        (draft / RESULT).write_bytes(data)
+        (draft / PAGE).write_text(plan_html(plan, beside=names), encoding="utf-8")
+        return [*names, PAGE]
+
+    write_folder(Path(folder), fill)
+    return Path(folder) / PAGE
+
+
+def plan_html(plan: PlanResult, *, beside: Sequence[str] = ()) -> str:
+    """The whole page. ``beside`` names files that lie in the same folder, to be linked at the
+    foot.
+    """
+    body = "\n".join(
+        [
+            _header(plan),
+            "<main>",
+            notes(plan.warnings),
+            *(_figure(place, chart) for place, chart in enumerate(plan.charts)),
+            *(_section(section) for section in sections_of(plan)),
+            _facts(plan),
+            facts("Words", WORDS),
+            "</main>",
+            footer(plan.version, beside),
+        ]
+    )
+    return document(f"Baseload: plan of {plan.name}", body)
+
+
+def _header(plan: PlanResult) -> str:
+    sub = f"{demand_words(plan)}. Prices: {price_words(plan.prices)}."
+    sub = sub[0].upper() + sub[1:]
+    return (
+        f'<header><h1>Plan of {escape(plan.name)}</h1><p class="sub">{escape(sub)}</p>'
+        f'<p class="headline">{escape(headline(plan))}</p></header>'
+    )
+
+
+def _figure(place: int, chart: Chart) -> str:
+    """A chart under what there is to see in it."""
+    draws = chart_draws(chart)
+    svgs = inline_svg.panel_svgs(draws, prefix=f"f{place}", alt=[chart.title] * len(draws))
+    names = legend_places(chart)
+    legend = policy_legend([name for name, _ in names], [at for _, at in names]) if names else ""
+    reading = chart.note[:1].upper() + chart.note[1:] + "." if chart.note else ""
+    if chart.dots:
+        reading += " Dots: simulated, with two standard errors to each side."
+    return figure_section(chart.title, reading.strip(), legend, svgs)
+
+
+def _section(section: Section) -> str:
+    """A table of the plan."""
+    body = []
+    last = len(section.heads) - 1
+    for row in section.rows:
+        cells = [
+            f'<td class="words">{lines(cell)}</td>' if at == last else f"<td>{lines(cell)}</td>"
+            for at, cell in enumerate(row)
+            if at
+        ]
+        body.append(f'<tr><th scope="row">{escape(row[0].strip())}</th>{"".join(cells)}</tr>')
+    rows = table(section.words, list(section.heads), body, wide=True)
+    return f"<section><h2>{escape(section.title)}</h2>{rows}</section>"
+
+
+def _facts(plan: PlanResult) -> str:
+    """What the plan rests on."""
+    rows = [
+        ("plan of", plan.name),
+        ("horizon", duration(plan.horizon_s)),
+        ("trace", f"{plan.demand.name}, {duration(plan.demand.span_s)}"),
+        ("prices", price_words(plan.prices)),
+        ("baseload version", plan.version),
+        ("schema of result.json", plan.schema),
+        *((f"note {place}", note) for place, note in enumerate(plan.notes, start=1)),
+    ]
+    return facts("What this rests on", rows)
