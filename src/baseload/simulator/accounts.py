@@ -157,8 +157,11 @@ def finish(engine: Engine, fleet: FleetState, replica: Row, place: int, now_s: f
         row.replica, row.class_code, row.tier = slot.replica, slot.class_code, tier
         row.preemptions, row.missed = slot.preemptions, missed
         total.logged += 1
+    option = engine.options[slot.class_code if engine.options.shape[0] > 1 else 0, slot.option]
+    tally.right += 1.0 - option.wrong_frac
+    engine.chosen[slot.class_code, slot.option] += 1
     leave(fleet, slot.replica, slot.tokens)
-    learn(fleet, slot.class_code, float(slot.input), float(slot.output))
+    learn(fleet, slot.class_code, float(slot.input), slot.output / option.output_factor)
     crowd(engine, now_s, -1)
     total.last_s = max(total.last_s, now_s)
     engine.free[total.free_slots] = place

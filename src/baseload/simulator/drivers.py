@@ -21,6 +21,7 @@ from baseload.routing.policy import AnyPolicy, ChoosesInPython, Policy, fleet_vi
 from baseload.routing.price import Request as VisibleRequest
 from baseload.routing.price import option_row
 from baseload.simulator import jump
+from baseload.simulator.choices import option_table
 from baseload.simulator.records import Engine
 from baseload.simulator.scenario import Scenario
 from baseload.workload.requests import describe, tier_of
@@ -46,7 +47,8 @@ def driver_of(
     tiers = len(scenario.tiers)
     if not isinstance(policy, Policy):
         return _python_driver(policy, fleet, scenario, source)
-    state = policy.state(fleet, seed=seed, tiers=tiers)
+    table = option_table(scenario.choices, source.classes, fleet)
+    state = policy.state(fleet, seed=seed, options=table, tiers=tiers)
     by_price = policy.rule == "price" and policy.price is None
     keep_index(
         fleet, levels=by_price and not policy.by_tokens, tokens=by_price and policy.by_tokens
@@ -163,7 +165,7 @@ def _python_driver(
             if replica < 0 or not takes(fleet, visible, replica):
                 jump.refuse(engine, fleet, visible, code, now_s)
                 continue
-            jump.place_request(engine, fleet, replica, first + at, now_s, row, visible)
+            jump.place_request(engine, fleet, replica, 0, first + at, now_s, row, visible)
         if until_s > -math.inf and not jump.advance(engine, fleet, until_s):
             return -1
         return end

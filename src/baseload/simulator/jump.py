@@ -18,6 +18,7 @@ from baseload.base.kernels import kernel, outline_kernel
 from baseload.routing.estimate import laxity_s
 from baseload.routing.fleet_state import FleetState, enter, pending_levels, take_in
 from baseload.routing.pick import PolicyState, admits, pick
+from baseload.routing.price import option_row
 from baseload.simulator.accounts import charge, charge_idle, crowd
 from baseload.simulator.boundary import boundary, first_priority, has_room
 from baseload.simulator.closed_forms import series_sum, steps_until
@@ -161,17 +162,27 @@ def refuse(engine: Engine, fleet: FleetState, request: Row, class_code: int, now
 
 
 @kernel
+def option_tokens(output_tokens: int, factor: float) -> int:
+    """Tokens of an answer by an option that writes ``factor`` times those of the trace, at least
+    one.
+    """
+    return max(1, math.floor(output_tokens * factor + 0.5))
+
+
+@kernel
 def place_request(
     engine: Engine,
     fleet: FleetState,
     replica: int,
+    option: int,
     number: int,
     now_s: float,
     row: Row,
     request: Row,
 ) -> None:
-    """Send request ``number`` to ``replica``. ``row`` (of ``truth.ARRIVAL`` or ``records.HELD``) is
-    the truth: its output goes into the engine, not to routing. ``request``: what routing saw.
+    """Send request ``number`` to ``replica``, to be answered by ``option``. ``row`` (of
+    ``truth.ARRIVAL`` or ``records.HELD``) is the truth: its output goes into the engine, not to
+    routing. ``request``: what routing saw.
     """
     total = engine.total[0]
     total.free_slots -= 1
@@ -179,12 +190,15 @@ def place_request(
     slot = engine.slots[place]
     input_tokens = int(row.input_tokens)
     longest = fleet.limits[fleet.type_of[replica]].max_input_tokens
-    output = min(int(row.output_tokens), longest - input_tokens + 1)
-    total.cut_short += output < row.output_tokens
+    factor = engine.options[option_row(engine.options, request), option].output_factor
+    asked = option_tokens(int(row.output_tokens), factor)
+    output = min(asked, longest - input_tokens + 1)
+    total.cut_short += output < asked
     tier = engine.tier_of_class[row.class_code]
     slot.arrival_s, slot.deadline_s, slot.first_s = row.arrival_s, row.deadline_s, math.nan
     slot.energy_j, slot.number, slot.replica = 0.0, number, replica
-    slot.tokens = input_tokens + int(request.output_tokens)
+    slot.tokens = input_tokens + int(request.output_tokens * factor)
+    slot.option = option
     slot.input, slot.prompt, slot.output = input_tokens, input_tokens, output
     slot.emitted, slot.processed, slot.preemptions, slot.next = 0, 0, 0, NOBODY
     slot.class_code, slot.tier, slot.priority = row.class_code, tier, engine.tiers[tier].priority
@@ -221,7 +235,7 @@ def describe(
     request.e2e_s = share * min(row.deadline_s, promise.e2e_s) - waited_s
     request.deadline_s = min(request.e2e_s, request.ttft_s + request.tpot_s * request.output_tokens)
     request.lateness_weight = policy.lateness_weight[tier]
-    request.model = row.model
+    request.model, request.class_code = row.model, row.class_code
 
 
 @kernel
@@ -236,11 +250,11 @@ def _route(
 ) -> None:
     """Decide on a request and send it, or refuse it."""
     describe(engine, fleet, policy, request, row, now_s)
-    _, replica = pick(fleet, policy, request)
+    option, replica = pick(fleet, policy, request)
     if replica < 0:
         refuse(engine, fleet, request, row.class_code, now_s)
     else:
-        place_request(engine, fleet, replica, number, now_s, row, request)
+        place_request(engine, fleet, replica, option, number, now_s, row, request)
 
 
 @kernel

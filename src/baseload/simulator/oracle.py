@@ -28,8 +28,9 @@ from baseload.routing.fleet_state import (
 )
 from baseload.routing.pick import pick_scan
 from baseload.routing.policy import Policy
-from baseload.routing.price import request_row
-from baseload.simulator.jump import WAIT_FRAC
+from baseload.routing.price import option_row, request_row
+from baseload.simulator.choices import option_table
+from baseload.simulator.jump import WAIT_FRAC, option_tokens
 from baseload.simulator.plant import COUNTED, Plant
 from baseload.simulator.scenario import Scenario
 from baseload.simulator.start import new_engine
@@ -53,7 +54,11 @@ class ScanRouter(Desk):
     def __init__(
         self, scenario: Scenario, policy: Policy, trace: Trace, fleet: FleetState, *, seed: int
     ) -> None:
-        self.fleet, self.state = fleet, policy.state(fleet, seed=seed, tiers=len(scenario.tiers))
+        self._options = option_table(scenario.choices, trace.classes, fleet)
+        self.fleet, self.state = (
+            fleet,
+            policy.state(fleet, seed=seed, options=self._options, tiers=len(scenario.tiers)),
+        )
         self.counts = np.zeros((len(COUNTED), len(scenario.tiers)))
         self.held = np.zeros(len(scenario.tiers), dtype=np.int64)
         self._scenario, self._laxity = scenario, policy.queue == "laxity"
@@ -89,17 +94,21 @@ class ScanRouter(Desk):
             self.held[self.tier_of[index]] -= 1
         row, fleet = self._rows[index], self.fleet
         visible = self._describe(index, now_s)[0]
-        _, replica = pick_scan(fleet, self.state, visible)
+        option, replica = pick_scan(fleet, self.state, visible)
         if replica < 0:
             self._count("refused", index)
             return -1
         kind = int(fleet.type_of[replica])
         prompt = int(row.input_tokens)
         unit = int(fleet.pending_unit[0])
+        factor = float(self._options[option_row(self._options, visible), option].output_factor)
+        asked = option_tokens(int(row.output_tokens), factor)
         self._sent[index] = _Sent(
-            tokens=prompt + int(visible.output_tokens),
+            tokens=prompt + int(visible.output_tokens * factor),
+            asked=asked,
+            factor=factor,
             pending=math.ceil(prompt / unit) if unit else 0,
-            output=cut_output(self._scenario.groups[kind].kind, prompt, int(row.output_tokens)),
+            output=cut_output(self._scenario.groups[kind].kind, prompt, asked),
             arrival_s=float(row.arrival_s),
         )
         if self._laxity:
@@ -108,6 +117,10 @@ class ScanRouter(Desk):
         enter(fleet, replica, self._sent[index].tokens, self._sent[index].pending)
         take_in(fleet, kind, float(prompt), now_s)
         return int(replica)
+
+    def output_tokens(self, index: int) -> int | None:
+        """As long as the option makes it."""
+        return self._sent[index].asked
 
     def laxity_s(self, index: int) -> float:
         """When request ``index`` would have to begin; 0 where queues go by arrival."""
@@ -122,7 +135,8 @@ class ScanRouter(Desk):
         """Request ``index`` has left ``replica``."""
         sent, row = self._sent.pop(index), self._rows[index]
         leave(self.fleet, replica, sent.tokens)
-        learn(self.fleet, int(row.class_code), float(row.input_tokens), float(sent.output))
+        learned = sent.output / sent.factor
+        learn(self.fleet, int(row.class_code), float(row.input_tokens), learned)
         self._count("completed", index)
         self._count("missed", index, float(self._missed(index, sent, now_s)))
         self._count("input_tokens", index, float(row.input_tokens))
@@ -156,6 +170,7 @@ class ScanRouter(Desk):
             lateness_weight=float(self.state.lateness_weight[tier]),
             grid_g_per_j=self._scenario.grid_g_per_j or 0.0,
             model=int(row.model),
+            class_code=int(row.class_code),
         )
 
     def _missed(self, index: int, sent: _Sent, now_s: float) -> bool:
@@ -172,9 +187,13 @@ class ScanRouter(Desk):
 
 @dataclass(slots=True, kw_only=True)
 class _Sent:
-    """A request on its way: tokens and levels as told to routing, output as given, instants [s]."""
+    """A request on its way: tokens and levels as told to routing, output as the option asks and as
+    given, the option's factor on tokens, instants [s].
+    """
 
     tokens: int
+    asked: int
+    factor: float
     pending: int
     output: int
     arrival_s: float

@@ -96,6 +96,7 @@ SLOT = np.dtype(
         ("paid", np.int64),  # tokens since then that its own energy is booked for
         ("number", np.int64),  # which request of the run
         ("admission", np.int64),
+        ("option", np.int64),  # which the request was given
         ("tokens", np.int64),  # as given to routing
         ("pending", np.int64),  # as given to routing
         ("input", np.int64),
@@ -139,6 +140,7 @@ TALLY = np.dtype(
         ("input_tokens", np.int64),
         ("output_tokens", np.int64),
         ("energy_j", np.float64),
+        ("right", np.float64),  # expected right answers
     ]
 )
 """Sums over ended requests, one row for each (tier, replica type)."""
@@ -230,6 +232,8 @@ class Engine(NamedTuple):
     missed: NDArray[np.int64]  # [bins] of the ended
     ended: NDArray[np.int64]  # [bins]
     state_s: NDArray[np.float64]  # [bins, ACCOUNTS] replica-seconds in each power state
+    options: np.recarray[Any, Any]  # [classes or 1, options] of price.OPTION: what they truly do
+    chosen: NDArray[np.int64]  # [classes, options] completed requests
     arrived: NDArray[np.int64]  # [tiers]
     arrived_tokens: NDArray[np.int64]  # [tiers] their prompts
     held: np.recarray[Any, Any]  # of HELD, by due_s: requests that wait outside the fleet
@@ -251,6 +255,7 @@ def engine(
     cost: np.recarray[Any, Any],
     tiers: np.recarray[Any, Any],
     tier_of_class: NDArray[np.int16],
+    options: np.recarray[Any, Any],
     span_s: float,
     bin_s: float | None = None,
     log_rows: int = 0,
@@ -306,6 +311,8 @@ def engine(
         missed=np.zeros(bins + 1, dtype=np.int64),
         ended=np.zeros(bins + 1, dtype=np.int64),
         state_s=np.zeros((bins + 1, ACCOUNTS)),
+        options=options,
+        chosen=np.zeros((len(tier_of_class), options.shape[1]), dtype=np.int64),
         arrived=np.zeros(len(tiers), dtype=np.int64),
         arrived_tokens=np.zeros(len(tiers), dtype=np.int64),
         held=records(HELD, held),

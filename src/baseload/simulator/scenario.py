@@ -11,6 +11,7 @@ from baseload.fleet.replica_type import ReplicaType
 from baseload.fleet.step import cost_table
 from baseload.routing.estimate import capacity_per_s
 from baseload.routing.fleet_state import fleet_state
+from baseload.simulator.choices import Choice
 from baseload.simulator.supplied import Supplied
 from baseload.workload.forecasts import Forecast
 from baseload.workload.load import TokenLoad
@@ -58,8 +59,9 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     intensity, ``None`` when nobody said. ``max_queue``: requests that may wait in one replica
     before it is no candidate. ``policies``: run when none is named. ``parking``: every policy's
     replicas sleep when the load does not need them. ``forecast``: who says how long answers will
-    be. ``supplied``: what feeds the fleet, ``None`` for a grid without end. ``notes``: what the
-    reader of a result should know.
+    be. ``supplied``: what feeds the fleet, ``None`` for a grid without end. ``choices``: the models
+    and efforts that may answer a request, the reference first; empty: no choice. ``notes``: what
+    the reader of a result should know.
     """
 
     name: str
@@ -72,6 +74,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     parking: bool = False
     forecast: Forecast = Forecast()
     supplied: Supplied | None = None
+    choices: tuple[Choice, ...] = ()
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

@@ -61,6 +61,12 @@ class Desk:
         """What orders a replica's queue, least first, asked after ``index`` was picked for [s]."""
         return 0.0
 
+    def output_tokens(self, index: int) -> int | None:  # noqa: ARG002
+        """Tokens of the answer, asked after ``index`` was picked for; ``None``: as the trace has
+        it.
+        """
+        return None
+
     def first_token(self, index: int, replica: int, now_s: float) -> None:
         """Request ``index`` has its first token at ``now_s`` [s]."""
 
@@ -248,10 +254,9 @@ class StepEngine:
 
     def _request(self, row: int, kind: ReplicaType) -> Request:
         """Request ``row`` as a replica of ``kind`` takes it, its answer cut where it must be."""
-        asked, prompt = (
-            int(self._requests.output_tokens[row]),
-            int(self._requests.input_tokens[row]),
-        )
+        prompt, asked = int(self._requests.input_tokens[row]), self._desk.output_tokens(row)
+        if asked is None:
+            asked = int(self._requests.output_tokens[row])
         if prompt > longest_context(kind):
             raise ValueError(
                 f"request {row} has {prompt} input tokens, "

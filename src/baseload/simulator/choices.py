@@ -1,0 +1,71 @@
+"""What may answer a request: models and efforts, with the tokens they write and how often they are
+right.
+
+The table is what a policy is shown, and what the engine makes true: tokens are those of the trace
+times a factor, right answers are counted by their probability.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from baseload.base.errors import BadInputError
+from baseload.routing.fleet_state import FleetState
+from baseload.routing.price import OPTION, plain_option
+
+
+class Choice(msgspec.Struct, frozen=True, kw_only=True):
+    """One option: a ``model`` (code of the run's models, -1: any) at an effort.
+
+    ``tokens_factor`` by class: output tokens over those of the trace; ``right_frac`` by class:
+    probability that the answer is right; classes that are not named have that of ``""``.
+    ``fee_usd``: what an answer costs beside energy. ``source``: where the numbers are from.
+    """
+
+    name: str
+    model: int = -1
+    tokens_factor: Mapping[str, float] = {"": 1.0}
+    right_frac: Mapping[str, float] = {"": 1.0}
+    fee_usd: float = 0.0
+    source: str = "assumed"
+
+    def __post_init__(self) -> None:
+        """Refuse numbers that are no factors and no probabilities."""
+        for label, factor in self.tokens_factor.items():
+            if not 0 < factor <= 1000:
+                self._refuse(f"tokens_factor of {label or 'all'}", factor, "above 0, up to 1000")
+        for label, share in self.right_frac.items():
+            if not 0 <= share <= 1:
+                self._refuse(f"right_frac of {label or 'all'}", share, "0 to 1")
+
+    def _refuse(self, what: str, found: float, allowed: str) -> None:
+        raise BadInputError(f"option {self.name!r}: {what}", found=repr(found), allowed=allowed)
+
+    def tokens(self, label: str) -> float:
+        """Factor on the tokens of a class."""
+        return self.tokens_factor.get(label, self.tokens_factor.get("", 1.0))
+
+    def right(self, label: str) -> float:
+        """Probability that an answer to a request of the class is right."""
+        return self.right_frac.get(label, self.right_frac.get("", 1.0))
+
+
+def option_table(
+    choices: Sequence[Choice],
+    classes: Sequence[str],
+    fleet: FleetState,  # noqa: ARG001 - models of the fleet will be checked against
+) -> np.recarray[Any, Any]:
+    """The choices as rows of ``price.OPTION``, ``[classes, options]``; the plain one for none."""
+    if not choices:
+        return plain_option()
+    table = np.zeros((len(classes), len(choices)), dtype=OPTION).view(np.recarray)
+    for row, label in zip(table, classes, strict=True):
+        for option, choice in zip(row, choices, strict=True):
+            option.model, option.fee_usd, option.joule_factor = choice.model, choice.fee_usd, 1.0
+            option.output_factor = choice.tokens(label)
+            option.wrong_frac = 1.0 - choice.right(label)
+    return table
