@@ -22,6 +22,7 @@ from baseload.fleet.replica_type import ReplicaType
 from baseload.routing.policies import POLICIES
 from baseload.routing.policy import Policy
 from baseload.routing.price import PARTS
+from baseload.simulator.choices import Choice
 from baseload.simulator.measure import Totals
 from baseload.simulator.oracle import replay_by_steps
 from baseload.simulator.records import REFUSALS
@@ -90,7 +91,30 @@ def case(seed: int) -> Case:
         max_queue=int(rng.choice([0, 1, 8, 1024])),
         grid_g_per_j=float(rng.choice([0.0, 400.0])) / 3.6e6,
     )
-    return Case(seed, scenario, trace, _policy(rng))
+    policy = _policy(rng)
+    choices = _choices(seed, models)
+    if choices:
+        scenario = msgspec.structs.replace(scenario, choices=choices)
+        if policy.price is None:
+            rates = policy.rates | {"quality": float(10 ** (seed % 5))}
+            policy = msgspec.structs.replace(policy, rates=rates)
+    return Case(seed, scenario, trace, policy)
+
+
+def _choices(seed: int, models: list[str]) -> tuple[Choice, ...]:
+    """No options in two of three instances; else one to three, of any model or of one."""
+    rng = stream(seed, "tests", "engines", "choices")
+    if seed % 3:
+        return ()
+    return tuple(
+        Choice(
+            name=f"option {number}",
+            model=None if rng.random() < 0.6 else str(rng.choice(models)),
+            tokens_factor={label: float(rng.choice([1.0, 0.3, 2.5])) for label in (*CLASSES, "")},
+            right_frac={label: float(rng.uniform(0, 1)) for label in CLASSES},
+        )
+        for number in range(int(rng.integers(1, 4)))
+    )
 
 
 def _timeout(rng: np.random.Generator, dyadic: bool) -> float | None:

@@ -24,6 +24,7 @@ from baseload.fleet.clock import CLOCK_FRAC_MIN
 from baseload.fleet.ladder import CLOCK_FRACS
 from baseload.fleet.physics import replica_type
 from baseload.fleet.replica_type import ReplicaType
+from baseload.simulator.choices import Choice
 from baseload.simulator.scenario import Group, Scenario
 from baseload.simulator.supplied import Supplied
 from baseload.sources.replicas import read_replica
@@ -76,6 +77,18 @@ class TierEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     target_miss_frac: float = 0.01
 
 
+class OptionEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A model at an effort that may answer a request: its tokens over those of the trace, and how
+    often it is right, for all classes or by class.
+    """
+
+    name: str
+    model: str | None = None
+    tokens_factor: float | dict[str, float] = 1.0
+    right_frac: float | dict[str, float] = 1.0
+    fee_usd: float = 0.0
+
+
 class ScenarioFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A scenario as written in a file."""
 
@@ -88,6 +101,7 @@ class ScenarioFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     parking: Parking = "none"
     forecast: str = "online"
     supply: SupplyEntry | None = None
+    options: list[OptionEntry] | None = None
     policies: list[str] = []
 
 
@@ -225,8 +239,44 @@ def _build(file: ScenarioFile, folder: Path, name: str, asked: Overrides) -> Sce
         parking=parking,
         forecast=_forecast(file.forecast if asked.forecast is None else asked.forecast),
         supplied=supplied,
+        choices=_choices(file.options, groups),
         notes=(*notes, *noticed, *warned),
     )
+
+
+def _choices(entries: list[OptionEntry] | None, groups: tuple[Group, ...]) -> tuple[Choice, ...]:
+    """The options of the file, each name once, each model one that the fleet serves."""
+    if entries is None:
+        return ()
+    require(bool(entries), "options", [], "one or more, or no field at all for no choice")
+    served = list(dict.fromkeys(group.kind.model for group in groups))
+    made: dict[str, Choice] = {}
+    for at, entry in enumerate(entries):
+        field = f"options[{at}]"
+        require(bool(entry.name.strip()), f"{field}.name", entry.name, "text")
+        require(entry.name not in made, f"{field}.name", entry.name, "each name once")
+        require(
+            entry.model is None or entry.model in served,
+            f"{field}.model",
+            entry.model,
+            f"a model of the fleet: {', '.join(served)}",
+        )
+        number(entry.fee_usd, f"{field}.fee_usd", low=0, high=1e6)
+        with within(field):
+            made[entry.name] = Choice(
+                name=entry.name,
+                model=entry.model,
+                tokens_factor=_by_class(entry.tokens_factor),
+                right_frac=_by_class(entry.right_frac),
+                fee_usd=entry.fee_usd,
+                source="scenario file",
+            )
+    return tuple(made.values())
+
+
+def _by_class(value: float | dict[str, float]) -> dict[str, float]:
+    """A number for all classes, or one by class."""
+    return dict(value) if isinstance(value, dict) else {"": value}
 
 
 def _supplied(

@@ -132,6 +132,12 @@ SERVICE_COLUMNS = (
         least=lambda row: row.result.miss_frac,
     ),
     Column(
+        heading="right\n%",
+        text=lambda row: _percent(row.result.quality_frac),
+        least=lambda row: None if row.result.quality_frac is None else -row.result.quality_frac,
+        present=lambda row: row.result.quality_frac is not None,
+    ),
+    Column(
         heading="re-\nfused",
         text=lambda row: wording.count(row.result.refused),
         present=lambda row: row.result.refused > 0,

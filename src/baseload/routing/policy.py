@@ -163,7 +163,7 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
                 [self.rates.get(part, 0.0) for part in PARTS]
                 + [self.knobs.get(knob, value) for knob, value in KNOBS.items()]
             ),
-            options=plain_option() if options is None else options,
+            options=plain_option() if options is None else self._may_take(options),
             weights=weights,
             credit=np.zeros(kinds),
             turn=np.zeros(kinds + 1, dtype=np.int64),
@@ -173,6 +173,14 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
             flat=np.zeros(kinds, dtype=np.int64),
             hold=np.zeros(tiers, dtype=np.uint8),
         )
+
+    def _may_take(self, options: np.recarray[Any, Any]) -> np.recarray[Any, Any]:
+        """The options that the policy chooses among: all where it prices wrong answers, else the
+        first, the reference, because nothing would keep it from the least thinking there is.
+        """
+        if self.price is None and self.rule == "price" and self.rates.get("quality", 0.0) > 0:
+            return options
+        return options[:, :1].view(np.recarray)
 
     def with_parameters(self, values: dict[str, str]) -> Policy:
         """This policy with some parameters replaced, from text: ``choices``, or ``rate_<part>``."""

@@ -14,12 +14,11 @@ import msgspec
 import numpy as np
 
 from baseload.base.errors import BadInputError
-from baseload.routing.fleet_state import FleetState
 from baseload.routing.price import OPTION, plain_option
 
 
 class Choice(msgspec.Struct, frozen=True, kw_only=True):
-    """One option: a ``model`` (code of the run's models, -1: any) at an effort.
+    """One option: a ``model`` (as the fleet calls it; ``None``: any) at an effort.
 
     ``tokens_factor`` by class: output tokens over those of the trace; ``right_frac`` by class:
     probability that the answer is right; classes that are not named have that of ``""``.
@@ -27,9 +26,9 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     name: str
-    model: int = -1
-    tokens_factor: Mapping[str, float] = {"": 1.0}
-    right_frac: Mapping[str, float] = {"": 1.0}
+    model: str | None = None
+    tokens_factor: Mapping[str, float] = {}
+    right_frac: Mapping[str, float] = {}
     fee_usd: float = 0.0
     source: str = "assumed"
 
@@ -54,18 +53,26 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
         return self.right_frac.get(label, self.right_frac.get("", 1.0))
 
 
+def models_of(choices: Sequence[Choice], asked: Sequence[str]) -> tuple[str, ...]:
+    """The models that have a code in a run: those that requests ask for, then those of choices."""
+    wanted = [choice.model for choice in choices if choice.model is not None]
+    return tuple(dict.fromkeys([*asked, *wanted]))
+
+
 def option_table(
-    choices: Sequence[Choice],
-    classes: Sequence[str],
-    fleet: FleetState,  # noqa: ARG001 - models of the fleet will be checked against
+    choices: Sequence[Choice], classes: Sequence[str], asked: Sequence[str] = ()
 ) -> np.recarray[Any, Any]:
-    """The choices as rows of ``price.OPTION``, ``[classes, options]``; the plain one for none."""
+    """The choices as rows of ``price.OPTION``, ``[classes, options]``; the plain one for none.
+    ``asked``: models that requests of the trace ask for.
+    """
     if not choices:
         return plain_option()
     table = np.zeros((len(classes), len(choices)), dtype=OPTION).view(np.recarray)
+    code = {name: number for number, name in enumerate(models_of(choices, asked))}
     for row, label in zip(table, classes, strict=True):
         for option, choice in zip(row, choices, strict=True):
-            option.model, option.fee_usd, option.joule_factor = choice.model, choice.fee_usd, 1.0
+            option.model = -1 if choice.model is None else code[choice.model]
+            option.fee_usd, option.joule_factor = choice.fee_usd, 1.0
             option.output_factor = choice.tokens(label)
             option.wrong_frac = 1.0 - choice.right(label)
     return table

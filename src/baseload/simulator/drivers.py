@@ -47,7 +47,7 @@ def driver_of(
     tiers = len(scenario.tiers)
     if not isinstance(policy, Policy):
         return _python_driver(policy, fleet, scenario, source)
-    table = option_table(scenario.choices, source.classes, fleet)
+    table = option_table(scenario.choices, source.classes, source.models)
     state = policy.state(fleet, seed=seed, options=table, tiers=tiers)
     by_price = policy.rule == "price" and policy.price is None
     keep_index(

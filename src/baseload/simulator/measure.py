@@ -53,7 +53,8 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
 
     ``account_j`` [types, accounts] joules; ``busy_s``, ``batch_s`` [types]; ``still_s`` [types]
     seconds not busy within the trace. ``requests``: how many came; ``span_s``: when the last one
-    came. ``supply``: the books of the site under each of its scales.
+    came. ``supply``: the books of the site under each of its scales. ``chosen`` [classes, options]:
+    answers by each option, where there is a choice.
     """
 
     histogram: NDArray[np.int64]
@@ -78,6 +79,8 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
     control: ControlSeries | None = None
     bound_energy_j: float | None = None
     supply: tuple[Settled, ...] = ()
+    chosen: NDArray[np.int64] | None = None
+    classes: tuple[str, ...] = ()
 
 
 def totals(
@@ -87,9 +90,12 @@ def totals(
     span_s: float,
     cpu_s: float,
     scenario: Scenario,
+    classes: Sequence[str] = (),
     diary: Diary | None = None,
 ) -> Totals:
-    """The sums of a finished engine; ``diary``: of the slow controller."""
+    """The sums of a finished engine; ``classes``: of its trace; ``diary``: of the slow
+    controller.
+    """
     kinds = engine.tally.shape[1]
     kind_of = engine.replicas.kind
     account_j = np.zeros((kinds, len(POWER_STATES)))
@@ -116,6 +122,8 @@ def totals(
         wakes=int(total.wakes),
         parked_s=float(engine.state_s[:, PARKED].sum() + engine.state_s[:, OFF].sum()),
         stream_j=float(engine.replicas.stream_j.sum()),
+        chosen=engine.chosen.copy() if scenario.choices else None,
+        classes=tuple(classes),
         weights=() if diary is None else diary.mean_weight,
         control=None if diary is None else _control_series(scenario, diary.ticks),
     )
@@ -306,7 +314,25 @@ def result(
         energy_j_by_tier={name: number(f"energy_j.{name}") for name in names},
         control=runs[0].control,
         supply=_supply(scenario, runs),
+        quality_frac=mean.get("quality_frac"),
+        quality_frac_by_tier={
+            name: mean[f"quality_frac.{name}"] for name in names if scenario.choices
+        },
+        choice_frac=_choice_frac(scenario, runs),
     )
+
+
+def _choice_frac(scenario: Scenario, runs: Sequence[Totals]) -> dict[str, dict[str, float]]:
+    """Share of each option in the answers to each class that had any, over all runs."""
+    if not scenario.choices:
+        return {}
+    chosen = np.sum([run.chosen for run in runs if run.chosen is not None], axis=0)
+    names = [choice.name for choice in scenario.choices]
+    return {
+        label: dict(zip(names, (row / row.sum()).tolist(), strict=True))
+        for label, row in zip(runs[0].classes, chosen, strict=True)
+        if row.sum() > 0
+    }
 
 
 def _supply(scenario: Scenario, runs: Sequence[Totals]) -> list[SupplyResult]:
@@ -389,9 +415,15 @@ def _figures(scenario: Scenario, run: Totals, bound_j: float | None) -> dict[str
         "cause_tokens_j": float(run.account_j[:, ACTIVE].sum()) - run.stream_j,
         "cause_rest_j": float(run.account_j[:, IDLE:].sum()),
     }
+    if scenario.choices:
+        found["quality_frac"] = _ratio(float(tally.right.sum()), completed + refused)
     for index, tier in enumerate(scenario.tiers):
         row = tally[index]
         turned_away = int(row.refused.sum())
+        if scenario.choices:
+            found[f"quality_frac.{tier.name}"] = _ratio(
+                float(row.right.sum()), int(row.completed.sum()) + turned_away
+            )
         found[f"energy_j.{tier.name}"] = float(row.energy_j.sum())
         found[f"miss_frac.{tier.name}"] = _ratio(
             int(row.missed.sum()) + turned_away, int(row.completed.sum()) + turned_away

@@ -54,7 +54,7 @@ class ScanRouter(Desk):
     def __init__(
         self, scenario: Scenario, policy: Policy, trace: Trace, fleet: FleetState, *, seed: int
     ) -> None:
-        self._options = option_table(scenario.choices, trace.classes, fleet)
+        self._options = option_table(scenario.choices, trace.classes, trace.models)
         self.fleet, self.state = (
             fleet,
             policy.state(fleet, seed=seed, options=self._options, tiers=len(scenario.tiers)),

@@ -172,7 +172,9 @@ class PolicyResult(msgspec.Struct, frozen=True, kw_only=True):
     ``energy_j_by_cause``: ``weight_stream`` (the constant part of every step: what larger batches
     share), ``tokens`` (the rest of the steps), ``rest`` (idle, parked, off, waking);
     ``energy_j_by_tier``: of the requests. ``supply``: at a site, what its energy cost there under
-    each scale of the baseline that was asked for.
+    each scale of the baseline that was asked for. ``quality_frac``: expected share of right
+    answers among all requests, refused ones being wrong; ``None`` in a scenario without options.
+    ``choice_frac``: share of each option in the answers to a class.
     """
 
     policy: str
@@ -223,6 +225,9 @@ class PolicyResult(msgspec.Struct, frozen=True, kw_only=True):
     energy_j_by_tier: dict[str, float] = {}
     control: ControlSeries | None = None
     supply: list[SupplyResult] = []
+    quality_frac: float | None = None
+    quality_frac_by_tier: dict[str, float | None] = {}
+    choice_frac: dict[str, dict[str, float]] = {}
 
 
 class Simulation(msgspec.Struct, frozen=True, kw_only=True):

@@ -342,6 +342,7 @@ def run_once(
         span_s=span_s,
         cpu_s=time.process_time() - started,
         scenario=scenario,
+        classes=source.classes,
         diary=None if plant is None else plant.diary,
     )
     if scenario.supplied is not None:

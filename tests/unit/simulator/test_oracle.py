@@ -95,4 +95,5 @@ def test_routing_is_shown_no_output_length():
         "lateness_weight",
         "grid_g_per_j",
         "model",
+        "class_code",
     }
