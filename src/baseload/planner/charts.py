@@ -26,13 +26,15 @@ from baseload.planner.year import fluid_balance, is_seasonal, net_series
 from baseload.theory.dam import dam_rates, two_pole_rates
 from baseload.theory.inputs import Floats
 from baseload.theory.job_laws import measured_law
-from baseload.theory.one_sided import expected_aux_one_sided
+from baseload.theory.normal import BETA_0
+from baseload.theory.one_sided import expected_aux_one_sided, expected_aux_with_bias
 from baseload.theory.options import OptionModel, switch_points
 from baseload.theory.ride_through import mean_ride_through, p_any_aux, p_any_aux_infinite_store
 from baseload.theory.two_sided import expected_aux_finite_B, two_sided_rates
 
 _KW = 1000.0
 _EXACT_JOBS = 40.0
+_BIAS_SEEN_S = 1e5
 _LONGEST_LOG_S = math.log(1e12)
 
 
@@ -148,8 +150,12 @@ def _dots(simulated: SimulatedRates, critical_w: float) -> tuple[Dots, ...]:
 
 
 def growth_chart(net: Net, horizon_s: float) -> Chart | None:
-    """Expected auxiliary energy over the horizon from an empty store: at the critical supply, 2 %
-    beside it, and with the site's own store.
+    """Expected auxiliary energy over the horizon from an empty store: at the critical supply (in
+    slots too), 2 % beside it, under a forecast of the demand that is a little too low, and with the
+    site's own store.
+
+    The forecast is off by ``sigma / sqrt(T)`` with T of ``_BIAS_SEEN_S``: about then its root turns
+    into a line.
     """
     if net.var <= 0:
         return None
@@ -165,6 +171,19 @@ def growth_chart(net: Net, horizon_s: float) -> Chart | None:
         _line("2 % less: linear", times, curve(-drift), standing),
         _line("2 % more: bounded", times, curve(drift), standing),
     ]
+    bias_w = math.sqrt(net.var / _BIAS_SEEN_S)
+    if bias_w < drift:
+        biased = [
+            expected_aux_with_bias(math.sqrt(net.var), bias_w, T=float(t)) / J_PER_KWH
+            for t in times
+        ]
+        label = f"forecast {100 * bias_w / net.mean_w:.1g} % too low"
+        lines.append(_line(label, times, biased, standing))
+    slot_j = BETA_0 * math.sqrt(net.fast * net.supply.slot_s) / J_PER_KWH
+    if slot_j > 0.05 * (lines[0].y[0] or 0.0):
+        slotted = [max(0.0, one - slot_j) or None for one in curve(0.0)]
+        name = f"at critical supply, in slots of {net.supply.slot_s:g} s"
+        lines.append(_line(name, times, slotted, standing))
     store = net.supply.store_j
     if 0 < store < math.inf:
         own = [
@@ -180,8 +199,7 @@ def growth_chart(net: Net, horizon_s: float) -> Chart | None:
         lines=tuple(lines),
         x_log=True,
         y_log=True,
-        note="unlimited store, empty at the start, unless said; a predictor that is 2 % off is the"
-        " same as a supply that is 2 % off",
+        note="unlimited store, empty at the start, unless said",
     )
 
 
