@@ -343,7 +343,7 @@ def _requests(site: _Site) -> _Choice:
         apart = _shift_error(2 * site.slot_noise_j, site)
     if site.quick and _poles_are_good(site):
         rates = two_pole_rates(site.lam, site.law, b=b, B=site.B)
-        ample = 10 * max(site.law.overshoot_j, site.law.mean_j) <= site.B
+        ample = max(12 * site.law.overshoot_j, 10 * site.law.mean_j) <= site.B
         error = 5e-4 if ample else 8e-3
         return _Choice(
             rates=rates, rung="two_pole", standing="asymptotic", error_frac=error + apart
@@ -364,7 +364,7 @@ def _poles_are_good(site: _Site) -> bool:
     if not math.isfinite(law.overshoot_j):
         return False
     light = law.transforms_from_per_j < 0
-    return light and max(5 * law.overshoot_j, 3 * law.mean_j) <= site.B
+    return light and max(8 * law.overshoot_j, 3 * law.mean_j) <= site.B
 
 
 def _slotted(site: _Site) -> _Choice:

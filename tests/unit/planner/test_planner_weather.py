@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from baseload.base.streams import stream
@@ -65,6 +65,7 @@ def test_a_store_that_never_empties_has_no_mean():
     assert found.any_in_week.value == 0.0
 
 
+@settings(max_examples=20)
 @given(
     seed=st.integers(0, 1000),
     store_kj=st.floats(1, 5000),
