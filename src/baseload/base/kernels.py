@@ -34,6 +34,7 @@ KERNEL_SOURCES = (
     "routing/estimate.py",
     "routing/fleet_state.py",
     "routing/pick.py",
+    "routing/position.py",
     "routing/price.py",
     "routing/sizing.py",
     "simulator/accounts.py",

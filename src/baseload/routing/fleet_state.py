@@ -31,7 +31,14 @@ from numpy.typing import NDArray
 from baseload.base.kernels import kernel, outline_kernel
 from baseload.fleet.replica_type import ReplicaType
 from baseload.fleet.step import cost_table
-from baseload.workload.lengths import LengthTable, bucket_of, learn_length, length_table
+from baseload.workload.lengths import (
+    WHOLE_CLASS,
+    LengthTable,
+    bucket_of,
+    learn_length,
+    length_table,
+    remaining_tokens,
+)
 
 LIMITS = np.dtype(
     [
@@ -383,6 +390,14 @@ def learn(state: FleetState, class_code: int, input_tokens: float, output_tokens
     traffic.output_tokens += _LEARNING_FRAC * (output_tokens - traffic.output_tokens)
     bucket = bucket_of(int(input_tokens))
     learn_length(state.forecast, class_code, bucket, output_tokens)
+
+
+@kernel
+def unseen_tokens(state: FleetState, class_code: int, seen_tokens: float) -> float:
+    """Expected tokens that an answer of a class would have had beyond those seen before its cap."""
+    whole = state.forecast[class_code, WHOLE_CLASS]
+    spread_tokens = math.sqrt(whole.variance_tokens2)
+    return remaining_tokens(whole.mean_tokens, spread_tokens, seen_tokens)
 
 
 @kernel

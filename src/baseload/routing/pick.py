@@ -23,6 +23,7 @@ from baseload.routing.fleet_state import (
     lowest_at_level,
     lowest_between,
 )
+from baseload.routing.position import JoulePrices, price_joules, promise
 from baseload.routing.price import (
     BACKLOG,
     Option,
@@ -30,6 +31,7 @@ from baseload.routing.price import (
     backlog_free_tokens,
     called_price_usd,
     option_row,
+    output_tokens_of,
     price_usd,
 )
 
@@ -57,6 +59,7 @@ class PolicyState(NamedTuple):
     promise_frac: NDArray[np.float64]  # [1] of each promise that the price may use up
     flat: NDArray[np.int64]  # [types] up to which level a rising price stayed the same, last time
     hold: NDArray[np.uint8]  # [tiers] whether requests of the tier wait outside the fleet for now
+    joules: JoulePrices  # what a joule costs by the state of the supply
 
 
 @kernel
@@ -135,7 +138,7 @@ def _free_tokens(
     if policy.rates[BACKLOG] * request.lateness_weight == 0.0:
         return np.inf
     option = policy.options[option_row(policy.options, request), number]
-    output = request.output_tokens * option.output_factor
+    output = output_tokens_of(option, request)
     return backlog_free_tokens(policy.rates, state.limits[kind], request, output)
 
 
@@ -402,16 +405,30 @@ def _decide(
 
 
 @kernel
+def _decided(
+    state: FleetState, policy: PolicyState, request: Request, scan: bool
+) -> tuple[int, int]:
+    """``_decide`` at the price that joules have now."""
+    if policy.joules.factor.shape[2] == 0:
+        return _decide(state, policy, request, scan)
+    price_joules(policy.joules, policy.options, request)
+    option, replica = _decide(state, policy, request, scan)
+    if replica >= 0:
+        promise(policy.joules, policy.options, request, option)
+    return option, replica
+
+
+@kernel
 def pick(state: FleetState, policy: PolicyState, request: Request) -> tuple[int, int]:
     """The candidate for a request, ``(option, replica)``, or ``(-1, -1)`` when no replica can take
     it.
 
     ``request``: one row of ``price.REQUEST``.
     """
-    return _decide(state, policy, request, False)
+    return _decided(state, policy, request, False)
 
 
 @kernel
 def pick_scan(state: FleetState, policy: PolicyState, request: Request) -> tuple[int, int]:
     """``pick`` by looking at every replica: the oracle."""
-    return _decide(state, policy, request, True)
+    return _decided(state, policy, request, True)

@@ -24,7 +24,8 @@ from baseload.fleet.replica_type import ReplicaType
 from baseload.routing import pick as rules
 from baseload.routing.estimate import capacity_per_s
 from baseload.routing.fleet_state import FleetState
-from baseload.routing.price import KNOBS, PARTS, UNITS, plain_option
+from baseload.routing.position import joule_prices, no_joule_prices
+from baseload.routing.price import CARBON, FEE, KNOBS, PARTS, QUALITY, UNITS, plain_option
 from baseload.routing.sizing import profile
 from baseload.routing.slow import Slow
 from baseload.workload.requests import Request
@@ -136,10 +137,19 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         seed: int,
         options: np.recarray[Any, Any] | None = None,
         tiers: int = 1,
+        usd_per_j: float = 1.0,
+        store_j: float | None = None,
     ) -> rules.PolicyState:
         """A fresh state of the policy for the pick; ``options`` as in ``routing.price``, by
         default one plain option; ``tiers``: how many the lateness is weighted for.
+
+        ``usd_per_j``: what a joule costs where nothing is known of the supply; the rates that are
+        in units of a joule's price are multiplied by it where the policy weighs dollars too.
+        ``store_j``: capacity of the store whose level is known; a policy that looks at the supply
+        gets tables of joule prices over it.
         """
+        allowed = plain_option() if options is None else self._may_take(options)
+        looks = store_j is not None and self.slow.supply != "none"
         settings = np.zeros(rules.SETTINGS, dtype=np.int64)
         settings[rules.RULE] = _RULES[self.rule]
         settings[rules.BY_TOKENS], settings[rules.RISING] = self.by_tokens, self.rising
@@ -159,11 +169,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
                 )
         return rules.PolicyState(
             settings=settings,
-            rates=np.array(
-                [self.rates.get(part, 0.0) for part in PARTS]
-                + [self.knobs.get(knob, value) for knob, value in KNOBS.items()]
-            ),
-            options=plain_option() if options is None else self._may_take(options),
+            rates=self._rates(usd_per_j),
+            options=allowed,
             weights=weights,
             credit=np.zeros(kinds),
             turn=np.zeros(kinds + 1, dtype=np.int64),
@@ -172,7 +179,18 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
             promise_frac=np.ones(1),
             flat=np.zeros(kinds, dtype=np.int64),
             hold=np.zeros(tiers, dtype=np.uint8),
+            joules=joule_prices(allowed.shape, store_j or 0.0) if looks else no_joule_prices(),
         )
+
+    def _rates(self, usd_per_j: float) -> NDArray[np.float64]:
+        """Rates of all parts [$], then the knobs."""
+        rates = np.array([self.rates.get(part, 0.0) for part in PARTS])
+        in_dollars = [QUALITY, FEE, CARBON]
+        if rates[in_dollars].any():
+            kept = rates[in_dollars]
+            rates *= usd_per_j
+            rates[in_dollars] = kept
+        return np.append(rates, [self.knobs.get(knob, value) for knob, value in KNOBS.items()])
 
     def _may_take(self, options: np.recarray[Any, Any]) -> np.recarray[Any, Any]:
         """The options that the policy chooses among: all where it prices wrong answers, else the

@@ -4,7 +4,7 @@ in dollars.
     price = energy   [$/J]   x marginal joules
           + carbon   [$/g]   x grid intensity [g/J] x marginal joules
           + lateness [$/s]   x lambda of the tier x expected seconds past the promises
-          + quality  [$]     x probability that the answer is wrong
+          + quality  [$/$]   x value of a right answer x probability that this one is wrong
           + fee      [$/$]   x what an external provider charges
 
 Published routers use these parts in place of the first five:
@@ -42,6 +42,7 @@ from baseload.routing.estimate import (
     step_s,
 )
 from baseload.routing.fleet_state import Limits, Traffic
+from baseload.workload.lengths import capped_length
 
 PARTS = (
     "energy",
@@ -62,7 +63,7 @@ UNITS = (
     "usd/J",
     "usd/g",
     "usd/s",
-    "usd",
+    "usd/usd",
     "usd/usd",
     "usd/request",
     "usd/token",
@@ -98,13 +99,16 @@ OPTION = np.dtype(
     [
         ("model", np.int64),
         ("output_factor", np.float64),
+        ("cap_tokens", np.float64),
         ("wrong_frac", np.float64),
+        ("right_usd", np.float64),
         ("fee_usd", np.float64),
         ("joule_factor", np.float64),
     ]
 )
 """An option (model x effort) for one class of requests: code of its model (-1: any), factor on the
-forecast output, probability of a wrong answer, fee, and the shadow price of its joules now over
+forecast output, cap on it (inf: none; an answer that is cut is wrong), probability that an answer
+that is not cut is wrong, value of a right answer, fee, and the shadow price of its joules now over
 the rate of the energy part (1 without a supply that anyone looks at; below 0 where energy would be
 thrown away).
 """
@@ -122,11 +126,12 @@ REQUEST = np.dtype(
         ("grid_g_per_j", np.float64),
         ("model", np.int64),
         ("class_code", np.int64),
+        ("now_s", np.float64),
     ]
 )
 """The visible request: its input, its *forecast* output with its standard deviation, seconds
 promised to the last token, the promises by themselves (inf: none), the controller's lambda of its
-tier, the grid's intensity now, the model asked for (-1: any), its class.
+tier, the grid's intensity now, the model asked for (-1: any), its class, the instant of the pick.
 """
 
 Option: TypeAlias = Any
@@ -140,7 +145,7 @@ def plain_option() -> np.recarray[Any, Any]:
     option, any model, tokens as forecast, no fee.
     """
     table = np.zeros((1, 1), dtype=OPTION).view(np.recarray)
-    table[0, 0] = (-1, 1.0, 0.0, 0.0, 1.0)
+    table[0, 0] = (-1, 1.0, np.inf, 0.0, 0.0, 0.0, 1.0)
     return table
 
 
@@ -163,6 +168,7 @@ def request_row(
     grid_g_per_j: float = 0.0,
     model: int = -1,
     class_code: int = 0,
+    now_s: float = 0.0,
 ) -> np.recarray[Any, Any]:
     """One visible request as the pick takes it: a record array of ``REQUEST`` with one row.
     ``e2e_s`` is ``deadline_s`` unless given.
@@ -170,8 +176,29 @@ def request_row(
     row = np.zeros(1, dtype=REQUEST).view(np.recarray)
     lengths = (input_tokens, output_tokens, output_spread)
     promises = (deadline_s, ttft_s, tpot_s, deadline_s if e2e_s is None else e2e_s)
-    row[0] = (*lengths, *promises, lateness_weight, grid_g_per_j, model, class_code)
+    row[0] = (*lengths, *promises, lateness_weight, grid_g_per_j, model, class_code, now_s)
     return row
+
+
+@kernel
+def output_tokens_of(option: Option, request: Request) -> float:
+    """Forecast output [tokens] of a request answered by an option, below its cap."""
+    output: float = request.output_tokens * option.output_factor
+    if option.cap_tokens == np.inf:
+        return output
+    return capped_length(output, request.output_spread * option.output_factor, option.cap_tokens)[0]
+
+
+@kernel
+def wrong_frac_of(option: Option, request: Request) -> float:
+    """Probability that the answer of an option to a request is wrong, or cut short."""
+    wrong: float = option.wrong_frac
+    if option.cap_tokens == np.inf:
+        return wrong
+    output, spread = request.output_tokens, request.output_spread
+    factor = option.output_factor
+    _, whole = capped_length(output * factor, spread * factor, option.cap_tokens)
+    return 1.0 - (1.0 - wrong) * whole
 
 
 @kernel
@@ -263,7 +290,7 @@ def price_usd(
     """The price [$] of a candidate: ``option`` on a replica of the type ``cost``, ``limits``
     with ``in_flight``, ``tokens``. ``rates``: of ``PARTS``, then ``KNOBS``.
     """
-    output = request.output_tokens * option.output_factor
+    output = output_tokens_of(option, request)
     price = rates[REQUESTS] * in_flight + rates[TOKENS] * tokens
     if rates[ENERGY] != 0.0 or rates[CARBON] != 0.0:
         joules = marginal_energy_j(cost, limits, traffic, in_flight, request.input_tokens, output)
@@ -274,7 +301,9 @@ def price_usd(
         late_s = expected_lateness_s(cost, limits, traffic, in_flight, request, output, spread)
         price += rates[LATENESS] * request.lateness_weight * late_s
     price += _published_parts_usd(rates, cost, limits, traffic, request, output, in_flight, tokens)
-    price += rates[QUALITY] * option.wrong_frac + rates[FEE] * option.fee_usd
+    price += rates[FEE] * option.fee_usd
+    if rates[QUALITY] != 0.0:
+        price += rates[QUALITY] * (option.right_usd * wrong_frac_of(option, request))
     return price
 
 

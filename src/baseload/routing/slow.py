@@ -19,6 +19,18 @@ from baseload.routing.fleet_state import PRIOR_INPUT_TOKENS, PRIOR_OUTPUT_TOKENS
 
 Lambda = Literal["fixed", "pi", "log"]
 
+SupplyRule = Literal[
+    "none",
+    "full_jump",
+    "taylor",
+    "mean_only",
+    "static",
+    "battery_threshold",
+    "lyapunov",
+    "greedy_green",
+]
+"""How the price of a joule follows the state of the supply: ``routing.supply_rules``."""
+
 
 class Slow(msgspec.Struct, frozen=True, kw_only=True):
     """Which slow controllers a policy has, as data.
@@ -29,6 +41,7 @@ class Slow(msgspec.Struct, frozen=True, kw_only=True):
     sum while lambda rests at zero. ``working_set``: keeps only as many replicas open as the
     deadlines need, asleep or not. ``holds_bulk``: lets requests of bulk tiers wait for
     quiet minutes. ``clocks``: lowers clocks where that saves joules within the deadlines.
+    ``supply``: the rule by which the price of a joule follows the level of the store.
     """
 
     weight: float = 1.0
@@ -40,6 +53,7 @@ class Slow(msgspec.Struct, frozen=True, kw_only=True):
     working_set: bool = False
     holds_bulk: bool = False
     clocks: bool = False
+    supply: SupplyRule = "none"
 
     def __post_init__(self) -> None:
         """Refuse numbers under which nothing would be controlled."""
@@ -56,7 +70,7 @@ class Slow(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def acts(self) -> bool:
-        """Whether anything ever changes."""
+        """Whether anything changes by what the fleet does; the supply is a matter of its own."""
         return self.rule != "fixed" or self.working_set or self.holds_bulk or self.clocks
 
     def parameters(self) -> dict[str, float | int | str | bool | None]:
@@ -71,6 +85,8 @@ class Slow(msgspec.Struct, frozen=True, kw_only=True):
         found |= {
             name: True for name in ("working_set", "holds_bulk", "clocks") if getattr(self, name)
         }
+        if self.supply != "none":
+            found["supply"] = self.supply
         return found
 
     def settable(self) -> list[str]:

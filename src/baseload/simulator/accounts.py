@@ -8,7 +8,7 @@ import math
 
 from baseload.base.kernels import kernel, outline_kernel
 from baseload.fleet.step import Cost
-from baseload.routing.fleet_state import FleetState, learn, leave
+from baseload.routing.fleet_state import FleetState, learn, leave, unseen_tokens
 from baseload.simulator.closed_forms import series_sum
 from baseload.simulator.records import (
     BIN_RATIO,
@@ -158,10 +158,16 @@ def finish(engine: Engine, fleet: FleetState, replica: Row, place: int, now_s: f
         row.preemptions, row.missed = slot.preemptions, missed
         total.logged += 1
     option = engine.options[slot.class_code if engine.options.shape[0] > 1 else 0, slot.option]
-    tally.right += 1.0 - option.wrong_frac
+    right = 0.0 if slot.capped else 1.0 - option.wrong_frac
+    tally.right += right
+    tally.wrong_usd += (1.0 - right) * option.right_usd
+    tally.capped += slot.capped
     engine.chosen[slot.class_code, slot.option] += 1
     leave(fleet, slot.replica, slot.tokens)
-    learn(fleet, slot.class_code, float(slot.input), slot.output / option.output_factor)
+    learned = slot.output / option.output_factor
+    if slot.capped:
+        learned += unseen_tokens(fleet, slot.class_code, learned)
+    learn(fleet, slot.class_code, float(slot.input), learned)
     crowd(engine, now_s, -1)
     total.last_s = max(total.last_s, now_s)
     engine.free[total.free_slots] = place

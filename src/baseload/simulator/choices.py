@@ -7,6 +7,7 @@ times a factor, right answers are counted by their probability.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -60,13 +61,21 @@ def models_of(choices: Sequence[Choice], asked: Sequence[str]) -> tuple[str, ...
 
 
 def option_table(
-    choices: Sequence[Choice], classes: Sequence[str], asked: Sequence[str] = ()
+    choices: Sequence[Choice],
+    classes: Sequence[str],
+    asked: Sequence[str] = (),
+    *,
+    right_usd: Sequence[float] = (),
+    cap_tokens: float = math.inf,
 ) -> np.recarray[Any, Any]:
-    """The choices as rows of ``price.OPTION``, ``[classes, options]``; the plain one for none.
-    ``asked``: models that requests of the trace ask for.
+    """The choices as rows of ``price.OPTION``, ``[classes, options]``; a plain one for none.
+
+    ``asked``: models that requests of the trace ask for; ``right_usd``: value of a right answer to
+    a request of each class (none: 0); ``cap_tokens``: where every answer is cut.
     """
     if not choices:
-        return plain_option()
+        plain = np.tile(plain_option(), (max(1, len(classes)), 1)).view(np.recarray)
+        return _valued(plain, right_usd, cap_tokens)
     table = np.zeros((len(classes), len(choices)), dtype=OPTION).view(np.recarray)
     code = {name: number for number, name in enumerate(models_of(choices, asked))}
     for row, label in zip(table, classes, strict=True):
@@ -75,4 +84,13 @@ def option_table(
             option.fee_usd, option.joule_factor = choice.fee_usd, 1.0
             option.output_factor = choice.tokens(label)
             option.wrong_frac = 1.0 - choice.right(label)
+    return _valued(table, right_usd, cap_tokens)
+
+
+def _valued(
+    table: np.recarray[Any, Any], right_usd: Sequence[float], cap_tokens: float
+) -> np.recarray[Any, Any]:
+    """The table with the cap on every answer, and the value of right ones by class."""
+    table.cap_tokens = cap_tokens
+    table.right_usd = np.reshape(right_usd if len(right_usd) else 0.0, (-1, 1))
     return table

@@ -21,7 +21,6 @@ from baseload.routing.policy import AnyPolicy, ChoosesInPython, Policy, fleet_vi
 from baseload.routing.price import Request as VisibleRequest
 from baseload.routing.price import option_row
 from baseload.simulator import jump
-from baseload.simulator.choices import option_table
 from baseload.simulator.records import Engine
 from baseload.simulator.scenario import Scenario
 from baseload.workload.requests import describe, tier_of
@@ -47,7 +46,7 @@ def driver_of(
     tiers = len(scenario.tiers)
     if not isinstance(policy, Policy):
         return _python_driver(policy, fleet, scenario, source)
-    table = option_table(scenario.choices, source.classes, source.models)
+    table = scenario.options(source.classes, source.models)
     state = policy.state(fleet, seed=seed, options=table, tiers=tiers)
     by_price = policy.rule == "price" and policy.price is None
     keep_index(
@@ -165,7 +164,10 @@ def _python_driver(
             if replica < 0 or not takes(fleet, visible, replica):
                 jump.refuse(engine, fleet, visible, code, now_s)
                 continue
-            jump.place_request(engine, fleet, replica, 0, first + at, now_s, row, visible)
+            option = engine.options[option_row(engine.options, visible), 0]
+            jump.place_request(
+                engine, fleet, replica, 0, option.cap_tokens, first + at, now_s, row, visible
+            )
         if until_s > -math.inf and not jump.advance(engine, fleet, until_s):
             return -1
         return end

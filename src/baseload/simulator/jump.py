@@ -157,14 +157,16 @@ def refuse(engine: Engine, fleet: FleetState, request: Row, class_code: int, now
         ):
             reason = TOO_LONG
     total.refused[reason] += 1
-    engine.tally[engine.tier_of_class[class_code], 0].refused += 1
+    tally = engine.tally[engine.tier_of_class[class_code], 0]
+    tally.refused += 1
+    tally.wrong_usd += engine.options[option_row(engine.options, request), 0].right_usd
     crowd(engine, now_s, 0)
 
 
 @kernel
 def option_tokens(output_tokens: int, factor: float) -> int:
     """Tokens of an answer by an option that writes ``factor`` times those of the trace, at least
-    one.
+    one, before any cap.
     """
     return max(1, math.floor(output_tokens * factor + 0.5))
 
@@ -175,12 +177,14 @@ def place_request(
     fleet: FleetState,
     replica: int,
     option: int,
+    cap_tokens: float,
     number: int,
     now_s: float,
     row: Row,
     request: Row,
 ) -> None:
-    """Send request ``number`` to ``replica``, to be answered by ``option``. ``row`` (of
+    """Send request ``number`` to ``replica``, to be answered by ``option``, cut at ``cap_tokens``
+    (inf: nowhere; an answer that is cut counts as wrong). ``row`` (of
     ``truth.ARRIVAL`` or ``records.HELD``) is the truth: its output goes into the engine, not to
     routing. ``request``: what routing saw.
     """
@@ -192,12 +196,15 @@ def place_request(
     longest = fleet.limits[fleet.type_of[replica]].max_input_tokens
     factor = engine.options[option_row(engine.options, request), option].output_factor
     asked = option_tokens(int(row.output_tokens), factor)
+    slot.capped = asked > cap_tokens
+    if slot.capped:
+        asked = max(1, int(cap_tokens))
     output = min(asked, longest - input_tokens + 1)
     total.cut_short += output < asked
     tier = engine.tier_of_class[row.class_code]
     slot.arrival_s, slot.deadline_s, slot.first_s = row.arrival_s, row.deadline_s, math.nan
     slot.energy_j, slot.number, slot.replica = 0.0, number, replica
-    slot.tokens = input_tokens + int(request.output_tokens * factor)
+    slot.tokens = input_tokens + int(min(request.output_tokens * factor, cap_tokens))
     slot.option = option
     slot.input, slot.prompt, slot.output = input_tokens, input_tokens, output
     slot.emitted, slot.processed, slot.preemptions, slot.next = 0, 0, 0, NOBODY
@@ -235,7 +242,7 @@ def describe(
     request.e2e_s = share * min(row.deadline_s, promise.e2e_s) - waited_s
     request.deadline_s = min(request.e2e_s, request.ttft_s + request.tpot_s * request.output_tokens)
     request.lateness_weight = policy.lateness_weight[tier]
-    request.model, request.class_code = row.model, row.class_code
+    request.model, request.class_code, request.now_s = row.model, row.class_code, now_s
 
 
 @kernel
@@ -254,7 +261,8 @@ def _route(
     if replica < 0:
         refuse(engine, fleet, request, row.class_code, now_s)
     else:
-        place_request(engine, fleet, replica, option, number, now_s, row, request)
+        cap_tokens = policy.options[option_row(policy.options, request), option].cap_tokens
+        place_request(engine, fleet, replica, option, cap_tokens, number, now_s, row, request)
 
 
 @kernel

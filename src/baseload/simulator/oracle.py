@@ -25,11 +25,11 @@ from baseload.routing.fleet_state import (
     leave,
     open_replica,
     take_in,
+    unseen_tokens,
 )
 from baseload.routing.pick import pick_scan
 from baseload.routing.policy import Policy
 from baseload.routing.price import option_row, request_row
-from baseload.simulator.choices import option_table
 from baseload.simulator.jump import WAIT_FRAC, option_tokens
 from baseload.simulator.plant import COUNTED, Plant
 from baseload.simulator.scenario import Scenario
@@ -54,7 +54,7 @@ class ScanRouter(Desk):
     def __init__(
         self, scenario: Scenario, policy: Policy, trace: Trace, fleet: FleetState, *, seed: int
     ) -> None:
-        self._options = option_table(scenario.choices, trace.classes, trace.models)
+        self._options = scenario.options(trace.classes, trace.models)
         self.fleet, self.state = (
             fleet,
             policy.state(fleet, seed=seed, options=self._options, tiers=len(scenario.tiers)),
@@ -102,10 +102,13 @@ class ScanRouter(Desk):
         prompt = int(row.input_tokens)
         unit = int(fleet.pending_unit[0])
         factor = float(self._options[option_row(self._options, visible), option].output_factor)
-        asked = option_tokens(int(row.output_tokens), factor)
+        taken = self.state.options[option_row(self.state.options, visible), option]
+        wanted, cap_tokens = option_tokens(int(row.output_tokens), factor), float(taken.cap_tokens)
+        asked = wanted if wanted <= cap_tokens else max(1, int(cap_tokens))
         self._sent[index] = _Sent(
-            tokens=prompt + int(visible.output_tokens * factor),
+            tokens=prompt + int(min(visible.output_tokens * factor, cap_tokens)),
             asked=asked,
+            capped=asked < wanted,
             factor=factor,
             pending=math.ceil(prompt / unit) if unit else 0,
             output=cut_output(self._scenario.groups[kind].kind, prompt, asked),
@@ -136,6 +139,8 @@ class ScanRouter(Desk):
         sent, row = self._sent.pop(index), self._rows[index]
         leave(self.fleet, replica, sent.tokens)
         learned = sent.output / sent.factor
+        if sent.capped:
+            learned += unseen_tokens(self.fleet, int(row.class_code), learned)
         learn(self.fleet, int(row.class_code), float(row.input_tokens), learned)
         self._count("completed", index)
         self._count("missed", index, float(self._missed(index, sent, now_s)))
@@ -171,6 +176,7 @@ class ScanRouter(Desk):
             grid_g_per_j=self._scenario.grid_g_per_j or 0.0,
             model=int(row.model),
             class_code=int(row.class_code),
+            now_s=now_s,
         )
 
     def _missed(self, index: int, sent: _Sent, now_s: float) -> bool:
@@ -188,11 +194,12 @@ class ScanRouter(Desk):
 @dataclass(slots=True, kw_only=True)
 class _Sent:
     """A request on its way: tokens and levels as told to routing, output as the option asks and as
-    given, the option's factor on tokens, instants [s].
+    given, whether a cap cut it, the option's factor on tokens, instants [s].
     """
 
     tokens: int
     asked: int
+    capped: bool
     factor: float
     pending: int
     output: int

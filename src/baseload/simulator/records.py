@@ -111,6 +111,7 @@ SLOT = np.dtype(
         ("tier", np.int32),
         ("priority", np.int32),
         ("preemptions", np.int32),
+        ("capped", np.int32),  # whether its answer is cut by a cap
     ],
     align=True,
 )
@@ -141,6 +142,8 @@ TALLY = np.dtype(
         ("output_tokens", np.int64),
         ("energy_j", np.float64),
         ("right", np.float64),  # expected right answers
+        ("wrong_usd", np.float64),  # what right ones in place of wrong and refused ones were worth
+        ("capped", np.int64),  # answers cut by a cap
     ]
 )
 """Sums over ended requests, one row for each (tier, replica type)."""

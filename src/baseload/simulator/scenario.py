@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import msgspec
+import numpy as np
 
 from baseload.base.errors import BadInputError
 from baseload.fleet.replica_type import ReplicaType
 from baseload.fleet.step import cost_table
 from baseload.routing.estimate import capacity_per_s
 from baseload.routing.fleet_state import fleet_state
-from baseload.simulator.choices import Choice
+from baseload.simulator.choices import Choice, option_table
 from baseload.simulator.supplied import Supplied
 from baseload.workload.forecasts import Forecast
 from baseload.workload.load import TokenLoad
+from baseload.workload.requests import tier_of
 from baseload.workload.tiers import DEFAULT_TIERS, Tier
 from baseload.workload.trace import TraceSource
 
@@ -59,7 +63,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     intensity, ``None`` when nobody said. ``max_queue``: requests that may wait in one replica
     before it is no candidate. ``policies``: run when none is named. ``parking``: every policy's
     replicas sleep when the load does not need them. ``forecast``: who says how long answers will
-    be. ``supplied``: what feeds the fleet, ``None`` for a grid without end. ``choices``: the models
+    be. ``cap_tokens``: where every answer is cut (``None``: nowhere). ``supplied``: what feeds the fleet, ``None`` for a grid without end. ``choices``: the models
     and efforts that may answer a request, the reference first; empty: no choice. ``notes``: what
     the reader of a result should know.
     """
@@ -73,6 +77,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     policies: tuple[str, ...] = ()
     parking: bool = False
     forecast: Forecast = Forecast()
+    cap_tokens: int | None = None
     supplied: Supplied | None = None
     choices: tuple[Choice, ...] = ()
     notes: tuple[str, ...] = ()
@@ -83,6 +88,22 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
             raise BadInputError(
                 "fleet: no replicas", found="an empty list", allowed="at least one entry"
             )
+        if self.cap_tokens is not None and self.cap_tokens < 1:
+            raise BadInputError(
+                "cap_tokens", found=repr(self.cap_tokens), allowed="1 token or more, or none"
+            )
+
+    def options(self, classes: Sequence[str], models: Sequence[str]) -> np.recarray[Any, Any]:
+        """What may answer requests of ``classes``, rows of ``routing.price.OPTION`` ``[classes,
+        options]``; ``models``: those that requests ask for.
+        """
+        return option_table(
+            self.choices,
+            classes,
+            models,
+            right_usd=[tier_of(name, self.tiers).right_usd for name in classes],
+            cap_tokens=math.inf if self.cap_tokens is None else float(self.cap_tokens),
+        )
 
 
 def fleet_capacity_per_s(groups: tuple[Group, ...], load: TokenLoad) -> float:

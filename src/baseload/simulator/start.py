@@ -10,7 +10,7 @@ import numpy as np
 from baseload.base.errors import BadInputError
 from baseload.fleet.step import cost_table
 from baseload.routing.fleet_state import FleetState, fleet_state
-from baseload.simulator.choices import models_of, option_table
+from baseload.simulator.choices import models_of
 from baseload.simulator.measure import is_bulk
 from baseload.simulator.records import MAX_PRIORITIES, TIER, Engine, engine, records
 from baseload.simulator.scenario import Scenario
@@ -43,7 +43,7 @@ def new_engine(
         cost=cost_table([*kinds, *(slow for group in groups for slow in group.slower)]),
         tiers=_tier_rows(scenario),
         tier_of_class=np.array(tier_of_class, dtype=np.int16),
-        options=option_table(scenario.choices, source.classes, source.models),
+        options=scenario.options(source.classes, source.models),
         span_s=source.span_s,
         bin_s=_slot_s(scenario, source.span_s),
         log_rows=max(log_rows, 2 * max(kind.max_batch for kind in kinds)) if log_rows else 0,

@@ -14,7 +14,7 @@ from baseload.base.streams import stream
 from baseload.routing.fleet_state import FleetState
 from baseload.routing.pick import BY_TOKENS, FLAT, RISING, PolicyState, takes
 from baseload.routing.policy import Policy
-from baseload.routing.price import BACKLOG, backlog_free_tokens, price_usd
+from baseload.routing.price import BACKLOG, backlog_free_tokens, output_tokens_of, price_usd
 from baseload.testing.fakes import FakeFleet
 from baseload.testing.instances import CLASSES, TIERS, Instance, Step
 from baseload.testing.report import Findings
@@ -106,7 +106,7 @@ def _flat(
     """The price is the same number up to the backlog that the pick takes for free."""
     free = math.inf
     if policy.rates[BACKLOG] * row.lateness_weight != 0.0:
-        output = row.output_tokens * policy.options[0, 0].output_factor
+        output = output_tokens_of(policy.options[0, 0], row)
         free = backlog_free_tokens(policy.rates, state.limits[kind], row, output)
     if free < 0.0:
         return

@@ -206,3 +206,24 @@ def remaining_tokens(mean_tokens: float, spread_tokens: float, emitted_tokens: f
         share = math.erfc((z - log_spread) * _ROOT_HALF) / alive
         return max(mean_tokens * share - emitted_tokens, 0.0)
     return emitted_tokens * (_mills_ratio(z - log_spread) / _mills_ratio(z) - 1.0)
+
+
+@kernel
+def capped_length(
+    mean_tokens: float, spread_tokens: float, cap_tokens: float
+) -> tuple[float, float]:
+    """Expected output under a cap, E[min(X, c)], and the probability P(X <= c) that it is whole.
+
+    X is lognormal with the given mean (above 0) and standard deviation: E[min(X, c)] =
+    m F(z - s) + c (1 - F(z)) with z = (log c - mu) / s and F the normal law. With no spread the
+    output is its mean.
+    """
+    if spread_tokens <= 1e-6 * mean_tokens:
+        return min(mean_tokens, cap_tokens), 1.0 if mean_tokens <= cap_tokens else 0.0
+    relative = spread_tokens / mean_tokens
+    log_spread2 = math.log1p(relative * relative)
+    log_spread = math.sqrt(log_spread2)
+    z = math.log(cap_tokens / mean_tokens) / log_spread + 0.5 * log_spread
+    below = 0.5 * math.erfc(-(z - log_spread) * _ROOT_HALF)
+    cut = 0.5 * math.erfc(z * _ROOT_HALF)
+    return mean_tokens * below + cap_tokens * cut, 1.0 - cut

@@ -15,7 +15,8 @@ class Tier(msgspec.Struct, frozen=True, kw_only=True):
 
     A deadline of ``None`` is not promised. A request misses when it breaks any promised deadline;
     ``target_miss_frac`` is the share that may. ``priority`` orders the queue inside a replica, 0
-    first. ``classes`` lists the request classes that belong to the tier.
+    first. ``classes`` lists the request classes that belong to the tier. ``right_usd``: what a right
+    answer is worth more than a wrong one [$]; ``miss_usd``: what a broken promise costs [$].
     """
 
     name: str
@@ -25,6 +26,8 @@ class Tier(msgspec.Struct, frozen=True, kw_only=True):
     tpot_s: float | None = None
     e2e_s: float | None = None
     target_miss_frac: float = 0.01
+    right_usd: float = 0.0
+    miss_usd: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuse deadlines that cannot be kept or compared."""
@@ -42,6 +45,12 @@ class Tier(msgspec.Struct, frozen=True, kw_only=True):
                 found=repr(self.target_miss_frac),
                 allowed="0 to 1",
             )
+        for name in ("right_usd", "miss_usd"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value >= 0):
+                raise BadInputError(
+                    f"tier {self.name!r}: {name}", found=repr(value), allowed="dollars, 0 or more"
+                )
         if self.priority < 0:
             raise BadInputError(
                 f"tier {self.name!r}: priority",
