@@ -31,6 +31,7 @@ KERNEL_SOURCES = (
     "fleet/step.py",
     "planner/simulated.py",
     "profiler/replay.py",
+    "routing/answers.py",
     "routing/estimate.py",
     "routing/fleet_state.py",
     "routing/pick.py",
@@ -43,12 +44,14 @@ KERNEL_SOURCES = (
     "simulator/closed_forms.py",
     "simulator/events.py",
     "simulator/jump.py",
+    "simulator/metered.py",
     "simulator/orders.py",
     "workload/generator.py",
     "workload/lengths.py",
     "simulator/token_queues.py",
     "supply/random_paths.py",
     "supply/slot.py",
+    "theory/cycle_step.py",
     "theory/density_steps.py",
 )
 """Every module with kernels. Kernels contain those they call, so each is stale when any is."""

@@ -75,6 +75,8 @@ class TierEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     tpot_s: float | None = None
     e2e_s: float | None = None
     target_miss_frac: float = 0.01
+    right_usd: float = 0.0
+    miss_usd: float = 0.0
 
 
 class OptionEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -217,7 +217,7 @@ def expected_lateness_s(
     """Expected seconds past the promises that a request brings about: its own and its neighbours'.
 
     Its own: of the first token, of the tokens after it (their mean excess times their number), of
-    the whole answer, where promised. Its neighbours': its prompt holds up each of them for its
+    the whole answer, where promised, after a wake where the replica may be asleep. Its neighbours': its prompt holds up each of them for its
     prefill time, which is lateness as far as they are late. ``output_spread``: standard deviation
     of the forecast of the output [tokens]. Each time is taken as normal with the spread of the
     prompts that join, of the step in which the request arrives, and of its own length.
@@ -236,6 +236,8 @@ def expected_lateness_s(
         late_s += (running - 1.0) * own_s * late_frac(own_token_s, spread_s, request.tpot_s)
     if request.ttft_s < math.inf or request.e2e_s < math.inf:
         first_s = wait_s(cost, limits, traffic, in_flight) + token_s + own_s
+        if in_flight == 0:
+            first_s += limits.wake_s
         step_spread = step_spread_s(cost, running, traffic, 1.0)
         late_s += expected_excess(first_s, step_spread, request.ttft_s)
         if request.e2e_s < math.inf:

@@ -52,6 +52,7 @@ LIMITS = np.dtype(
         ("profiled_tokens_per_s", np.float64),
         ("profiled_j_per_token", np.float64),
         ("frugal", np.int64),
+        ("wake_s", np.float64),
     ]
 )
 """What a replica of a type can hold. ``max_in_flight``: requests at which it is no candidate any
@@ -61,7 +62,7 @@ to run, by the controller that opens them (0: none works now, -1: nobody says);
 mean over about two seconds. ``profiled_*``: tokens (input and output) per second, and average
 joules per token, with all seats taken by requests of the prior mean lengths: the constants mu and
 epsilon that published schedulers profile offline. ``frugal``: 1 for the type with the lowest power
-cap.
+cap. ``wake_s``: seconds until an idle replica begins, where it may have fallen asleep by itself.
 """
 
 TRAFFIC = np.dtype([("input_tokens", np.float64), ("output_tokens", np.float64)])
@@ -156,7 +157,7 @@ def fleet_state(
         longest = min(kind.max_context_tokens, kind.kv_tokens)
         most = kind.max_batch + max_queue
         row = (kind.max_batch, kind.kv_tokens, most, longest, code.get(kind.model, -2))
-        limits[index] = (*row, -1.0, 0.0, 0.0, 0.0, kind.power.power_w_cap == lowest_w)
+        limits[index] = (*row, -1.0, 0.0, 0.0, 0.0, kind.power.power_w_cap == lowest_w, 0.0)
     levels = limits.max_in_flight + 1
     words = -(-np.asarray(replicas, dtype=np.int64) // _WORD)
     leaves = np.array([1 << max(0, int(n) - 1).bit_length() for n in replicas], dtype=np.int64)

@@ -157,6 +157,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
         settings[rules.FLAT] = self.flat
         fleet.pending_unit[0] = self.pending_unit
         fleet.limits.forecast_batch[:] = 0.0 if self.slow.working_set else -1.0
+        if self.slow.working_set:  # its controller wakes a replica before it is sent anything
+            fleet.limits.wake_s[:] = 0.0
         if self.rising and not bool((fleet.cost.expert_miss_frac == 1.0).all()):
             settings[rules.RISING] = self.rising_with_experts
         kinds = fleet.cost.shape[0]

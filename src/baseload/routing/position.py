@@ -18,8 +18,8 @@ from baseload.base.kernels import kernel
 from baseload.routing.price import Request, option_row
 
 # Entries of ``JoulePrices.position``.
-LEVEL_J, DRIFT_W, AT_S, CAPACITY_J = 0, 1, 2, 3
-_ENTRIES = 4
+LEVEL_J, DRIFT_W, AT_S, CAPACITY_J, PROMISED_J = 0, 1, 2, 3, 4
+_ENTRIES = 5
 
 NODES = 513
 """Levels of the store at which a table has prices."""
@@ -31,19 +31,21 @@ class JoulePrices(NamedTuple):
     ``factor`` ``[classes, options, nodes]``: the price over the rate of the energy part, on nodes
     evenly from an empty to a full store; without nodes nobody looks at the supply. ``joules``
     ``[classes, options]``: expected joules of an answer at the bus. ``position``: level [J],
-    its drift [W] since an instant [s], capacity [J]. ``taken`` ``[classes, options]``: picks so far.
+    its drift [W] since an instant [s], capacity [J], joules promised so far. ``taken``
+    ``[classes, options]``: picks so far; ``prompts`` ``[classes]``: their input tokens.
     """
 
     factor: NDArray[np.float64]
     joules: NDArray[np.float64]
     position: NDArray[np.float64]
     taken: NDArray[np.float64]
+    prompts: NDArray[np.float64]
 
 
 def no_joule_prices() -> JoulePrices:
     """The joule prices of a policy that does not look at the supply."""
     none = np.zeros((1, 1))
-    return JoulePrices(np.zeros((1, 1, 0)), none, np.zeros(_ENTRIES), none.copy())
+    return JoulePrices(np.zeros((1, 1, 0)), none, np.zeros(_ENTRIES), none.copy(), np.zeros(1))
 
 
 def joule_prices(shape: tuple[int, ...], store_j: float) -> JoulePrices:
@@ -57,6 +59,7 @@ def joule_prices(shape: tuple[int, ...], store_j: float) -> JoulePrices:
         joules=np.zeros(shape),
         position=position,
         taken=np.zeros(shape),
+        prompts=np.zeros(shape[0]),
     )
 
 
@@ -92,4 +95,6 @@ def promise(
     """Option ``number`` answers the request: its joules leave the position."""
     row = option_row(options, request)
     prices.position[LEVEL_J] -= prices.joules[row, number]
+    prices.position[PROMISED_J] += prices.joules[row, number]
     prices.taken[row, number] += 1.0
+    prices.prompts[row] += request.input_tokens

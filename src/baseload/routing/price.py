@@ -197,7 +197,7 @@ def wrong_frac_of(option: Option, request: Request) -> float:
         return wrong
     output, spread = request.output_tokens, request.output_spread
     factor = option.output_factor
-    _, whole = capped_length(output * factor, spread * factor, option.cap_tokens)
+    _, _, whole = capped_length(output * factor, spread * factor, option.cap_tokens)
     return 1.0 - (1.0 - wrong) * whole
 
 

@@ -31,6 +31,19 @@ SupplyRule = Literal[
 ]
 """How the price of a joule follows the state of the supply: ``routing.supply_rules``."""
 
+SUPPLY_KNOBS: dict[SupplyRule, dict[str, float]] = {
+    "full_jump": {"day_states": 1.0},
+    "static": {"price_frac": -1.0},
+    "battery_threshold": {"low_frac": 0.1, "high_frac": 0.9},
+    "greedy_green": {"low_frac": 0.3},
+    "lyapunov": {"v_frac": 1.0},
+}
+"""Numbers of supply rules, with their defaults: ``day_states`` 0 prices as if all hours were alike;
+``price_frac``: a constant price of joules as a share of that of auxiliary energy (below 0: the best
+static routing is solved for); ``low_frac``, ``high_frac``: levels of the store; ``v_frac``: weight
+of cost against the store's drift.
+"""
+
 
 class Slow(msgspec.Struct, frozen=True, kw_only=True):
     """Which slow controllers a policy has, as data.
@@ -41,7 +54,8 @@ class Slow(msgspec.Struct, frozen=True, kw_only=True):
     sum while lambda rests at zero. ``working_set``: keeps only as many replicas open as the
     deadlines need, asleep or not. ``holds_bulk``: lets requests of bulk tiers wait for
     quiet minutes. ``clocks``: lowers clocks where that saves joules within the deadlines.
-    ``supply``: the rule by which the price of a joule follows the level of the store.
+    ``supply``: the rule by which the price of a joule follows the level of the store;
+    ``supply_knobs``: its numbers, where they differ from ``SUPPLY_KNOBS``.
     """
 
     weight: float = 1.0
@@ -54,6 +68,7 @@ class Slow(msgspec.Struct, frozen=True, kw_only=True):
     holds_bulk: bool = False
     clocks: bool = False
     supply: SupplyRule = "none"
+    supply_knobs: dict[str, float] = {}
 
     def __post_init__(self) -> None:
         """Refuse numbers under which nothing would be controlled."""
@@ -86,22 +101,34 @@ class Slow(msgspec.Struct, frozen=True, kw_only=True):
             name: True for name in ("working_set", "holds_bulk", "clocks") if getattr(self, name)
         }
         if self.supply != "none":
-            found["supply"] = self.supply
+            found |= {"supply": self.supply, **self.supply_parameters()}
         return found
+
+    def supply_parameters(self) -> dict[str, float]:
+        """All numbers of the supply rule."""
+        return SUPPLY_KNOBS.get(self.supply, {}) | self.supply_knobs
 
     def settable(self) -> list[str]:
         """Names of the numbers that a user may set."""
         if self.rule == "pi":
             return ["kp", "ki", "anti_windup"]
         switches = ["working_set", "holds_bulk", "clocks"] if self.working_set else []
+        if self.supply != "none":
+            switches += ["supply", *SUPPLY_KNOBS.get(self.supply, {})]
         return [*(["log_lambda"] if self.rule == "log" else []), *switches]
 
     def with_parameter(self, name: str, value: float) -> Slow:
-        """The same with one number changed; switches take 0 or 1. ``log_lambda=0`` fixes lambda."""
+        """The same with one number changed; switches take 0 or 1. ``log_lambda=0`` fixes lambda,
+        ``supply=0`` looks away from the supply.
+        """
         if name in ("kp", "ki"):
             return msgspec.structs.replace(self, **{name: value})
+        if name in SUPPLY_KNOBS.get(self.supply, {}):
+            return msgspec.structs.replace(self, supply_knobs=self.supply_knobs | {name: value})
         if value not in (0.0, 1.0):
             raise BadInputError(f"slow control: {name}", found=repr(value), allowed="0 or 1")
+        if name == "supply":
+            return self if value else msgspec.structs.replace(self, supply="none", supply_knobs={})
         if name == "log_lambda":
             return msgspec.structs.replace(self, rule="log" if value else "fixed")
         return msgspec.structs.replace(self, **{name: bool(value)})

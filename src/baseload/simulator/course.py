@@ -1,9 +1,9 @@
-"""One run on its way: the engine, whoever drives it, and the slow controller's ticks in between."""
+"""One run on its way: the engine, whoever drives it, and slow controllers' ticks in between."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from baseload.fleet.step import Cost
 from baseload.routing.fleet_state import FleetState
 from baseload.routing.price import request_row
-from baseload.simulator import jump, orders
+from baseload.simulator import jump, metered, orders
 from baseload.simulator.drivers import Driver
-from baseload.simulator.plant import Plant
+from baseload.simulator.plant import Hand
 from baseload.simulator.records import Engine, with_more_held, with_more_slots
 from baseload.simulator.truth import arrivals
 from baseload.workload.forecasts import Forecast
@@ -39,13 +39,13 @@ class Course:
         engine: Engine,
         fleet: FleetState,
         driver: Driver,
-        plant: Plant | None,
+        hands: Sequence[Hand],
         *,
         forecast: Forecast,
         seed: int,
         empty_log: Callable[[Engine], None] = _keep_nothing,
     ) -> None:
-        self.engine, self._fleet, self._driver, self._plant = engine, fleet, driver, plant
+        self.engine, self._fleet, self._driver, self._hands = engine, fleet, driver, hands
         self._empty_log = empty_log
         self._forecast, self._seed = forecast, seed
         self.scratch = request_row(input_tokens=1, output_tokens=1)
@@ -58,25 +58,37 @@ class Course:
         """Replay one piece of the trace, with the slow controller's ticks in between."""
         rows = arrivals(piece, forecast=self._forecast, seed=self._seed, first_number=first_number)
         at = 0
-        if self._plant is not None:
-            while rows.arrival_s[-1] > self._plant.next_s:
-                tick_s = self._plant.next_s
-                end = int(np.searchsorted(rows.arrival_s, tick_s, side="right"))
-                self._drive(rows, at, end, first_number, tick_s)
-                self._plant.act(self)
-                at = end
+        while (hand := self._first_hand()) and rows.arrival_s[-1] > hand.next_s:
+            tick_s = hand.next_s
+            end = int(np.searchsorted(rows.arrival_s, tick_s, side="right"))
+            self._drive(rows, at, end, first_number, tick_s)
+            hand.act(self)
+            at = end
         self._drive(rows, at, len(rows), first_number, -math.inf)
 
     def drain(self, count: int, span_s: float) -> None:
         """Run until the last answer is complete, and book what rests up to the end of the trace."""
         total = self.engine.total[0]
         total["horizon_s"] = span_s
-        while self._plant is not None and (total.in_flight or total.held):
-            self._drive(self._none, 0, 0, count, self._plant.next_s)
-            self._plant.act(self)
+        while (hand := self._first_hand()) and (total.in_flight or total.held):
+            self._drive(self._none, 0, 0, count, hand.next_s)
+            hand.act(self)
             total = self.engine.total[0]
         self._drive(self._none, 0, 0, count, _FOREVER_S)
         jump.settle(self.engine, span_s)
+
+    def _first_hand(self) -> Hand | None:
+        """The controller that is due first; none where nobody will be due."""
+        waiting = [hand for hand in self._hands if hand.next_s < math.inf]
+        return min(waiting, key=lambda hand: hand.next_s, default=None)
+
+    def drawn_j(self, now_s: float) -> float:
+        """As ``plant.Machine`` says."""
+        return float(metered.drawn_j(self.engine, now_s))
+
+    def in_flight(self) -> int:
+        """As ``plant.Machine`` says."""
+        return int(self.engine.total[0].in_flight)
 
     def counts(self) -> NDArray[np.float64]:
         """As ``plant.Machine`` says."""

@@ -20,11 +20,12 @@ from baseload.routing.pick import PolicyState, admits, takes
 from baseload.routing.policy import AnyPolicy, ChoosesInPython, Policy, fleet_view, name_of
 from baseload.routing.price import Request as VisibleRequest
 from baseload.routing.price import option_row
+from baseload.routing.supply_control import reference_usd_per_j, table_capacity_j
 from baseload.simulator import jump
 from baseload.simulator.records import Engine
 from baseload.simulator.scenario import Scenario
 from baseload.workload.requests import describe, tier_of
-from baseload.workload.trace import TraceSource
+from baseload.workload.trace import Trace, TraceSource
 
 
 class Driver(NamedTuple):
@@ -37,17 +38,35 @@ class Driver(NamedTuple):
     state: PolicyState
 
 
+def policy_state(
+    scenario: Scenario,
+    policy: Policy,
+    fleet: FleetState,
+    source: TraceSource | Trace,
+    *,
+    seed: int,
+) -> PolicyState:
+    """A fresh state of a policy for requests of ``source``: its options are a table of its own."""
+    supplied = scenario.supplied
+    return policy.state(
+        fleet,
+        seed=seed,
+        options=scenario.options(source.classes, source.models),
+        tiers=len(scenario.tiers),
+        usd_per_j=1.0 if supplied is None else reference_usd_per_j(supplied.site),
+        store_j=None if supplied is None else table_capacity_j(supplied.site),
+    )
+
+
 def driver_of(
     policy: AnyPolicy, fleet: FleetState, scenario: Scenario, source: TraceSource, *, seed: int
 ) -> Driver:
     """The loop that replays requests under ``policy``, with a fresh policy state for the run
     ``seed``.
     """
-    tiers = len(scenario.tiers)
     if not isinstance(policy, Policy):
         return _python_driver(policy, fleet, scenario, source)
-    table = scenario.options(source.classes, source.models)
-    state = policy.state(fleet, seed=seed, options=table, tiers=tiers)
+    state = policy_state(scenario, policy, fleet, source, seed=seed)
     by_price = policy.rule == "price" and policy.price is None
     keep_index(
         fleet, levels=by_price and not policy.by_tokens, tokens=by_price and policy.by_tokens

@@ -244,6 +244,8 @@ def result(
     tally = [run.tally for run in runs]
     count = len(runs)
 
+    supply = _supply(scenario, runs)
+
     def number(key: str) -> float:
         value = mean[key]
         return 0.0 if value is None else value
@@ -313,13 +315,24 @@ def result(
         },
         energy_j_by_tier={name: number(f"energy_j.{name}") for name in names},
         control=runs[0].control,
-        supply=_supply(scenario, runs),
+        supply=supply,
         quality_frac=mean.get("quality_frac"),
         quality_frac_by_tier={
             name: mean[f"quality_frac.{name}"] for name in names if scenario.choices
         },
         choice_frac=_choice_frac(scenario, runs),
+        capped_frac=mean.get("capped_frac"),
+        **_at_main_scale(scenario, supply),
     )
+
+
+def _at_main_scale(scenario: Scenario, supply: Sequence[SupplyResult]) -> dict[str, Any]:
+    """The fields of a result that stand for the scale nearest to 1."""
+    if scenario.supplied is None:
+        return {}
+    main = supply[scenario.supplied.main]
+    names = ("total_cost_usd", "cost_usd", "auxiliary_j", "waste_j")
+    return {name: getattr(main, name) for name in names}
 
 
 def _choice_frac(scenario: Scenario, runs: Sequence[Totals]) -> dict[str, dict[str, float]]:
@@ -417,6 +430,8 @@ def _figures(scenario: Scenario, run: Totals, bound_j: float | None) -> dict[str
     }
     if scenario.choices:
         found["quality_frac"] = _ratio(float(tally.right.sum()), completed + refused)
+    if scenario.cap_tokens is not None:
+        found["capped_frac"] = _ratio(int(tally.capped.sum()), completed)
     for index, tier in enumerate(scenario.tiers):
         row = tally[index]
         turned_away = int(row.refused.sum())
@@ -429,6 +444,19 @@ def _figures(scenario: Scenario, run: Totals, bound_j: float | None) -> dict[str
             int(row.missed.sum()) + turned_away, int(row.completed.sum()) + turned_away
         )
     return found | _device_figures(scenario, run)
+
+
+def service_usd(scenario: Scenario, run: Totals) -> dict[str, float]:
+    """What wrong answers and broken promises of a run cost [$], refused requests being both; no
+    part where no tier says what one is worth.
+    """
+    found = {}
+    if any(tier.right_usd for tier in scenario.tiers):
+        found["wrong_usd"] = float(run.tally.wrong_usd.sum())
+    if any(tier.miss_usd for tier in scenario.tiers):
+        missed = (run.tally.missed + run.tally.refused).sum(axis=1)
+        found["miss_usd"] = float(missed @ [tier.miss_usd for tier in scenario.tiers])
+    return found
 
 
 def _length_s(run: Totals) -> float:

@@ -7,6 +7,7 @@ first requests of a trace.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,8 +31,10 @@ from baseload.routing.fleet_state import (
 from baseload.routing.pick import pick_scan
 from baseload.routing.policy import Policy
 from baseload.routing.price import option_row, request_row
+from baseload.simulator.drivers import policy_state
 from baseload.simulator.jump import WAIT_FRAC, option_tokens
-from baseload.simulator.plant import COUNTED, Plant
+from baseload.simulator.hands import hands_of
+from baseload.simulator.plant import COUNTED, Hand
 from baseload.simulator.scenario import Scenario
 from baseload.simulator.start import new_engine
 from baseload.simulator.step_replica import cut_output
@@ -57,7 +60,7 @@ class ScanRouter(Desk):
         self._options = scenario.options(trace.classes, trace.models)
         self.fleet, self.state = (
             fleet,
-            policy.state(fleet, seed=seed, options=self._options, tiers=len(scenario.tiers)),
+            policy_state(scenario, policy, fleet, trace, seed=seed),
         )
         self.counts = np.zeros((len(COUNTED), len(scenario.tiers)))
         self.held = np.zeros(len(scenario.tiers), dtype=np.int64)
@@ -217,21 +220,33 @@ def _promises(tier: Tier) -> tuple[float, float, float]:
 
 
 class StepMachine:
-    """The step engine as a plant's ``Machine``, and the plant's hand on it."""
+    """The step engine as a plant's ``Machine``, and the controllers' hands on it."""
 
     def __init__(
-        self, engine: StepEngine, router: ScanRouter, plant: Plant, cost: np.recarray[Any, Any]
+        self,
+        engine: StepEngine,
+        router: ScanRouter,
+        hands: Sequence[Hand],
+        cost: np.recarray[Any, Any],
     ) -> None:
-        self._engine, self._router, self._plant, self._cost = engine, router, plant, cost
+        self._engine, self._router, self._hands, self._cost = engine, router, hands, cost
 
     @property
     def next_s(self) -> float:
-        """When the plant wants to be called next [s]."""
-        return self._plant.next_s
+        """When a controller wants to be called next [s]."""
+        return min(hand.next_s for hand in self._hands)
 
     def act(self) -> None:
-        """Let the plant do what is due."""
-        self._plant.act(self)
+        """Let the first one that is due do it."""
+        min(self._hands, key=lambda hand: hand.next_s).act(self)
+
+    def drawn_j(self, now_s: float) -> float:
+        """As ``plant.Machine`` says."""
+        return self._engine.drawn_j(now_s)
+
+    def in_flight(self) -> int:
+        """As ``plant.Machine`` says."""
+        return self._engine.in_flight
 
     def counts(self) -> NDArray[np.float64]:
         """As ``plant.Machine`` says."""
@@ -273,9 +288,10 @@ def replay_by_steps(scenario: Scenario, policy: Policy, trace: Trace, *, seed: i
     fleet, idle = new_engine(scenario, source_of(trace))
     router = ScanRouter(scenario, policy, trace, fleet, seed=seed)
 
+    hands = hands_of(scenario, policy, fleet, router.state, span_s=trace.span_s, seed=seed)
+
     def slow(engine: StepEngine) -> StepMachine:
-        plant = Plant(scenario, fleet, router.state, policy.slow, park=scenario.parking)
-        return StepMachine(engine, router, plant, idle.cost)
+        return StepMachine(engine, router, hands, idle.cost)
 
     return run_steps(
         types=[group.kind for group in scenario.groups],
@@ -290,7 +306,7 @@ def replay_by_steps(scenario: Scenario, policy: Policy, trace: Trace, *, seed: i
         park_after_s=[group.park_after_s for group in scenario.groups],
         off_after_s=[group.off_after_s for group in scenario.groups],
         horizon_s=trace.span_s,
-        slow=slow if policy.slow.acts or scenario.parking else None,
+        slow=slow if hands else None,
     )
 
 

@@ -67,6 +67,23 @@ class Machine(Protocol):
     def release(self, count: int, now_s: float) -> None:
         """Send the ``count`` held requests that are due first, one after another."""
 
+    def drawn_j(self, now_s: float) -> float:
+        """Joules that the fleet has drawn since the start; a wake counts when it begins."""
+
+    def in_flight(self) -> int:
+        """Requests in flight."""
+
+
+class Hand(Protocol):
+    """A slow controller with its hands on a machine."""
+
+    @property
+    def next_s(self) -> float:
+        """When it wants to be called next [s]."""
+
+    def act(self, machine: Machine) -> None:
+        """Do what is due at ``next_s``; the machine has run up to it."""
+
 
 MOST_TICKS = 4096
 """Entries that a diary keeps; plots show fewer."""

@@ -125,8 +125,9 @@ class SupplyResult(msgspec.Struct, frozen=True, kw_only=True):
     where that is too short or the store is none. ``peak_w``: highest auxiliary power over a
     metering window. ``carbon_kg``: inventory at average intensity; ``carbon_missing``: what had
     none. ``marginal_carbon_kg``: effect of the auxiliary energy at marginal intensity; not a part
-    of the other. ``cost_usd``: parts of ``total_cost_usd``; ``cost_missing``: parts without a
-    price, not in it. ``series`` and ``day`` only for the scale nearest to 1, of the first seed.
+    of the other. ``cost_usd``: parts of ``total_cost_usd``, among them ``wrong_usd`` and
+    ``miss_usd`` where tiers say what right answers and kept promises are worth; ``cost_missing``:
+    parts without a price, not in it. ``series`` and ``day`` only for the scale nearest to 1, of the first seed.
     """
 
     scale: float
@@ -174,7 +175,9 @@ class PolicyResult(msgspec.Struct, frozen=True, kw_only=True):
     ``energy_j_by_tier``: of the requests. ``supply``: at a site, what its energy cost there under
     each scale of the baseline that was asked for. ``quality_frac``: expected share of right
     answers among all requests, refused ones being wrong; ``None`` in a scenario without options.
-    ``choice_frac``: share of each option in the answers to a class.
+    ``choice_frac``: share of each option in the answers to a class. ``capped_frac``: share of
+    answers that a cap cut, which count as wrong. ``total_cost_usd``, its parts ``cost_usd``,
+    ``auxiliary_j`` and ``waste_j``: those of ``supply`` at the scale nearest to 1.
     """
 
     policy: str
@@ -228,6 +231,11 @@ class PolicyResult(msgspec.Struct, frozen=True, kw_only=True):
     quality_frac: float | None = None
     quality_frac_by_tier: dict[str, float | None] = {}
     choice_frac: dict[str, dict[str, float]] = {}
+    capped_frac: float | None = None
+    total_cost_usd: float | None = None
+    cost_usd: dict[str, float] = {}
+    auxiliary_j: float | None = None
+    waste_j: float | None = None
 
 
 class Simulation(msgspec.Struct, frozen=True, kw_only=True):

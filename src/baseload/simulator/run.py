@@ -19,13 +19,13 @@ from baseload.base.errors import BadInputError
 from baseload.base.kernels import is_compiled
 from baseload.base.version import VERSION
 from baseload.routing.policy import AnyPolicy, Policy, name_of, parameters_of
-from baseload.routing.slow import Slow
 from baseload.simulator import jump
 from baseload.simulator.bound import bound
 from baseload.simulator.checkers import check_run
 from baseload.simulator.course import Course
 from baseload.simulator.drivers import driver_of
-from baseload.simulator.measure import Totals, result, totals
+from baseload.simulator.hands import hands_of
+from baseload.simulator.measure import Totals, result, service_usd, totals
 from baseload.simulator.oracle import engines_agree
 from baseload.simulator.plant import Plant
 from baseload.simulator.records import LOG, Engine
@@ -130,7 +130,7 @@ def run_policy(
         first = watch and not runs
         load_frac = offered_load_frac(scenario.groups, busiest_minutes(source)) if first else 0.0
         hasher = TraceHasher() if first else None
-        run = run_once(
+        run = run_scales(
             scenario,
             policy,
             source,
@@ -293,6 +293,43 @@ def _reasons(result: PolicyResult) -> str:
     return ", ".join(f"{reason} {count:,}" for reason, count in counts.items())
 
 
+def run_scales(
+    scenario: Scenario,
+    policy: AnyPolicy,
+    source: TraceSource,
+    *,
+    log: LogSink | None = None,
+    hasher: TraceHasher | None = None,
+    **settings: Any,
+) -> Totals:
+    """``run_once``; where the policy looks at the supply, once for each scale of its baseline: the
+    sums are those of the scale nearest to 1, with the books of all.
+    """
+    supplied = scenario.supplied
+    looks = isinstance(policy, Policy) and policy.slow.supply != "none"
+    if supplied is None or not looks or len(supplied.scales) == 1:
+        return run_once(scenario, policy, source, log=log, hasher=hasher, **settings)
+    main: Totals | None = None
+    books = []
+    for place, scale in enumerate(supplied.scales):
+        here = place == supplied.main
+        alone = msgspec.structs.replace(supplied, scales=(scale,))
+        run = run_once(
+            msgspec.structs.replace(scenario, supplied=alone),
+            policy,
+            source,
+            log=log if here else None,
+            hasher=hasher if here else None,
+            **settings,
+        )
+        if here:
+            main = run
+        kept = run.supply[0]
+        books.append(kept if here else msgspec.structs.replace(kept, series=None, day=None))
+    assert main is not None
+    return msgspec.structs.replace(main, supply=tuple(books))
+
+
 def run_once(
     scenario: Scenario,
     policy: AnyPolicy,
@@ -311,16 +348,15 @@ def run_once(
     name = name_of(policy)
     fleet, state = new_engine(scenario, source, log_rows=_LOG_ROWS if log else 0)
     driver = driver_of(policy, fleet, scenario, source, seed=seed)
-    slow = policy.slow if isinstance(policy, Policy) else Slow()
     state.total[0].laxity_queue = isinstance(policy, Policy) and policy.queue == "laxity"
-    plant = None
-    if slow.acts or scenario.parking:
-        plant = Plant(scenario, fleet, driver.state, slow, park=scenario.parking)
+    hands = hands_of(
+        scenario, policy, fleet, driver.state, span_s=source.span_s, seed=seed
+    )
     run = Course(
         state,
         fleet,
         driver,
-        plant,
+        hands,
         forecast=scenario.forecast,
         seed=seed,
         empty_log=_log_emptier(name, seed, log),
@@ -343,7 +379,7 @@ def run_once(
         cpu_s=time.process_time() - started,
         scenario=scenario,
         classes=source.classes,
-        diary=None if plant is None else plant.diary,
+        diary=next((hand.diary for hand in hands if isinstance(hand, Plant)), None),
     )
     if scenario.supplied is not None:
         books = settled(
@@ -351,6 +387,7 @@ def run_once(
             run.engine,
             end_s=max(span_s, done.last_s),
             seed=seed,
+            service_usd=service_usd(scenario, done),
             check=check,
             sink=None if slots is None else functools.partial(slots, name, seed),
         )
@@ -387,7 +424,7 @@ def compile_engine(scenario: Scenario, policy: AnyPolicy) -> None:
     source = scenario.requests(0)
     fleet, state = new_engine(scenario, source)
     driver = driver_of(policy, fleet, scenario, source, seed=0)
-    Course(state, fleet, driver, None, forecast=scenario.forecast, seed=0)
+    Course(state, fleet, driver, (), forecast=scenario.forecast, seed=0)
 
 
 def needs_compiling() -> bool:

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from baseload.base.errors import BadInputError
-from baseload.fleet.step import cost_table
+from baseload.fleet.step import Cost, cost_table
 from baseload.routing.fleet_state import FleetState, fleet_state
 from baseload.simulator.choices import models_of
 from baseload.simulator.measure import is_bulk
 from baseload.simulator.records import MAX_PRIORITIES, TIER, Engine, engine, records
-from baseload.simulator.scenario import Scenario
+from baseload.simulator.scenario import Group, Scenario
 from baseload.simulator.supplied import slots_of
 from baseload.workload.requests import tier_of
 from baseload.workload.trace import TraceSource
@@ -32,6 +32,8 @@ def new_engine(
         max_queue=scenario.max_queue,
         models=models_of(scenario.choices, source.models),
     )
+    for limits, cost, group in zip(fleet.limits, fleet.cost, groups, strict=True):
+        limits.wake_s = 0.0 if scenario.parking else _wake_s(cost, group)
     tier_index = {tier.name: index for index, tier in enumerate(scenario.tiers)}
     tier_of_class = [tier_index[tier_of(name, scenario.tiers).name] for name in source.classes]
     return fleet, engine(
@@ -48,6 +50,13 @@ def new_engine(
         bin_s=_slot_s(scenario, source.span_s),
         log_rows=max(log_rows, 2 * max(kind.max_batch for kind in kinds)) if log_rows else 0,
     )
+
+
+def _wake_s(cost: Cost, group: Group) -> float:
+    """Seconds in which an idle replica that has fallen asleep by its own timeouts wakes."""
+    if group.park_after_s is not None:
+        return float(cost.wake_s_from_parked)
+    return float(cost.wake_s_from_off) if group.off_after_s is not None else 0.0
 
 
 def _slot_s(scenario: Scenario, span_s: float) -> float | None:

@@ -79,6 +79,7 @@ class StepReplica:
     """One replica: queues, prefill list, decoders, and the step that runs. Times in s, energy in
     J. ``cost`` is what its steps cost; ``next_cost``, where a controller has set one, from the next
     boundary on. ``idle_since_s`` lies ahead while a replica that rests wakes by order.
+    ``active_j`` holds a step from its beginning: ``step_j`` over ``step_s`` from ``begun_s``.
     """
 
     kind: ReplicaType
@@ -97,6 +98,9 @@ class StepReplica:
     steps: int = 0
     batch_time: float = 0.0
     active_j: float = 0.0
+    begun_s: float = 0.0
+    step_s: float = 0.0
+    step_j: float = 0.0
     peak_power_w: float = 0.0
 
     @property
@@ -133,7 +137,7 @@ class StepReplica:
             return None
         self._compose()
         time_s = self._run()
-        self.in_step = True
+        self.in_step, self.begun_s, self.step_s = True, now_s, time_s
         return now_s + time_s
 
     def end_step(self, now_s: float) -> tuple[list[Request], list[Request]]:
@@ -169,6 +173,13 @@ class StepReplica:
         request.emitted += 1
         if request.emitted == request.output_tokens:
             left.append(request)
+
+    def stepped_j(self, now_s: float) -> float:
+        """Joules of its steps up to ``now_s``, of the one that runs its share of time."""
+        if not self.in_step:
+            return self.active_j
+        left = 1.0 - min(1.0, (now_s - self.begun_s) / self.step_s)
+        return self.active_j - left * self.step_j
 
     def _preempt(self) -> bool:
         """Rule 1. Whether anybody was preempted."""
@@ -234,6 +245,7 @@ class StepReplica:
         self.steps += 1
         self.batch_time += len(work) * time_s
         self.active_j += energy_j
+        self.step_j = energy_j
         self.peak_power_w = max(self.peak_power_w, energy_j / time_s)
         return float(time_s)
 

@@ -72,7 +72,7 @@ class Desk:
 
 
 class SlowHand(Protocol):
-    """A slow controller with its hands on the engine."""
+    """Slow controllers with their hands on the engine."""
 
     @property
     def next_s(self) -> float:
@@ -194,6 +194,24 @@ class StepEngine:
             state = self._rest_until(index, now_s)
         rest.park_after_s = 0.0 if state in (PARKED, OFF) else park_after_s
         rest.off_after_s = 0.0 if state == OFF else off_after_s
+
+    def drawn_j(self, now_s: float) -> float:
+        """Joules that the fleet has drawn up to ``now_s``, to which the engine has run; a wake
+        counts as a whole when it begins.
+        """
+        total = 0.0
+        for replica, rest in zip(self.replicas, self.rests, strict=True):
+            total += replica.stepped_j(now_s) + float(rest.account_j.sum())
+            if replica.at_rest and replica.idle_since_s < now_s:
+                since = Rest(
+                    park_after_s=rest.park_after_s,
+                    off_after_s=rest.off_after_s,
+                    horizon_s=rest.horizon_s,
+                    account_j=np.zeros(5),
+                )
+                since.count(replica.cost, replica.idle_since_s, now_s)
+                total += float(since.account_j.sum())
+        return total
 
     def close(self) -> None:
         """Charge what rests at the end, and copy the replicas' sums out."""
@@ -335,7 +353,7 @@ def run_steps(
             hand.act()
         engine.run_to(now_s)
         engine.arrive(row, now_s)
-    while hand is not None and (engine.in_flight or engine.held):
+    while hand is not None and hand.next_s < float("inf") and (engine.in_flight or engine.held):
         engine.run_to(hand.next_s)
         hand.act()
     engine.run_to(float("inf"))

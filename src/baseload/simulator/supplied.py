@@ -8,7 +8,7 @@ at the supply draws the same under all of them.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 import numpy as np
@@ -71,10 +71,13 @@ def slots_of(span_s: float, slot_s: float) -> int:
 
 
 class Settled(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """The books of one run at one scale, without their columns, and what was made of those."""
+    """The books of one run at one scale, without their columns, and what was made of those.
+    ``service_usd``: what wrong answers and broken promises cost, by part.
+    """
 
     account: SupplyAccount
     criticality: float | None
+    service_usd: Mapping[str, float] = {}
     series: SupplySeries | None = None
     day: SupplyDay | None = None
 
@@ -89,10 +92,12 @@ def settled(
     *,
     end_s: float,
     seed: int,
+    service_usd: Mapping[str, float] | None = None,
     check: bool = False,
     sink: BookSink | None = None,
 ) -> tuple[Settled, ...]:
-    """The books of a finished run up to ``end_s`` [s], under each scale of the baseline.
+    """The books of a finished run up to ``end_s`` [s], under each scale of the baseline, with what
+    its service cost.
 
     The last slot ends with the run; a run that goes on after its last slot has one more, as long as
     it takes. ``check`` holds the books against the law of the balance (``AssertionError``).
@@ -100,11 +105,11 @@ def settled(
     site = supplied.site
     fleet_j, lengths_s = _slots(engine, end_s)
     edges_s = np.concatenate(([0.0], np.cumsum(lengths_s)))
-    baseline_w = _baseline_w(site, edges_s, slots=len(engine.power_j) - 1, seed=seed)
+    power_w = baseline_w(site, edges_s, slots=len(engine.power_j) - 1, seed=seed)
     found = []
     for place, scale in enumerate(supplied.scales):
         scaled = msgspec.structs.replace(site, baseline=Scaled(source=site.baseline, factor=scale))
-        account = settle(scaled, fleet_j, slot_s=lengths_s, baseline_w=scale * baseline_w)
+        account = settle(scaled, fleet_j, slot_s=lengths_s, baseline_w=scale * power_w)
         if sink is not None:
             sink(scale, account)
         if check:
@@ -114,6 +119,7 @@ def settled(
             Settled(
                 account=msgspec.structs.replace(account, columns=None, edges_s=edges_s[:0]),
                 criticality=_criticality(site, account),
+                service_usd=service_usd or {},
                 series=_series(account) if main else None,
                 day=_day(site, account) if main else None,
             )
@@ -137,7 +143,7 @@ def supply_balances(site: Site, account: SupplyAccount, *, fleet_j: float) -> No
     )
 
 
-def _baseline_w(
+def baseline_w(
     site: Site, edges_s: NDArray[np.float64], *, slots: int, seed: int
 ) -> NDArray[np.float64]:
     """Mean baseline between ``edges_s`` [W], drawn on the whole slots of the trace: so all policies
@@ -167,10 +173,11 @@ def _slots(engine: Engine, end_s: float) -> tuple[NDArray[np.float64], NDArray[n
 def supply_result(supplied: Supplied, place: int, books: Sequence[Settled]) -> SupplyResult:
     """What a policy cost at the scale of ``place``, mean over the books of all seeds."""
     accounts = [one.account for one in books]
-    figures = [_figures(account) for account in accounts]
+    figures = [_figures(one) for one in books]
     mean = {name: _mean([figure[name] for figure in figures]) for name in figures[0]}
     first = accounts[0]
-    parts = {name: mean[f"cost.{name}"] for name in first.costs.__struct_fields__}
+    names = [*first.costs.__struct_fields__, *books[0].service_usd]
+    parts = {name: mean[f"cost.{name}"] for name in names}
     seconds = _some(_mean([account.span_s for account in accounts]))
     demand_w, baseline_w = _some(mean["demand_j"]) / seconds, _some(mean["baseline_j"]) / seconds
     criticality = _mean([one.criticality for one in books])
@@ -223,15 +230,17 @@ _FLOWS = (
 )
 
 
-def _figures(account: SupplyAccount) -> dict[str, float | None]:
-    """The figures of one account that are averaged over seeds."""
+def _figures(books: Settled) -> dict[str, float | None]:
+    """The figures of one run that are averaged over seeds."""
+    account, service = books.account, books.service_usd
     inventory, marginal = account.location_based, account.marginal_effect
     return {
         **{name: getattr(account, name) for name in _FLOWS},
         "equivalent_cycles": account.equivalent_cycles,
         "carbon_kg": None if inventory is None else inventory.mass_g / 1000.0,
         "marginal_carbon_kg": None if marginal is None else marginal.mass_g / 1000.0,
-        "total_cost_usd": account.costs.total_usd,
+        "total_cost_usd": account.costs.total_usd + math.fsum(service.values()),
+        **{f"cost.{name}": usd for name, usd in service.items()},
         **{
             f"cost.{name}": getattr(account.costs, name) for name in account.costs.__struct_fields__
         },

@@ -241,7 +241,7 @@ def option_values(lattice: JumpLattice, value: ArrayLike) -> Floats:
     """Cost to go [n + 1, classes, options] $ of giving a query each option at each level, for
     relative values ``value`` [n + 1] at the start of a slot; infinite where unavailable.
     """
-    after = _after_job(lattice, np.asarray(value, dtype=np.float64))
+    after = waiting_values(lattice, np.asarray(value, dtype=np.float64))
     nodes = len(after)
     reach = min(nodes, lattice.job.shape[-1])
     fall = np.arange(nodes)[:, None] - np.arange(reach)[None, :]
@@ -253,8 +253,10 @@ def option_values(lattice: JumpLattice, value: ArrayLike) -> Floats:
     return np.moveaxis(np.where(instance.available[..., None], found, np.inf), -1, 0)
 
 
-def _after_job(lattice: JumpLattice, value: Floats) -> Floats:
-    """Cost to go [n + 1] after the query and before the supply of a slot."""
+def waiting_values(lattice: JumpLattice, value: Floats) -> Floats:
+    """Cost to go [n + 1] $ at each level when no query comes: what ``option_values`` less the other
+    cost is above it is the worth of the joules that an option draws.
+    """
     nodes = len(value)
     landing = np.minimum(np.arange(nodes)[:, None] + np.arange(len(lattice.supply)), nodes - 1)
     found: Floats = value[landing] @ lattice.supply + lattice.instance.Cw * _spill(lattice)

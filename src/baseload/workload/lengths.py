@@ -211,19 +211,29 @@ def remaining_tokens(mean_tokens: float, spread_tokens: float, emitted_tokens: f
 @kernel
 def capped_length(
     mean_tokens: float, spread_tokens: float, cap_tokens: float
-) -> tuple[float, float]:
-    """Expected output under a cap, E[min(X, c)], and the probability P(X <= c) that it is whole.
+) -> tuple[float, float, float]:
+    """Mean and mean square of an output under a cap, min(X, c), and the probability P(X <= c) that
+    it is whole.
 
-    X is lognormal with the given mean (above 0) and standard deviation: E[min(X, c)] =
-    m F(z - s) + c (1 - F(z)) with z = (log c - mu) / s and F the normal law. With no spread the
-    output is its mean.
+    X is lognormal with the given mean m (above 0) and standard deviation. With z = (log c - mu) / s
+    and F the normal law: E[min(X, c)] = m F(z - s) + c (1 - F(z)) and E[min(X, c)^2] =
+    E[X^2] F(z - 2 s) + c^2 (1 - F(z)). With no spread the output is its mean.
     """
     if spread_tokens <= 1e-6 * mean_tokens:
-        return min(mean_tokens, cap_tokens), 1.0 if mean_tokens <= cap_tokens else 0.0
+        least = min(mean_tokens, cap_tokens)
+        return least, least * least, 1.0 if mean_tokens <= cap_tokens else 0.0
     relative = spread_tokens / mean_tokens
     log_spread2 = math.log1p(relative * relative)
+    square = mean_tokens * mean_tokens + spread_tokens * spread_tokens
+    if cap_tokens == math.inf:
+        return mean_tokens, square, 1.0
     log_spread = math.sqrt(log_spread2)
     z = math.log(cap_tokens / mean_tokens) / log_spread + 0.5 * log_spread
-    below = 0.5 * math.erfc(-(z - log_spread) * _ROOT_HALF)
+    below = 0.5 * math.erfc((log_spread - z) * _ROOT_HALF)
+    far_below = 0.5 * math.erfc((2.0 * log_spread - z) * _ROOT_HALF)
     cut = 0.5 * math.erfc(z * _ROOT_HALF)
-    return mean_tokens * below + cap_tokens * cut, 1.0 - cut
+    return (
+        mean_tokens * below + cap_tokens * cut,
+        square * far_below + cap_tokens * cap_tokens * cut,
+        1.0 - cut,
+    )

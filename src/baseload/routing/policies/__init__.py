@@ -9,16 +9,23 @@ from collections.abc import Iterable
 from baseload.base.errors import unknown_name
 from baseload.routing.policies import (
     baseload,
+    battery_threshold,
+    best_static,
     energy_greedy,
     freesh_llf,
+    greedy_green,
     joulesched,
     least_latency,
     least_loaded,
     least_tokens,
+    lyapunov,
+    mean_only,
     power_of_two,
     random,
     round_robin,
     slo_packing,
+    taylor,
+    variance_aware,
     voltana_route,
     weighted_round_robin,
     wilkins_threshold,
@@ -51,6 +58,13 @@ POLICIES = _table(
         voltana_route.POLICY,
         freesh_llf.POLICY,
         baseload.POLICY,
+        variance_aware.POLICY,
+        best_static.POLICY,
+        mean_only.POLICY,
+        taylor.POLICY,
+        battery_threshold.POLICY,
+        lyapunov.POLICY,
+        greedy_green.POLICY,
     )
 )
 

@@ -1,0 +1,163 @@
+"""The slow controller of joule prices: at the end of each slot of the supply it looks at the
+meters, learns, and writes what a joule costs at every level of the store into the policy's state.
+
+It runs off the request path: picks in between read its tables at the energy position
+(``position``). The simulator and the gateway call it alike.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from baseload.base.units import S_PER_DAY
+from baseload.routing.answers import Answers, expected_answers
+from baseload.routing.fleet_state import FleetState
+from baseload.routing.pick import PolicyState
+from baseload.routing.position import AT_S, CAPACITY_J, DRIFT_W, LEVEL_J, PROMISED_J
+from baseload.routing.slow import Slow
+from baseload.routing.supply_estimates import SupplyEstimates, SupplySignals
+from baseload.routing.supply_outlook import Outlook
+from baseload.routing.supply_rules import JouleOrders, rule_of
+from baseload.supply.site import Site
+from baseload.theory.inputs import Floats
+
+_BARRED_USD = 1e3  # fee of an option that may not answer: dearer than anything else
+_DAYS_OF_ENDLESS_STORE = 30.0
+
+
+def slot_prices(site: Site, edges_s: Floats) -> tuple[Floats, Floats]:
+    """Price of auxiliary energy, carbon included, and of waste, in the slots between ``edges_s``
+    ``[n + 1]`` [$/J at the bus]; without a tariff, and without an auxiliary supply, the price of
+    demand that is not met.
+    """
+    slots = len(edges_s) - 1
+    dear = np.full(slots, site.unserved_usd_per_j or 0.0)
+    if site.tariff is not None and site.auxiliary_limit_w > 0.0:
+        dear = site.tariff.energy.slot_usd_per_j(edges_s, start_unix_s=site.start_unix_s)
+    if site.carbon_usd_per_g and site.auxiliary_carbon is not None:
+        signal = site.auxiliary_carbon.slots(edges_s, start_unix_s=site.start_unix_s)
+        dear = dear + site.carbon_usd_per_g * signal.intensity_g_per_j
+    if isinstance(site.waste_usd_per_j, int | float):
+        return dear, np.full(slots, float(site.waste_usd_per_j))
+    return dear, site.waste_usd_per_j.slot_usd_per_j(edges_s, start_unix_s=site.start_unix_s)
+
+
+def reference_usd_per_j(site: Site) -> float:
+    """Price of a joule that the fleet draws where nothing is known of the store [$/J]: auxiliary
+    energy in the first slot, with what the site loses on the way to the fleet. 1 without any price.
+    """
+    price = float(slot_prices(site, np.array([0.0, site.slot_s]))[0][0])
+    return site.pue * price if price > 0.0 else 1.0
+
+
+def table_capacity_j(site: Site) -> float:
+    """Capacity that the tables cover [J]: the store's, or a month of baseline of one without end."""
+    usable_j = site.store.usable_j
+    if np.isfinite(usable_j):
+        return usable_j
+    return _DAYS_OF_ENDLESS_STORE * S_PER_DAY * max(1.0, site.baseline.mean_w())
+
+
+class SupplyControl:
+    """Writes joule prices into ``policy`` for a ``site``, by the rule that ``slow`` names."""
+
+    def __init__(self, site: Site, slow: Slow, fleet: FleetState, policy: PolicyState) -> None:
+        self._site, self._fleet, self._policy = site, fleet, policy
+        self._reference = reference_usd_per_j(site) / site.pue
+        self._capacity_j = float(policy.joules.position[CAPACITY_J])
+        self.rule = rule_of(slow.supply, slow.supply_parameters())
+        classes = policy.options.shape[0]
+        self.estimates = SupplyEstimates(classes=classes, start_unix_s=site.start_unix_s)
+        self._fee_usd = policy.options.fee_usd.copy()
+        self._hour = -1
+        self._drift_w = 0.0
+
+    def begin(self, level_j: float, auxiliary_usd_per_j: float, waste_usd_per_j: float) -> None:
+        """Before the first slot: nothing is known but the level and the prices."""
+        nothing = np.zeros(self._policy.options.shape[0])
+        self._hour = self.estimates.hour(0.0)
+        outlook = Outlook(
+            answers=self._answers(),
+            store=self._site.store,
+            capacity_j=self._capacity_j,
+            level_j=level_j,
+            hour=self._hour,
+            seen_day=False,
+            rate_per_s=np.tile(nothing, (24, 1)),
+            net_w=np.zeros(24),
+            usual_net_w=np.zeros(24),
+            auxiliary_usd_per_j=np.full(24, auxiliary_usd_per_j),
+            waste_usd_per_j=np.full(24, waste_usd_per_j),
+            variance_j2_per_s=0.0,
+        )
+        self._write(outlook, self.rule.orders(outlook))
+        self._policy.joules.position[LEVEL_J] = level_j
+
+    def look(self, signals: SupplySignals) -> None:
+        """The slot that ended at ``signals.now_s``: learn from it, set the position, and once an
+        hour the tables.
+        """
+        estimates = self.estimates
+        estimates.add(signals)
+        hour = estimates.hour(signals.now_s)
+        if hour != self._hour:
+            self._hour = hour
+            outlook = self._outlook(signals)
+            self._drift_w = float(outlook.net_w[0])
+            self._write(outlook, self.rule.orders(outlook))
+        self._place(signals)
+
+    def _outlook(self, signals: SupplySignals) -> Outlook:
+        """The day to come."""
+        estimates, now_s = self.estimates, signals.now_s
+        order = (estimates.hour(now_s) + np.arange(24)) % 24
+        floor_w = estimates.floor_w.filled()[order]
+        usual_w = estimates.baseline_w.filled()[order] - floor_w
+        return Outlook(
+            answers=self._answers(),
+            store=self._site.store,
+            capacity_j=self._capacity_j,
+            level_j=signals.level_j,
+            hour=estimates.hour(now_s),
+            seen_day=estimates.baseline_w.known,
+            rate_per_s=estimates.rate_per_s.filled()[order],
+            net_w=estimates.ahead_w(now_s) - floor_w,
+            usual_net_w=usual_w,
+            auxiliary_usd_per_j=estimates.auxiliary_usd_per_j.filled()[order],
+            waste_usd_per_j=estimates.waste_usd_per_j.filled()[order],
+            variance_j2_per_s=estimates.variance_j2_per_s(),
+        )
+
+    def _answers(self) -> Answers:
+        """Expected answers at the bus, joules as the meters say."""
+        policy = self._policy
+        found = expected_answers(self._fleet, policy.options, policy.joules)
+        scale = self._site.pue * self.estimates.joule_slope
+        barred = policy.options.fee_usd - self._fee_usd
+        return Answers(
+            scale * found.mean_j, scale * scale * found.square_j2, found.cost_usd - barred
+        )
+
+    def _write(self, outlook: Outlook, orders: JouleOrders) -> None:
+        """Put the orders where picks read them."""
+        joules, options = self._policy.joules, self._policy.options
+        mean_j = outlook.answers.mean_j
+        # Promises are counted before the slope, so that the slope can be seen.
+        joules.joules[:] = mean_j / self.estimates.joule_slope
+        unit = self._reference * np.where(mean_j > 0.0, mean_j, 1.0)
+        joules.factor[:] = orders.scores / unit[..., None]
+        options.fee_usd[:] = self._fee_usd
+        for row, only in enumerate(orders.only.tolist()):
+            if only >= 0:
+                barred = np.arange(options.shape[1]) != only
+                options.fee_usd[row, barred] += _BARRED_USD
+
+    def _place(self, signals: SupplySignals) -> None:
+        """Set the energy position: the level, less what requests in flight will still draw; half of
+        a mean answer each, were all alike, and more where long ones linger.
+        """
+        position, joules = self._policy.joules.position, self._policy.joules
+        picked = float(joules.taken.sum())
+        each_j = float(position[PROMISED_J]) / picked if picked > 0.0 else 0.0
+        position[LEVEL_J] = signals.level_j - 0.5 * signals.in_flight * each_j
+        position[AT_S], position[DRIFT_W] = signals.now_s, self._drift_w

@@ -1,0 +1,70 @@
+"""What a rule of joule prices is shown: the day to come, as far as the past tells it."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from baseload.routing.answers import Answers
+from baseload.supply.store import Store
+from baseload.theory.inputs import Floats
+from baseload.theory.routing_instance import RoutingInstance
+
+
+class Outlook(NamedTuple):
+    """What is expected of the next day, hour by hour from this one on.
+
+    ``answers``: at the bus. ``rate_per_s`` ``[24, classes]``; ``net_w`` ``[24]``: baseline less the
+    demand that no decision moves; ``usual_net_w`` ``[24]``: the same on a usual day.
+    ``auxiliary_usd_per_j``, ``waste_usd_per_j`` ``[24]``. ``variance_j2_per_s``: of the net energy
+    about the usual day, without that of answers. ``hour``: of the day, now; ``level_j``,
+    ``capacity_j``: of the ``store``. ``seen_day``: whether every hour was seen.
+    """
+
+    answers: Answers
+    store: Store
+    capacity_j: float
+    level_j: float
+    hour: int
+    seen_day: bool
+    rate_per_s: Floats
+    net_w: Floats
+    usual_net_w: Floats
+    auxiliary_usd_per_j: Floats
+    waste_usd_per_j: Floats
+    variance_j2_per_s: float
+
+    def average(self) -> RoutingInstance:
+        """The usual day as one: mean rates, mean net supply, mean prices."""
+        price = float(self.auxiliary_usd_per_j.mean())
+        waste = float(self.waste_usd_per_j.mean())
+        return RoutingInstance(
+            lam=self.rate_per_s.mean(axis=0),
+            mean=self.answers.mean_j,
+            second=self.answers.square_j2,
+            other_cost=self.answers.cost_usd,
+            Cu=price,
+            Cw=max(waste, -price * (1.0 - 1e-6)),
+            b=float(self.usual_net_w.mean()),
+            v0=self.variance_j2_per_s,
+        )
+
+    def reference_w(self) -> float:
+        """Mean demand [W] of answering every request by its first option."""
+        return float(self.rate_per_s.mean(axis=0) @ self.answers.mean_j[:, 0])
+
+    def mean_job_j(self) -> float:
+        """Mean joules of an answer, options alike."""
+        rate = self.rate_per_s.mean(axis=0)
+        total = float(rate.sum())
+        mean = self.answers.mean_j.mean(axis=1)
+        return float(rate @ mean) / total if total > 0 else float(mean.mean())
+
+    def day_swing_j(self) -> float:
+        """How far the usual day alone would fill and empty a store [J]: the range of the net energy
+        since midnight about its mean.
+        """
+        away = (self.usual_net_w - self.usual_net_w.mean()) * 3600.0
+        path = np.concatenate(([0.0], np.cumsum(away)))
+        return float(path.max() - path.min())

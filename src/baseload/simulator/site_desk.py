@@ -1,0 +1,89 @@
+"""The meters of a simulated site while the fleet runs: at the end of each slot the store is taken
+one slot further, and the controller of joule prices is shown what a live one would see.
+
+The books of a run are settled from its time bins when it has ended (``supplied``); what is shown
+here differs from them by no more than a step that crosses the end of a slot.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from baseload.routing.fleet_state import FleetState
+from baseload.routing.pick import PolicyState
+from baseload.routing.position import PROMISED_J
+from baseload.routing.slow import Slow
+from baseload.routing.supply_control import SupplyControl, slot_prices
+from baseload.routing.supply_estimates import SupplySignals
+from baseload.simulator.plant import Machine
+from baseload.simulator.supplied import Supplied, baseline_w, slots_of
+from baseload.supply.slot import limits_record, state_record, step
+
+
+class SiteDesk:
+    """A ``plant.Hand`` that works once a slot."""
+
+    def __init__(
+        self,
+        supplied: Supplied,
+        fleet: FleetState,
+        policy: PolicyState,
+        slow: Slow,
+        *,
+        span_s: float,
+        seed: int,
+    ) -> None:
+        site = supplied.site
+        self._site = site
+        self._slots = slots_of(span_s, site.slot_s)
+        edges_s = np.arange(self._slots + 1) * site.slot_s
+        scale = supplied.scales[supplied.main]
+        self._supply_j = scale * site.slot_s * baseline_w(
+            site, edges_s, slots=self._slots, seed=seed
+        )
+        self._dear, self._waste = slot_prices(site, edges_s)
+        self._state = state_record(site.store)
+        self._limits = limits_record(site.store, site.auxiliary_limit_w)
+        self._policy = policy
+        self.control = SupplyControl(site, slow, fleet, policy)
+        self._slot = 0
+        self._drawn_j = self._promised_j = 0.0
+        self._picked = np.zeros(policy.options.shape[0])
+        self.control.begin(float(self._state.level_j), self._dear[0], self._waste[0])
+
+    @property
+    def next_s(self) -> float:
+        """The end of the present slot [s]; inf when the trace's slots are over."""
+        if self._slot >= self._slots:
+            return math.inf
+        return (self._slot + 1) * self._site.slot_s
+
+    def act(self, machine: Machine) -> None:
+        """Settle the slot and let the controller look."""
+        site, now_s = self._site, self.next_s
+        drawn_j = machine.drawn_j(now_s)
+        demand_j = site.pue * (drawn_j - self._drawn_j) + site.overhead_w * site.slot_s
+        self._drawn_j = drawn_j
+        step(
+            self._state, self._limits, self._supply_j[self._slot], max(0.0, demand_j), site.slot_s
+        )
+        joules = self._policy.joules
+        promised_j, picked = float(joules.position[PROMISED_J]), joules.taken.sum(axis=1)
+        self.control.look(
+            SupplySignals(
+                now_s=now_s,
+                slot_s=site.slot_s,
+                level_j=float(self._state.level_j),
+                baseline_j=float(self._supply_j[self._slot]),
+                demand_j=demand_j,
+                in_flight=machine.in_flight(),
+                auxiliary_usd_per_j=float(self._dear[self._slot]),
+                waste_usd_per_j=float(self._waste[self._slot]),
+                promised_j=promised_j - self._promised_j,
+                picked=picked - self._picked,
+            )
+        )
+        self._promised_j, self._picked = promised_j, picked
+        self._slot += 1
