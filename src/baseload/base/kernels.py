@@ -48,6 +48,7 @@ KERNEL_SOURCES = (
     "simulator/token_queues.py",
     "supply/random_paths.py",
     "supply/slot.py",
+    "theory/cycle_step.py",
     "theory/density_steps.py",
 )
 """Every module with kernels. Kernels contain those they call, so each is stale when any is."""
