@@ -222,10 +222,9 @@ def _prices_between(problem: CycleProblem) -> Floats:
         with np.errstate(divide="ignore", invalid="ignore"):
             at = (cost[:, None] - cost[None, :]) / (mean[None, :] - mean[:, None])
         at = np.unique(at[np.isfinite(at) & (at > low) & (at < high)])
-        pick = np.argmin(cost + mean * (0.5 * (at[1:] + at[:-1]))[:, None], axis=1)
-        ends = np.argmin(cost + mean * np.array([[low], [high]]), axis=1)
-        chain = np.concatenate([ends[:1], pick, ends[1:]])
-        switches += at[chain[1:] != chain[:-1]].tolist()
+        edges = np.concatenate([[low], at, [high]])
+        pick = np.argmin(cost + mean * (0.5 * (edges[1:] + edges[:-1]))[:, None], axis=1)
+        switches += at[pick[1:] != pick[:-1]].tolist()
     edges = np.unique(switches)
     return 0.5 * (edges[1:] + edges[:-1]) if len(edges) > 1 else edges
 

@@ -23,6 +23,7 @@ _MIX_STEPS = 24
 _MIX_ERROR = 1e-4
 _SAME = 1e-12
 _LEAST_SD = 1e-6
+_ROUGH = 1e-2
 
 
 class Model(NamedTuple):
@@ -164,7 +165,7 @@ def _slopes(model: Model, h: int, table: Tables) -> bool:
     final = per * (table.value[row, n - 2] - table.value[row, n - 1])
     table.slope[0] = 2.0 * first - table.slope[1] if n > 2 else first
     table.slope[n - 1] = 2.0 * final - table.slope[n - 2] if n > 2 else final
-    slack = 1e-9 * (model.Cu[h] + model.Cw[h])
+    slack = _ROUGH * (model.Cu[h] + model.Cw[h])
     rough = first > model.eta_d * model.Cu[h] + slack
     rough = rough or model.eta_c * final < -model.Cw[h] - slack
     rough = rough or (final < -slack and model.eta_c * model.eta_d < 1.0)
@@ -255,6 +256,13 @@ def _cut(
 
 
 @kernel
+def _same(one: tuple[float, float, float], other: tuple[float, float, float]) -> bool:
+    """Whether two plans are the same to rounding."""
+    apart = abs(one[0] - other[0]) + abs(one[2] - other[2])
+    return apart <= _SAME * (abs(one[0]) + abs(one[2]))
+
+
+@kernel
 def _search(
     model: Model, h: int, level: float, guess: float, om: float, table: Tables
 ) -> tuple[float, float, float, float]:
@@ -265,7 +273,7 @@ def _search(
         a = choose(model, h, guess, om)
         _, price, steep = expect(model, h, level, a[0], a[1], table)
         b = choose(model, h, price, steep)
-        if abs(a[0] - b[0]) + abs(a[2] - b[2]) <= _SAME * (abs(a[0]) + abs(a[2])):
+        if _same(a, b):
             return guess, guess, om, 0.0
         if attempt > 0:
             om = max(steep, 0.0)
@@ -287,23 +295,46 @@ def _search(
 
 
 @kernel
-def _set(
+def _plan(
+    model: Model, h: int, found: tuple[float, float, float, float]
+) -> tuple[float, float, float]:
+    """The plan of two prices, a steepness and a share."""
+    a = choose(model, h, found[0], found[2])
+    if found[3] == 0.0:
+        return a
+    b = choose(model, h, found[1], found[2])
+    x = found[3]
+    return a[0] + x * (b[0] - a[0]), a[1] + x * (b[1] - a[1]), a[2] + x * (b[2] - a[2])
+
+
+@kernel
+def _best(
     model: Model,
     h: int,
-    i: int,
-    found: tuple[float, float, float, float],
-    plans: Plans,
-) -> None:
-    """Write the plan of two prices, a steepness and a share."""
-    low, high, om, x = found
-    a = choose(model, h, low, om)
-    plans.low[h, i], plans.high[h, i], plans.tilt[h, i], plans.mixed[h, i] = low, high, om, x
-    plans.demand[h, i], plans.var[h, i], plans.cost[h, i] = a[0], a[1], a[2]
-    if x > 0.0:
-        b = choose(model, h, high, om)
-        plans.demand[h, i] = a[0] + x * (b[0] - a[0])
-        plans.var[h, i] = a[1] + x * (b[1] - a[1])
-        plans.cost[h, i] = a[2] + x * (b[2] - a[2])
+    level: float,
+    start: tuple[float, float, float, float],
+    old: tuple[float, float, float],
+    rough: bool,
+    table: Tables,
+) -> tuple[tuple[float, float, float, float], bool]:
+    """The best plan found from ``start`` (or from both ends of the prices where ``rough``), and
+    whether the ``old`` plan is better than that.
+    """
+    found = _search(model, h, level, start[0], start[2], table)
+    plan = _plan(model, h, found)
+    total = expect(model, h, level, plan[0], plan[1], table)[0] + plan[2]
+    if rough:
+        for end in range(2):
+            guess = model.Cu[h] if end == 0 else -model.Cw[h]
+            again = _search(model, h, level, guess, 0.0, table)
+            plan = _plan(model, h, again)
+            cost = expect(model, h, level, plan[0], plan[1], table)[0] + plan[2]
+            if cost < total:
+                found, total = again, cost
+    keep = False
+    if old[0] >= 0.0:
+        keep = expect(model, h, level, old[0], old[1], table)[0] + old[2] < total
+    return found, keep
 
 
 @outline_kernel
@@ -317,36 +348,25 @@ def improve(model: Model, table: Tables, plans: Plans, keep: bool) -> None:
         guess, om = model.Cu[h], 0.0
         for i in range(nodes):
             level = i * model.spacing
-            found = _search(model, h, level, guess, om, table)
-            old = (plans.demand[h, i], plans.var[h, i], plans.cost[h, i])
-            back = (plans.low[h, i], plans.high[h, i], plans.tilt[h, i], plans.mixed[h, i])
-            _set(model, h, i, found, plans)
-            cost, price, steep = expect(
-                model, h, level, plans.demand[h, i], plans.var[h, i], table
-            )
-            total = cost + plans.cost[h, i]
-            if keep and abs(old[0] - plans.demand[h, i]) > _SAME * old[0]:
-                other, o_price, o_steep = expect(model, h, level, old[0], old[1], table)
-                if other + old[2] < total:
-                    _set(model, h, i, back, plans)
-                    total, price, steep = other + old[2], o_price, o_steep
-            if rough:
-                for end in range(2):
-                    start = model.Cu[h] if end == 0 else -model.Cw[h]
-                    again = _search(model, h, level, start, 0.0, table)
-                    a = choose(model, h, again[0], again[2])
-                    b = choose(model, h, again[1], again[2])
-                    x = again[3]
-                    other, o_price, o_steep = expect(
-                        model, h, level, a[0] + x * (b[0] - a[0]), a[1] + x * (b[1] - a[1]), table
-                    )
-                    other += a[2] + x * (b[2] - a[2])
-                    if other < total:
-                        _set(model, h, i, again, plans)
-                        total, price, steep = other, o_price, o_steep
-            table.value[h, i] = total
-            table.price[h, i], table.om[h, i] = price, max(steep, 0.0)
+            found = (guess, guess, om, 0.0)
+            plan = choose(model, h, guess, om)
+            cost, price, steep = expect(model, h, level, plan[0], plan[1], table)
+            after = choose(model, h, price, steep)
+            old = (-1.0, 0.0, 0.0)
+            if keep:
+                old = (plans.demand[h, i], plans.var[h, i], plans.cost[h, i])
+            settled = not rough and _same(plan, after) and (not keep or _same(plan, old))
+            if not settled:
+                found, stay = _best(model, h, level, found, old, rough, table)
+                if stay:
+                    found = (plans.low[h, i], plans.high[h, i], plans.tilt[h, i], plans.mixed[h, i])
+                plan = _plan(model, h, found)
+                cost, price, steep = expect(model, h, level, plan[0], plan[1], table)
+            plans.low[h, i], plans.high[h, i], plans.tilt[h, i], plans.mixed[h, i] = found
+            plans.demand[h, i], plans.var[h, i], plans.cost[h, i] = plan
             guess, om = price, max(steep, 0.0)
+            table.value[h, i] = cost + plan[2]
+            table.price[h, i], table.om[h, i] = guess, om
 
 
 @kernel
