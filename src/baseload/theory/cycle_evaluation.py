@@ -21,14 +21,16 @@ from baseload.theory.cycle_step import Model, Plans
 from baseload.theory.inputs import Floats, finite_result, shares, whole
 from baseload.theory.routing_instance import Ints
 
-_RESTART = 1e-10
+_RESTART = 1e-12
 _SEARCH_NODES = 97
 _PROBES = 9
 
 
 class CycleCost(msgspec.Struct, frozen=True, kw_only=True, eq=False):
-    """What a routing costs in the long run. ``average_cost`` [$/s] is the sum of ``auxiliary_cost``,
-    ``waste_cost`` and ``other_cost``; ``auxiliary_w``, ``waste_w``, ``demand_w`` [W] and
+    """What a routing costs in the long run.
+
+    ``average_cost`` [$/s] is the sum of ``auxiliary_cost``, ``waste_cost``, ``other_cost``;
+    ``auxiliary_w``, ``waste_w``, ``demand_w`` [W] and
     ``mean_level`` [J] are long-run means. ``by_slot`` [slots, 5]: level at the start [J], demand,
     auxiliary, waste [W] and other cost [$/s] of each slot; ``law`` [nodes]: stationary law of the
     level at the start of a cycle.
@@ -74,7 +76,7 @@ def empty_plans(slots: int, nodes: int) -> Plans:
 def average_of(model: Model, plans: Plans) -> Average:
     """Average cost and relative values of ``plans``.
 
-    The equations get a restart with probability 1e-10 a cycle at a level drawn evenly, so that they
+    The equations get a restart with probability 1e-12 a cycle at a level drawn evenly, so that they
     can be solved where levels do not communicate.
     """
     nodes = plans.demand.shape[1]
@@ -257,11 +259,8 @@ def static_price(problem: CycleProblem, *, nodes: int = 257) -> StaticPrice:
         place = int(np.searchsorted(tried, best))
         low = int(tried[max(place - 1, 0)])
         high = int(tried[min(place + 1, len(tried) - 1)])
+    choice = _choice_at(problem, prices[best])
     plans = _at_price(problem, prices[best], nodes)
-    score = problem.mean * prices[best] + problem.other_cost
-    order = problem.order()
-    first = np.argmin(np.take_along_axis(score, order, axis=1), axis=1)
-    choice: Ints = np.take_along_axis(order, first[:, None], axis=1)[:, 0]
     return StaticPrice(
         price=float(prices[best]),
         choice=choice,
@@ -269,12 +268,17 @@ def static_price(problem: CycleProblem, *, nodes: int = 257) -> StaticPrice:
     )
 
 
-def _at_price(problem: CycleProblem, price: float, nodes: int) -> Plans:
-    """Plans of a constant price."""
+def _choice_at(problem: CycleProblem, price: float) -> Ints:
+    """The cheapest option of each class [classes] at ``price``."""
     score = problem.mean * price + problem.other_cost
     order = problem.order()
     first = np.argmin(np.take_along_axis(score, order, axis=1), axis=1)
-    pick = np.take_along_axis(order, first[:, None], axis=1)
+    choice: Ints = np.take_along_axis(order, first[:, None], axis=1)[:, 0]
+    return choice
+
+
+def _at_price(problem: CycleProblem, price: float, nodes: int) -> Plans:
+    """Plans of a constant price."""
     table = np.zeros(problem.mean.shape)
-    np.put_along_axis(table, pick, 1.0, axis=1)
+    table[np.arange(len(table)), _choice_at(problem, price)] = 1.0
     return plans_of_shares(problem, table, nodes)

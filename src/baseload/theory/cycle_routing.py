@@ -26,6 +26,8 @@ from baseload.theory.routing_instance import Ints
 
 _COARSE = 65
 _FINE_ENOUGH = 2 * _COARSE
+_IDLE = 3  # rounds of policy iteration without a gain: rounding is all that is left
+_ROUNDING = 1e-13
 
 
 class LookAhead(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -55,7 +57,7 @@ class CycleRouting(LookAhead, frozen=True, kw_only=True, eq=False):
 
     ``average_cost`` [$/s] of this routing in the long run; no routing within the slot model costs
     less than ``at_least`` [$/s], as far as the plans found are the best of their slot. ``cycles``:
-    backward passes on the full grid; ``converged``: average cost and bound are within the tolerance.
+    backward passes on the full grid; ``converged``: cost and bound are within the tolerance.
     """
 
     average_cost: float
@@ -126,8 +128,8 @@ class _Round:
 
     def run(self, tolerance: float, most_cycles: int) -> bool:
         """Iterate until the bounds of the cost of a cycle meet within ``tolerance`` of it."""
-        done = False
-        while not done and self.cycles < most_cycles:
+        done, idle = False, 0
+        while not done and self.cycles < most_cycles and idle < _IDLE:
             self.tables.value[self.slots] = self.start
             cycle_step.improve(self.model, self.tables, self.plans, self.cycles > 0)
             self.cycles += 1
@@ -135,14 +137,18 @@ class _Round:
             self.low, self.high = float(rise.min()), float(rise.max())
             size = max(abs(self.low), abs(self.high), 1e-6 * self.scale)
             done = self.high - self.low <= tolerance * size
+            before = self.cost
             self.cost, self.start, _ = average_of(self.model, self.plans)
+            idle = 0 if self.cost < before - _ROUNDING * size else idle + 1
         return done
 
 
 def _turnover(problem: CycleProblem) -> float:
     """What moves through a cycle [$], for a cost near 0 to be measured by."""
     power = np.abs(problem.b) + problem.lam @ problem.mean.max(axis=1)
-    return float(np.sum(problem.slot_s * power * np.maximum(np.abs(problem.Cu), np.abs(problem.Cw))))
+    return float(
+        np.sum(problem.slot_s * power * np.maximum(np.abs(problem.Cu), np.abs(problem.Cw)))
+    )
 
 
 def solve_cycle(
@@ -184,7 +190,7 @@ def solve_cycle(
     found.tables.value[:] += (gone - found.tables.value[0, 0])[:, None]
     return CycleRouting(
         average_cost=finite_result("solve_cycle", found.cost / cycle_s, B=problem.B),
-        at_least=found.low / cycle_s,
+        at_least=min(found.low, found.cost) / cycle_s,
         cycles=found.cycles,
         converged=converged,
         **_found(problem, found.model, found.tables, found.plans),  # type: ignore[arg-type]

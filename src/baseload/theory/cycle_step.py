@@ -22,7 +22,7 @@ _CUTS = 64
 _MIX_STEPS = 24
 _MIX_ERROR = 1e-4
 _SAME = 1e-12
-_LEAST_SD = 1e-6
+_LEAST_SD = 1e-8
 _ROUGH = 1e-2
 
 
@@ -200,9 +200,7 @@ def _mix(
     x = 0.5
     for _ in range(_MIX_STEPS):  # the Illinois rule: regula falsi that halves an end which stays
         x = left + (right - left) * f_left / (f_left - f_right)
-        _, price, om = expect(
-            model, h, level, one[0] + x * d_demand, one[1] + x * d_var, table
-        )
+        _, price, om = expect(model, h, level, one[0] + x * d_demand, one[1] + x * d_var, table)
         f = d_demand * price + 0.5 * d_var * om + d_cost
         if abs(f) <= enough or right - left < _MIX_ERROR:
             break
@@ -259,10 +257,10 @@ def _cut(
 def _same(one: tuple[float, float, float], other: tuple[float, float, float]) -> bool:
     """Whether two plans are the same to rounding."""
     apart = abs(one[0] - other[0]) + abs(one[2] - other[2])
-    return apart <= _SAME * (abs(one[0]) + abs(one[2]))
+    return bool(apart <= _SAME * (abs(one[0]) + abs(one[2])))
 
 
-@kernel
+@outline_kernel
 def _search(
     model: Model, h: int, level: float, guess: float, om: float, table: Tables
 ) -> tuple[float, float, float, float]:
@@ -308,6 +306,14 @@ def _plan(
 
 
 @kernel
+def _tie(model: Model, h: int, found: tuple[float, float, float, float], steep: float) -> float:
+    """The price at which both routings of a mixture cost the same: the slope may jump across it."""
+    a = choose(model, h, found[0], found[2])
+    b = choose(model, h, found[1], found[2])
+    return (b[2] - a[2] + 0.5 * max(steep, 0.0) * (b[1] - a[1])) / (a[0] - b[0])
+
+
+@outline_kernel
 def _best(
     model: Model,
     h: int,
@@ -362,6 +368,8 @@ def improve(model: Model, table: Tables, plans: Plans, keep: bool) -> None:
                     found = (plans.low[h, i], plans.high[h, i], plans.tilt[h, i], plans.mixed[h, i])
                 plan = _plan(model, h, found)
                 cost, price, steep = expect(model, h, level, plan[0], plan[1], table)
+                if found[3] > 0.0:
+                    price = _tie(model, h, found, steep)
             plans.low[h, i], plans.high[h, i], plans.tilt[h, i], plans.mixed[h, i] = found
             plans.demand[h, i], plans.var[h, i], plans.cost[h, i] = plan
             guess, om = price, max(steep, 0.0)
@@ -418,9 +426,7 @@ def compose(model: Model, plans: Plans, work: Floats, weight: Floats) -> int:
                 if mass > 0.0:
                     for j in range(nodes + 1):
                         work[to, i, j] += mass * work[at, m, j]
-            work[to, i, nodes] += (
-                model.Cu[h] * bought + model.Cw[h] * wasted + plans.cost[h, i]
-            )
+            work[to, i, nodes] += model.Cu[h] * bought + model.Cw[h] * wasted + plans.cost[h, i]
         at = to
     return at
 
@@ -450,9 +456,7 @@ def forward(model: Model, plans: Plans, law: Floats, flows: Floats, weight: Floa
 
 
 @outline_kernel
-def options(
-    model: Model, plans: Plans, order: Any, choice: Any, other: Any
-) -> None:
+def options(model: Model, plans: Plans, order: Any, choice: Any, other: Any) -> None:
     """The options behind ``plans``: fills ``choice`` and ``other`` [slots, nodes, classes] with the
     caller's numbers, which ``order`` [classes, options] gives.
     """
