@@ -59,18 +59,23 @@ class StaticPrice(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
 
 class Average(NamedTuple):
-    """Cost of a cycle [$], relative value at its start [nodes] $ (0 at the empty store), and the
-    matrix of the cycle [nodes, nodes].
-    """
+    """Cost of a cycle [$], and relative value at its start [nodes] $ (0 at the empty store)."""
 
     cost: float
     value: Floats
-    matrix: Floats
 
 
 def empty_plans(slots: int, nodes: int) -> Plans:
     """Room for plans."""
     return Plans(*(np.zeros((slots, nodes)) for _ in Plans._fields))
+
+
+def cycle_map(model: Model, plans: Plans) -> tuple[Floats, Floats]:
+    """The matrix of a cycle [nodes, nodes] under ``plans``, and its expected cost [nodes] $."""
+    nodes = plans.demand.shape[1]
+    work = np.empty((2, nodes, nodes + 1))
+    at = cycle_step.compose(model, plans, work, np.zeros(nodes))
+    return work[at, :, :nodes], work[at, :, nodes]
 
 
 def average_of(model: Model, plans: Plans) -> Average:
@@ -79,17 +84,16 @@ def average_of(model: Model, plans: Plans) -> Average:
     The equations get a restart with probability 1e-12 a cycle at a level drawn evenly, so that they
     can be solved where levels do not communicate.
     """
-    nodes = plans.demand.shape[1]
-    work = np.empty((2, nodes, nodes + 1))
-    at = cycle_step.compose(model, plans, work, np.zeros(nodes))
-    matrix, charge = work[at, :, :nodes], work[at, :, nodes]
-    bordered = np.zeros((nodes + 1, nodes + 1))
+    matrix, charge = cycle_map(model, plans)
+    nodes = len(matrix)
+    bordered = np.empty((nodes + 1, nodes + 1))
     bordered[:nodes, :nodes] = -(1 - _RESTART) * matrix
     bordered[:nodes, :nodes].flat[:: nodes + 1] += 1.0
     bordered[:nodes, nodes] = 1.0
-    bordered[nodes, :nodes] = 1.0 / nodes
+    bordered[nodes] = 1.0 / nodes
+    bordered[nodes, nodes] = 0.0
     found = np.linalg.solve(bordered, np.append(charge, 0.0))
-    return Average(float(found[nodes]), found[:nodes] - found[0], matrix)
+    return Average(float(found[nodes]), found[:nodes] - found[0])
 
 
 def stationary_law(matrix: Floats) -> Floats:
@@ -105,7 +109,7 @@ def cost_of(problem: CycleProblem, model: Model, plans: Plans) -> CycleCost:
     """Long-run rates of ``plans`` from the stationary law of the level."""
     slots, nodes = plans.demand.shape
     law = np.zeros((slots + 1, nodes))
-    law[0] = stationary_law(average_of(model, plans).matrix)
+    law[0] = stationary_law(cycle_map(model, plans)[0])
     flows = np.zeros((slots, 5))
     cycle_step.forward(model, plans, law, flows, np.zeros(nodes))
     rates = flows.copy()

@@ -138,7 +138,7 @@ class _Round:
             size = max(abs(self.low), abs(self.high), 1e-6 * self.scale)
             done = self.high - self.low <= tolerance * size
             before = self.cost
-            self.cost, self.start, _ = average_of(self.model, self.plans)
+            self.cost, self.start = average_of(self.model, self.plans)
             idle = 0 if self.cost < before - _ROUNDING * size else idle + 1
         return done
 

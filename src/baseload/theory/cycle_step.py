@@ -171,7 +171,7 @@ def _slopes(model: Model, h: int, table: Tables) -> bool:
     rough = rough or (final < -slack and model.eta_c * model.eta_d < 1.0)
     for i in range(1, n - 1):
         rough = rough or table.slope[i + 1] > table.slope[i] + slack
-    return rough
+    return bool(rough)
 
 
 @kernel
@@ -256,8 +256,8 @@ def _cut(
 @kernel
 def _same(one: tuple[float, float, float], other: tuple[float, float, float]) -> bool:
     """Whether two plans are the same to rounding."""
-    apart = abs(one[0] - other[0]) + abs(one[2] - other[2])
-    return bool(apart <= _SAME * (abs(one[0]) + abs(one[2])))
+    apart: float = abs(one[0] - other[0]) + abs(one[2] - other[2])
+    return apart <= _SAME * (abs(one[0]) + abs(one[2]))
 
 
 @outline_kernel

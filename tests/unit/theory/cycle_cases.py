@@ -31,7 +31,7 @@ def day(**changes: Any) -> CycleProblem:
         "lam": np.array([0.1, 0.06, 0.04]),
         "mean": mean,
         "second": 1.8 * mean**2,
-        "other_cost": 600.0 * fail,
+        "other_cost": 520.0 * fail,
         "B": 28.0 * 3600 * 6,
         "eta_c": 0.95,
         "eta_d": 0.95,

@@ -71,7 +71,7 @@ def exhaustive(problem, nodes):
             tables.value[h, i] = found[best]
             plans.demand[h, i], plans.var[h, i] = demand[h, best], var[h, best]
             plans.cost[h, i] = cost[h, best]
-        average, value, _ = average_of(model, plans)
+        average, value = average_of(model, plans)
         if np.ptp(tables.value[0] - tables.value[slots]) < 1e-9 * abs(average):
             break
     return average / problem.cycle_s
