@@ -31,7 +31,7 @@ class CycleCost(msgspec.Struct, frozen=True, kw_only=True, eq=False):
 
     ``average_cost`` [$/s] is the sum of ``auxiliary_cost``, ``waste_cost``, ``other_cost``;
     ``auxiliary_w``, ``waste_w``, ``demand_w`` [W] and
-    ``mean_level`` [J] are long-run means. ``by_slot`` [slots, 5]: level at the start [J], demand,
+    ``mean_level`` [J] (at the starts of slots) are long-run means. ``by_slot`` [slots, 5]: level at the start [J], demand,
     auxiliary, waste [W] and other cost [$/s] of each slot; ``law`` [nodes]: stationary law of the
     level at the start of a cycle.
     """
