@@ -30,10 +30,10 @@ class CycleCost(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """What a routing costs in the long run.
 
     ``average_cost`` [$/s] is the sum of ``auxiliary_cost``, ``waste_cost``, ``other_cost``;
-    ``auxiliary_w``, ``waste_w``, ``demand_w`` [W] and
-    ``mean_level`` [J] (at the starts of slots) are long-run means. ``by_slot`` [slots, 5]: level at the start [J], demand,
-    auxiliary, waste [W] and other cost [$/s] of each slot; ``law`` [nodes]: stationary law of the
-    level at the start of a cycle.
+    ``auxiliary_w``, ``waste_w``, ``demand_w`` [W] and ``mean_level`` [J] (at the starts of slots)
+    are long-run means. ``by_slot`` [slots, 5]: level at the start [J], demand, auxiliary, waste [W]
+    and other cost [$/s] of each slot; ``law`` [nodes]: stationary law of the level at the start of
+    a cycle.
     """
 
     average_cost: float
