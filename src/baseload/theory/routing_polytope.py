@@ -7,16 +7,24 @@ docs/explanation/variance-aware-routing.md, 5.1.
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from baseload.theory.inputs import Floats
 from baseload.theory.numerics import linprog
-from baseload.theory.routing_instance import Ints, RoutingInstance
+from baseload.theory.pinned_mean import least_at_mean, mean_range
+from baseload.theory.routing_instance import Flags, Ints, RoutingInstance
 
 MEAN_DEMAND = "mean demand"
 FAILURES = "failures"
+
+_SIFT_ABOVE = 4000
+_SIFTINGS = 60
+_SAMPLE = 80
+_KEPT = 3
+_WORTH_ADDING = 1e-9
 
 
 class Breach(NamedTuple):
@@ -50,6 +58,7 @@ class Polytope:
         self.has_rows = bool(instance.rows) or instance.fail_limit is not None
         self._classes = np.unique(self.cells[:, 0])
         self._upper, self._limits, self._names = self._side_rows()
+        self._used: Flags | None = None
 
     def _rate(self, table: Floats) -> Floats:
         """lam x ``table`` at the cells: what each probability adds a second."""
@@ -65,7 +74,8 @@ class Polytope:
         matrix = np.array([row for _, row, _ in rows]).reshape(len(rows), len(self.cells))
         return matrix, np.array([limit for _, _, limit in rows]), [name for name, _, _ in rows]
 
-    def _equalities(self) -> tuple[Any, Floats]:
+    @cached_property
+    def _sums(self) -> tuple[Any, Floats]:
         """One row a class (probabilities sum to 1), and the pinned mean where there is one."""
         from scipy.sparse import coo_array, csr_array, vstack
 
@@ -82,30 +92,113 @@ class Polytope:
     def best(self, prices: Floats) -> LinearSolution:
         """The routing of the least sum of lam p ``prices`` [classes, options].
 
-        Without side rows and pinned mean it is the cheapest option of each class; otherwise a
-        linear program. ``mean_price`` is the change of the objective per watt of the pinned mean.
+        Without side rows and pinned mean it is the cheapest option of each class, with the mean
+        alone a search along its price, otherwise a linear program. ``mean_price`` is the change of
+        the objective per watt of the pinned mean.
         """
-        if not self.has_rows and self.mean_target is None:
+        if self.has_rows:
+            return self.program(prices)
+        if self.mean_target is None:
             shares = self.instance.shares_of(self.instance.cheapest(prices))
             return LinearSolution(shares, float(self._objective(prices, shares)), 0.0, None)
+        found = least_at_mean(self.instance, prices, self.mean_target)
+        if found is None:
+            low, high = mean_range(self.instance)
+            possible = low if self.mean_target < low else high
+            breach = Breach(MEAN_DEMAND, self.mean_target, possible)
+            return LinearSolution(None, np.nan, np.nan, breach)
+        return LinearSolution(
+            found.shares, self._objective(prices, found.shares), found.mean_price, None
+        )
+
+    def program(self, prices: Floats) -> LinearSolution:
+        """The same by HiGHS, whatever the rows. Of many cells only those that can matter are given
+        to it: a guess from a sample of the classes, and then those that its prices show to be worth
+        more than they cost, until there are none. The best stay for the next call.
+        """
         rate = self._rate(np.where(self.instance.available, prices, 0.0))
         scale = float(np.max(np.abs(rate), initial=0.0)) or 1.0
-        matrix, sums = self._equalities()
-        found = linprog(
-            rate / scale,
-            A_ub=self._upper if self.has_rows else None,
-            b_ub=self._limits if self.has_rows else None,
-            A_eq=matrix,
-            b_eq=sums,
-            bounds=(0.0, None),
-            method="highs",
-        )
+        rate = rate / scale
+        if len(self.cells) <= _SIFT_ABOVE:
+            return self._whole_program(rate, scale)
+        used = self._first_guess(rate) if self._used is None else self._used
+        for _ in range(_SIFTINGS):
+            found = self._solve(rate, used)
+            if found.status != 0:
+                break
+            reduced = rate - found.ineqlin.marginals @ self._upper
+            reduced = reduced - self._sums[0].T @ found.eqlin.marginals
+            best = self._best_cells(reduced)
+            missing = best[~used[best] & (reduced[best] < -_WORTH_ADDING)]
+            if missing.size == 0:
+                weights = np.zeros(len(self.cells))
+                weights[used] = found.x
+                self._used = weights > 0
+                self._used[best] = True
+                return self._solution(found, weights, scale)
+            used = used.copy()
+            used[missing] = True
+        return self._whole_program(rate, scale)
+
+    def _whole_program(self, rate: Floats, scale: float) -> LinearSolution:
+        """All cells at once."""
+        found = self._solve(rate, np.ones(len(self.cells), dtype=np.bool_))
         if found.status == 2:
             return LinearSolution(None, np.nan, np.nan, self._least_breach())
         if found.status != 0:
             raise ArithmeticError(f"HiGHS gave status {found.status}: {found.message}")
+        return self._solution(found, found.x, scale)
+
+    def _solution(self, found: Any, weights: Floats, scale: float) -> LinearSolution:
         price = 0.0 if self.mean_target is None else float(found.eqlin.marginals[-1]) * scale
-        return LinearSolution(self._table(found.x), float(found.fun) * scale, price, None)
+        return LinearSolution(self._table(weights), float(found.fun) * scale, price, None)
+
+    def _solve(self, rate: Floats, used: Flags, part: float = 1.0) -> Any:
+        """The linear program over the ``used`` cells; limits and mean times ``part``, for a program
+        over some of the classes.
+        """
+        matrix, sums = self._sums
+        rows = np.unique(np.searchsorted(self._classes, self.cells[used, 0]))
+        if self.mean_target is not None:
+            rows = np.append(rows, len(sums) - 1)
+        right = np.where(np.arange(len(sums)) < len(self._classes), sums, part * sums)
+        return linprog(
+            rate[used],
+            A_ub=self._upper[:, used] if self.has_rows else None,
+            b_ub=part * self._limits if self.has_rows else None,
+            A_eq=matrix[rows][:, used],
+            b_eq=right[rows],
+            bounds=(0.0, None),
+            method="highs",
+        )
+
+    def _first_guess(self, rate: Floats) -> Flags:
+        """The cells that are best at the prices of a program over a sample of the classes, and, so
+        that limits can be met at all, those that take least of each row and reach either mean.
+        """
+        step = max(len(self._classes) // _SAMPLE, 1)
+        sample = np.isin(self.cells[:, 0], self._classes[::step])
+        lam = self.instance.lam[self._classes]
+        part = float(lam[::step].sum() / (lam.sum() or 1.0))
+        found = self._solve(rate, sample, part)
+        mean = self._rate(self.instance.mean)
+        used = np.zeros(len(self.cells), dtype=np.bool_)
+        if found.status == 0:
+            reduced = rate - found.ineqlin.marginals @ self._upper
+            if self.mean_target is not None:
+                reduced = reduced - float(found.eqlin.marginals[-1]) * mean
+            used[self._best_cells(reduced)] = True
+        for row in (rate, *self._upper, mean, -mean):
+            used[self._best_cells(row, 1)] = True
+        return used
+
+    def _best_cells(self, rate: Floats, count: int = _KEPT) -> Ints:
+        """The ``count`` cells of least ``rate`` in each class (all, where there are fewer)."""
+        order = np.lexsort((rate, self.cells[:, 0]))
+        first = np.searchsorted(self.cells[:, 0], self.cells[:, 0])
+        rank = np.arange(len(self.cells)) - first
+        found: Ints = order[rank < count]
+        return found
 
     def _objective(self, prices: Floats, shares: Floats) -> float:
         chosen = np.where(shares > 0, prices, 0.0)
@@ -125,7 +218,7 @@ class Polytope:
         """
         from scipy.sparse import csr_array, hstack
 
-        matrix, sums = self._equalities()
+        matrix, sums = self._sums
         side, pinned = len(self._names), self.mean_target is not None
         largest = np.max(np.abs(self._upper), axis=1, initial=1e-300)
         sizes = np.where(self._limits == 0, largest, np.abs(self._limits))
