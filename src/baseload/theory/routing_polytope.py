@@ -23,7 +23,7 @@ FAILURES = "failures"
 _SIFT_ABOVE = 4000
 _SIFTINGS = 60
 _SAMPLE = 80
-_KEPT = 3
+_NEAR = 2
 _WORTH_ADDING = 1e-9
 
 
@@ -58,7 +58,9 @@ class Polytope:
         self.has_rows = bool(instance.rows) or instance.fail_limit is not None
         self._classes = np.unique(self.cells[:, 0])
         self._upper, self._limits, self._names = self._side_rows()
-        self._used: Flags | None = None
+        self._basis: Flags | None = None
+        self._row_costs: Floats = np.zeros(len(self.cells))
+        self._starts = np.searchsorted(self.cells[:, 0], self._classes)
 
     def _rate(self, table: Floats) -> Floats:
         """lam x ``table`` at the cells: what each probability adds a second."""
@@ -112,32 +114,38 @@ class Polytope:
         )
 
     def program(self, prices: Floats) -> LinearSolution:
-        """The same by HiGHS, whatever the rows. Of many cells only those that can matter are given
-        to it: a guess from a sample of the classes, and then those that its prices show to be worth
-        more than they cost, until there are none. The best stay for the next call.
+        """The same by HiGHS, whatever the rows; exact to its tolerances.
+
+        Of more than 4,000 cells only those that can matter are given to it: a guess from a sample
+        of the classes, then those that its prices show to be worth adding, until there are none.
+        The next call begins with the cells and the prices of the rows that this one ends with.
         """
         rate = self._rate(np.where(self.instance.available, prices, 0.0))
         scale = float(np.max(np.abs(rate), initial=0.0)) or 1.0
         rate = rate / scale
         if len(self.cells) <= _SIFT_ABOVE:
             return self._whole_program(rate, scale)
-        used = self._first_guess(rate) if self._used is None else self._used
-        for _ in range(_SIFTINGS):
+        if self._basis is None:
+            used = self._feasible(rate) | self._near(self._sampled(rate))
+        else:
+            used = self._basis | self._near(rate * scale - self._row_costs)
+        for turn in range(_SIFTINGS):
             found = self._solve(rate, used)
             if found.status != 0:
                 break
-            reduced = rate - found.ineqlin.marginals @ self._upper
-            reduced = reduced - self._sums[0].T @ found.eqlin.marginals
-            best = self._best_cells(reduced)
-            missing = best[~used[best] & (reduced[best] < -_WORTH_ADDING)]
+            rows = self._costs_of_rows(found)
+            reduced = rate - rows - self._of_cells(found.eqlin.marginals)
+            missing = np.flatnonzero(~used & (reduced < -_WORTH_ADDING))
             if missing.size == 0:
                 weights = np.zeros(len(self.cells))
                 weights[used] = found.x
-                self._used = weights > 0
-                self._used[best] = True
+                self._basis, self._row_costs = weights > 0, rows * scale
                 return self._solution(found, weights, scale)
-            used = used.copy()
-            used[missing] = True
+            used = used | self._near(reduced)  # the best of each class, or more
+            if missing.size <= len(self._starts):
+                used[missing] = True
+            elif turn == 0:  # prices have moved far since the last call
+                used |= self._near(self._sampled(rate))
         return self._whole_program(rate, scale)
 
     def _whole_program(self, rate: Floats, scale: float) -> LinearSolution:
@@ -172,32 +180,42 @@ class Polytope:
             method="highs",
         )
 
-    def _first_guess(self, rate: Floats) -> Flags:
-        """The cells that are best at the prices of a program over a sample of the classes, and, so
-        that limits can be met at all, those that take least of each row and reach either mean.
+    def _feasible(self, rate: Floats) -> Flags:
+        """Cells with which limits can be met where they can be met at all, or nearly so: in each
+        class those that take least of each row, and that reach either mean.
         """
+        mean = self._rate(self.instance.mean)
+        used = np.zeros(len(self.cells), dtype=np.bool_)
+        for row in (rate, *self._upper, mean, -mean):
+            used[np.lexsort((row, self.cells[:, 0]))[self._starts]] = True
+        return used
+
+    def _sampled(self, rate: Floats) -> Floats:
+        """``rate`` less what the rows are worth in a program over a sample of the classes."""
         step = max(len(self._classes) // _SAMPLE, 1)
         sample = np.isin(self.cells[:, 0], self._classes[::step])
         lam = self.instance.lam[self._classes]
-        part = float(lam[::step].sum() / (lam.sum() or 1.0))
-        found = self._solve(rate, sample, part)
-        mean = self._rate(self.instance.mean)
-        used = np.zeros(len(self.cells), dtype=np.bool_)
-        if found.status == 0:
-            reduced = rate - found.ineqlin.marginals @ self._upper
-            if self.mean_target is not None:
-                reduced = reduced - float(found.eqlin.marginals[-1]) * mean
-            used[self._best_cells(reduced)] = True
-        for row in (rate, *self._upper, mean, -mean):
-            used[self._best_cells(row, 1)] = True
-        return used
+        found = self._solve(rate, sample, float(lam[::step].sum() / (lam.sum() or 1.0)))
+        return rate - self._costs_of_rows(found) if found.status == 0 else rate
 
-    def _best_cells(self, rate: Floats, count: int = _KEPT) -> Ints:
-        """The ``count`` cells of least ``rate`` in each class (all, where there are fewer)."""
-        order = np.lexsort((rate, self.cells[:, 0]))
-        first = np.searchsorted(self.cells[:, 0], self.cells[:, 0])
-        rank = np.arange(len(self.cells)) - first
-        found: Ints = order[rank < count]
+    def _costs_of_rows(self, found: Any) -> Floats:
+        """What side rows and pinned mean, at their prices in a program, add at each cell."""
+        costs: Floats = found.ineqlin.marginals @ self._upper
+        if self.mean_target is not None:
+            costs += found.eqlin.marginals[-1] * self._rate(self.instance.mean)
+        return costs
+
+    def _of_cells(self, marginals: Floats) -> Floats:
+        """Prices of the classes, first among the ``marginals``, at their cells."""
+        sizes = np.diff(np.append(self._starts, len(self.cells)))
+        return np.repeat(marginals[: len(self._starts)], sizes)
+
+    def _near(self, reduced: Floats) -> Flags:
+        """The cells of least ``reduced`` cost in their class, and those nearest to that."""
+        least = np.minimum.reduceat(reduced, self._starts)
+        margin = reduced - self._of_cells(least)
+        count = min(_NEAR * len(self._starts), len(reduced)) - 1
+        found: Flags = margin <= np.partition(margin, count)[count]
         return found
 
     def _objective(self, prices: Floats, shares: Floats) -> float:
