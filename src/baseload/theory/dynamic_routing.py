@@ -270,7 +270,7 @@ def solve_hjb(instance: RoutingInstance, B: float) -> DynamicRouting:
             "B", found="inf", allowed="finite", todo="use horizon_prices for an endless store"
         )
     positive("B", B)
-    _check_controllable(instance)
+    check_controllable(instance, v0=instance.v0)
     problem = _Problem(instance)
     if instance.b <= 0 and instance.v0 == 0:
         return _solution(B, instance, problem, None)
@@ -295,7 +295,10 @@ def solve_hjb(instance: RoutingInstance, B: float) -> DynamicRouting:
     return _solution(B, instance, problem, high)
 
 
-def _check_controllable(instance: RoutingInstance) -> None:
+def check_controllable(instance: RoutingInstance, *, v0: float) -> None:
+    """Refuse what no price per query can keep (side constraints), arrivals that are not Poisson,
+    and routings without any variance, beside ``v0`` [J^2/s] that routing does not control.
+    """
     if instance.rows or instance.fail_limit is not None:
         raise ArgumentError(
             "rows and fail_limit of the instance",
@@ -312,7 +315,7 @@ def _check_controllable(instance: RoutingInstance) -> None:
         )
     least = np.where(instance.available, instance.second, np.inf).min(axis=1)
     busy = instance.lam > 0
-    if instance.v0 + float(np.sum(instance.lam[busy] * least[busy])) <= 0:
+    if v0 + float(np.sum(instance.lam[busy] * least[busy])) <= 0:
         raise ArgumentError(
             "second", found="a routing without any variance", allowed="variance above 0, or v0 > 0"
         )

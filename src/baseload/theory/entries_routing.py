@@ -18,10 +18,10 @@ from numpy.typing import ArrayLike
 
 from baseload.base.errors import ArgumentError
 from baseload.theory import (
+    coupled_routing,
     dynamic_routing,
     lattice,
     mean_variance,
-    routing_grid,
     routing_tables,
     store_cost,
 )
@@ -157,7 +157,7 @@ def hjb_modulated_cost(
 
     ``supply`` [states] W; every state is left at ``switch_rate`` 1/s, to any other alike, or by
     ``generator``. ``instance`` is a mapping of fields, or text for the reference problem; single
-    ``fields`` override it.
+    ``fields`` override it; ``v0``, ``Cu`` and ``Cw`` may be lists by state.
     """
     given = dict(instance) if isinstance(instance, Mapping) else {} if fields else dict(REFERENCE)
     if isinstance(instance, str):
@@ -174,13 +174,11 @@ def hjb_modulated_cost(
             raise ArgumentError("supply", found=f"{states} state", allowed="two states or more")
         rate = positive("switch_rate", number("switch_rate", switch_rate or 0.0))
         generator = rate * (np.ones((states, states)) - states * np.eye(states)) / (states - 1)
-    return routing_grid.richardson_gam(
-        by_keyword(instance_of, name="instance")(**{**given, **fields}),
-        B,
-        intervals=intervals,
-        supply=power,
-        generator=generator,
-    )
+    given |= fields
+    by_state = {name: given.pop(name) for name in ("v0", "Cu", "Cw") if np.ndim(given.get(name, 0))}
+    made = by_keyword(instance_of, name="instance")(**given)
+    environment = coupled_routing.Environment(supply=power, generator=generator, **by_state)
+    return coupled_routing.richardson_coupled(made, B, environment, intervals=intervals)
 
 
 def jump_mdp_optimal_cost(

@@ -86,6 +86,11 @@ def test_the_catalogue_takes_the_problem_in_several_ways():
         supply=[4.5, 1.5], switch_rate=0.5, B=60.0, instance="reference", Cu=2.0, intervals=60
     )
     assert plain == named == rates < dear
+    fields = {"instance": "reference", "supply": [4.5, 1.5], "switch_rate": 0.5, "intervals": 60}
+    alike = hjb_modulated_cost(B=60.0, **fields, Cu=[1.0, 1.0], v0=[0.0, 0.0])
+    late = hjb_modulated_cost(B=60.0, **fields, Cu=[1.0, 2.0], Cw=[0.1, 0.1])
+    assert plain == pytest.approx(alike, rel=1e-12)
+    assert plain < late < dear
     for wrong in ({}, {"switch_rate": 0.0}, {"switch_rate": 0.5, "generator": SWITCH}):
         with pytest.raises(BadInputError, match="switch_rate"):
             hjb_modulated_cost(supply=[4.5, 1.5], B=60.0, **wrong)
