@@ -1,5 +1,7 @@
 """What each option of ``solar-site`` costs and is worth: every option alone for ten days, the joules
-that a class of requests adds under each, and the prices of energy at which the best one changes.
+that a class of requests adds under each, the prices of energy at which the best one changes, and
+the same for whole plans (an option for each class), since a model that is awake for one class
+serves another one cheaply.
 
 Run: python bench/options_study.py [--quick] writes bench/results/options.json. With --quick: two
 days, and nothing outside out/bench.
@@ -7,6 +9,7 @@ days, and nothing outside out/bench.
 
 from __future__ import annotations
 
+import itertools
 import sys
 from pathlib import Path
 from typing import Any
@@ -25,10 +28,15 @@ from common import QUICK_RESULTS, RESULTS, machine, versions, write_json
 SCENARIO, POLICY = "solar-site", "energy_greedy"
 START, DAYS = "2022-04-01T00:00Z", 10
 S_PER_DAY, J_PER_KWH = 86_400.0, 3.6e6
-PLAN = {"chat": "8b-brief", "reasoning": "32b-think", "batch": "8b-direct"}
-"""One option for each class, near the best of a mean price: the site is sized for it, and joules
-that a class adds are counted beside it.
+PLANS = {
+    "8b": {"chat": "8b-brief", "reasoning": "8b-think", "batch": "8b-direct"},
+    "32b": {"chat": "32b-brief", "reasoning": "32b-think", "batch": "32b-brief"},
+}
+"""The best plans (an option for each class) on either side of the price at which the large model is
+worth waking. The site is sized for the mean of the two, and joules that a class adds are counted
+beside each.
 """
+TIER_OF = {"chat": "interactive", "reasoning": "reasoning", "batch": "bulk"}
 FORCED = 1e12  # joules that a wrong answer costs a policy that is to follow a plan
 API_USD_PER_TOKEN = {"input": 0.25e-6, "output": 2.00e-6}
 """List price of GPT-5 mini: github/docs, data/tables/copilot/models-and-pricing.yml."""
@@ -49,13 +57,20 @@ def main() -> None:
         "start": START,
         "days": study.days,
         "seeds": 1,
-        "plan": PLAN,
+        "plans": PLANS,
         "supply_scale": study.scale,
         "right_usd": value_usd,
         "options": [study.option_row(choice) for choice in study.choices],
-        "of_the_plan": study.figures(study.planned(PLAN)),
+        "of_the_plans": {name: study.figures(study.planned(PLANS[name])) for name in PLANS},
         "controllable_frac": 0.0,
-        "classes": {label: study.class_row(label, value_usd[label]) for label in study.requests},
+        "classes": {
+            label: {
+                "requests": study.requests[label],
+                "beside": {name: study.class_row(label, value_usd[label], name) for name in PLANS},
+            }
+            for label in study.requests
+        },
+        "best_plans": study.best_plans(value_usd),
         "year": None if quick else study.year(),
     }
     draws = [row["site_w"] for row in content["options"]]
@@ -65,7 +80,7 @@ def main() -> None:
 
 
 class Study:
-    """Ten days of the scenario, at the scale where the panels give what the plan draws."""
+    """Ten days of the scenario, at the scale where the panels give what the plans draw."""
 
     def __init__(self, days: int) -> None:
         """``days`` of the scenario."""
@@ -75,8 +90,8 @@ class Study:
         scenario = self.scenario(days)
         self.choices = scenario.choices
         self.requests, self.tokens = _counts(scenario)
-        found = self.planned(PLAN).supply[0]
-        self.scale = found.demand_j / found.baseline_j
+        found = [self.planned(plan).supply[0] for plan in PLANS.values()]
+        self.scale = sum(one.demand_j for one in found) / sum(one.baseline_j for one in found)
 
     def scenario(self, days: int) -> Scenario:
         """Some days of the shipped scenario from ``START`` on at the study's scale; more than
@@ -120,13 +135,42 @@ class Study:
             "mean_batch": run.mean_batch_by_device,
         }
 
+    def best_plans(self, right_usd: dict[str, float]) -> list[dict[str, Any]]:
+        """Of all plans those that are best at some price of energy from 0 up, the dearest in joules
+        first: what the site draws, what its right answers are worth an hour, and the price up to
+        which it is the best.
+        """
+        span_s = self.days * S_PER_DAY
+        rows = []
+        for chosen in itertools.product(self.choices, repeat=len(self.requests)):
+            plan = dict(zip(self.requests, chosen, strict=True))
+            worth_usd = sum(
+                right_usd[label] * choice.right(label) * self.requests[label]
+                for label, choice in plan.items()
+            )
+            run = self.planned({label: choice.name for label, choice in plan.items()})
+            rows.append(
+                {
+                    "plan": {label: choice.name for label, choice in plan.items()},
+                    "site_w": run.supply[0].demand_j / span_s,
+                    "right_usd_per_hour": worth_usd / span_s * 3600.0,
+                    "miss_frac": run.miss_frac,
+                }
+            )
+        return _best_by_price(rows)
+
     def option_row(self, choice: Choice) -> dict[str, Any]:
         """An option alone, for every class."""
         run = self.planned(dict.fromkeys(self.requests, choice.name))
+        counts = self.requests.values()
         right = sum(choice.right(label) * count for label, count in self.requests.items())
         return {
             "option": choice.name,
-            "right_frac": right / sum(self.requests.values()),
+            "right_frac": right / sum(counts),
+            "receipt_j": {
+                label: run.energy_j_by_tier[TIER_OF[label]] / count
+                for label, count in self.requests.items()
+            },
             **self.figures(run),
         }
 
@@ -137,37 +181,42 @@ class Study:
             for label, by_kind in self.tokens.items()
         }
 
-    def class_row(self, label: str, right_usd: float) -> dict[str, Any]:
-        """The joules [at the bus] that a request of a class adds under each option over the first
-        of them, the others following the plan; the hull, and the prices at which it turns.
+    def class_row(self, label: str, right_usd: float, beside: str) -> dict[str, Any]:
+        """The joules [at the bus] that a request of a class adds under each option over the most
+        frugal, the other classes following a plan; and the prices at which the best one changes.
         """
         count = self.requests[label]
         rows = [
             {
                 "option": choice.name,
                 "right_frac": choice.right(label),
-                "j": self.planned({**PLAN, label: choice.name}).supply[0].demand_j / count,
+                "j": self.planned({**PLANS[beside], label: choice.name}).supply[0].demand_j / count,
             }
             for choice in self.choices
         ]
         least = min(row["j"] for row in rows)
         for row in rows:
             row["j"] -= least
-        return {"requests": count, "options": rows, "breakpoints": _breakpoints(rows, right_usd)}
+        return {"options": rows, "breakpoints": _breakpoints(rows, right_usd)}
 
     def year(self) -> dict[str, Any]:
-        """The shipped year under the plan: what the panels give over what the site draws."""
-        run = self.planned(PLAN, days=365)
-        supply = run.supply[0]
+        """The shipped year under each plan; what the panels give over what the plans draw."""
+        runs = {name: self.planned(plan, days=365) for name, plan in PLANS.items()}
+        found = {name: run.supply[0] for name, run in runs.items()}
+        demand_j = sum(one.demand_j for one in found.values()) / len(found)
         return {
-            "requests": run.completed + run.refused,
-            "baseline_j": supply.baseline_j,
-            "demand_j": supply.demand_j,
-            "baseline_over_demand": supply.baseline_j / supply.demand_j,
-            "auxiliary_j": supply.auxiliary_j,
-            "waste_j": supply.waste_j,
-            "miss_frac_by_tier": run.miss_frac_by_tier,
-            "requests_per_cpu_s": run.requests_per_cpu_s,
+            "baseline_over_demand": found["8b"].baseline_j / demand_j,
+            "plans": {
+                name: {
+                    "requests": run.completed + run.refused,
+                    "demand_w": found[name].demand_w,
+                    "auxiliary_j": found[name].auxiliary_j,
+                    "waste_j": found[name].waste_j,
+                    "miss_frac_by_tier": run.miss_frac_by_tier,
+                    "requests_per_cpu_s": run.requests_per_cpu_s,
+                }
+                for name, run in runs.items()
+            },
         }
 
 
@@ -194,6 +243,28 @@ def _counts(scenario: Scenario) -> tuple[dict[str, int], dict[str, dict[str, flo
     return counts, means
 
 
+def _best_by_price(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows on the hull of worth over watts, the dearest first; each with the price of a kWh up
+    to which it is the best.
+    """
+    hull: list[dict[str, Any]] = []
+    for row in sorted(rows, key=lambda row: (row["site_w"], -row["right_usd_per_hour"])):
+        if hull and row["right_usd_per_hour"] <= hull[-1]["right_usd_per_hour"]:
+            continue
+        while len(hull) > 1 and _usd_per_kwh(hull[-2], hull[-1]) <= _usd_per_kwh(hull[-1], row):
+            hull.pop()
+        hull.append(row)
+    turns = [_usd_per_kwh(below, above) for below, above in itertools.pairwise(hull)]
+    paired = zip(reversed(hull), [*reversed(turns), None], strict=True)
+    return [{**row, "up_to_usd_per_kwh": price} for row, price in paired]
+
+
+def _usd_per_kwh(below: dict[str, Any], above: dict[str, Any]) -> float:
+    """Price of energy at which two plans cost the same."""
+    worth = above["right_usd_per_hour"] - below["right_usd_per_hour"]
+    return float(worth / (above["site_w"] - below["site_w"]) * 1000.0)
+
+
 def _breakpoints(rows: list[dict[str, Any]], right_usd: float) -> list[dict[str, Any]]:
     """Where the best option changes as energy grows dearer: neighbours on the upper hull of right
     answers over joules, the dearest first.
@@ -211,7 +282,7 @@ def _breakpoints(rows: list[dict[str, Any]], right_usd: float) -> list[dict[str,
             "to": below["option"],
             "usd_per_kwh": right_usd * _slope(below, above) * J_PER_KWH,
         }
-        for below, above in reversed(list(zip(hull, hull[1:], strict=False)))
+        for below, above in reversed(list(itertools.pairwise(hull)))
     ]
 
 
@@ -230,12 +301,16 @@ def show(content: dict[str, Any]) -> None:
         )
     print(f"controllable {content['controllable_frac']:.3f}, scale {content['supply_scale']:.3f}")
     for label, found in content["classes"].items():
-        print(label, f"${content['right_usd'][label]:.5f}")
-        for row in found["options"]:
-            print(f"  {row['option']:10s} {row['j']:6.0f} J  right {row['right_frac']:.3f}")
-        for turn in found["breakpoints"]:
-            print(f"  {turn['from']} -> {turn['to']} above {turn['usd_per_kwh']:.3f} $/kWh")
-    print(content["of_the_plan"], content["year"])
+        for beside, rows in found["beside"].items():
+            print(f"{label} beside {beside}, a right answer ${content['right_usd'][label]:.5f}")
+            for row in rows["options"]:
+                print(f"  {row['option']:10s} {row['j']:6.0f} J  right {row['right_frac']:.3f}")
+            for turn in rows["breakpoints"]:
+                print(f"  {turn['from']} -> {turn['to']} above {turn['usd_per_kwh']:.3f} $/kWh")
+    for row in content["best_plans"]:
+        print(f"{row['site_w']:5.0f} W  {row['right_usd_per_hour']:.4f} $/h  {row['plan']}")
+        print(f"    best up to {row['up_to_usd_per_kwh'] or float('inf'):.3f} $/kWh")
+    print(content["of_the_plans"], content["year"])
 
 
 if __name__ == "__main__":
