@@ -1,6 +1,6 @@
-"""What each option of ``solar-site`` costs and is worth: every option alone for ten days, the joules
-that a class of requests adds under each, the prices of energy at which the best one changes, and
-the same for whole plans (an option for each class), since a model that is awake for one class
+"""What each option of ``solar-site`` costs and is worth: every option alone for ten days, the
+joules that a class of requests adds under each, the prices of energy at which the best one changes,
+and the same for whole plans (an option for each class), since a model that is awake for one class
 serves another one cheaply.
 
 Run: python bench/options_study.py [--quick] writes bench/results/options.json. With --quick: two
@@ -33,8 +33,7 @@ PLANS = {
     "32b": {"chat": "32b-brief", "reasoning": "32b-think", "batch": "32b-brief"},
 }
 """The best plans (an option for each class) on either side of the price at which the large model is
-worth waking. The site is sized for the mean of the two, and joules that a class adds are counted
-beside each.
+worth waking; joules that a class adds are counted beside each.
 """
 TIER_OF = {"chat": "interactive", "reasoning": "reasoning", "batch": "bulk"}
 FORCED = 1e12  # joules that a wrong answer costs a policy that is to follow a plan
@@ -80,7 +79,7 @@ def main() -> None:
 
 
 class Study:
-    """Ten days of the scenario, at the scale where the panels give what the plans draw."""
+    """Ten days of the scenario, at the scale where the panels give what the reference draws."""
 
     def __init__(self, days: int) -> None:
         """``days`` of the scenario."""
@@ -90,8 +89,8 @@ class Study:
         scenario = self.scenario(days)
         self.choices = scenario.choices
         self.requests, self.tokens = _counts(scenario)
-        found = [self.planned(plan).supply[0] for plan in PLANS.values()]
-        self.scale = sum(one.demand_j for one in found) / sum(one.baseline_j for one in found)
+        found = self.alone(self.choices[0]).supply[0]
+        self.scale = found.demand_j / found.baseline_j
 
     def scenario(self, days: int) -> Scenario:
         """Some days of the shipped scenario from ``START`` on at the study's scale; more than
@@ -100,7 +99,8 @@ class Study:
         if days > DAYS:
             return scenario_of(self.read, Overrides())
         file = self.read.file
-        assert file.trace.generate is not None and file.supply is not None
+        assert file.trace.generate is not None
+        assert file.supply is not None
         made = msgspec.structs.replace(file.trace.generate, span_s=days * S_PER_DAY)
         file = msgspec.structs.replace(
             file,
@@ -118,6 +118,10 @@ class Study:
         scenario = msgspec.structs.replace(scenario, choices=kept)
         chosen = policy_of(f"{POLICY}:rate_quality={FORCED:g}")
         return simulate(scenario, [chosen], seeds=1).policies[0]
+
+    def alone(self, choice: Choice, days: int | None = None) -> PolicyResult:
+        """The run where every class has one option."""
+        return self.planned(dict.fromkeys(self.requests, choice.name), days)
 
     def figures(self, run: PolicyResult) -> dict[str, Any]:
         """What a run drew, bought, wasted and missed."""
@@ -161,7 +165,7 @@ class Study:
 
     def option_row(self, choice: Choice) -> dict[str, Any]:
         """An option alone, for every class."""
-        run = self.planned(dict.fromkeys(self.requests, choice.name))
+        run = self.alone(choice)
         counts = self.requests.values()
         right = sum(choice.right(label) * count for label, count in self.requests.items())
         return {
@@ -200,23 +204,18 @@ class Study:
         return {"options": rows, "breakpoints": _breakpoints(rows, right_usd)}
 
     def year(self) -> dict[str, Any]:
-        """The shipped year under each plan; what the panels give over what the plans draw."""
-        runs = {name: self.planned(plan, days=365) for name, plan in PLANS.items()}
-        found = {name: run.supply[0] for name, run in runs.items()}
-        demand_j = sum(one.demand_j for one in found.values()) / len(found)
+        """The shipped year under the reference: what the panels give over what the site draws."""
+        run = self.alone(self.choices[0], days=365)
+        supply = run.supply[0]
         return {
-            "baseline_over_demand": found["8b"].baseline_j / demand_j,
-            "plans": {
-                name: {
-                    "requests": run.completed + run.refused,
-                    "demand_w": found[name].demand_w,
-                    "auxiliary_j": found[name].auxiliary_j,
-                    "waste_j": found[name].waste_j,
-                    "miss_frac_by_tier": run.miss_frac_by_tier,
-                    "requests_per_cpu_s": run.requests_per_cpu_s,
-                }
-                for name, run in runs.items()
-            },
+            "option": self.choices[0].name,
+            "requests": run.completed + run.refused,
+            "demand_w": supply.demand_w,
+            "baseline_over_demand": supply.baseline_j / supply.demand_j,
+            "auxiliary_j": supply.auxiliary_j,
+            "waste_j": supply.waste_j,
+            "miss_frac_by_tier": run.miss_frac_by_tier,
+            "requests_per_cpu_s": run.requests_per_cpu_s,
         }
 
 
@@ -229,7 +228,7 @@ def _only(choice: Choice, plan: Plan) -> Choice:
 def _counts(scenario: Scenario) -> tuple[dict[str, int], dict[str, dict[str, float]]]:
     """Requests of each class, and their mean tokens."""
     trace = scenario.requests(0)
-    chunks = [chunk for chunk in trace.chunks()]
+    chunks = list(trace.chunks())
     code = np.concatenate([chunk.class_code for chunk in chunks])
     lengths = {
         "input": np.concatenate([chunk.input_tokens for chunk in chunks]),
@@ -297,7 +296,7 @@ def show(content: dict[str, Any]) -> None:
         print(
             f"{row['option']:10s} {row['j_per_request']:6.0f} J  right {row['right_frac']:.3f}  "
             f"miss {row['miss_frac']:.4f}  {row['site_w']:5.0f} W  "
-            f"aux {row['auxiliary_j'] / J_PER_KWH:6.1f}  waste {row['waste_j'] / J_PER_KWH:6.1f} kWh"
+            f"{row['auxiliary_j'] / J_PER_KWH:5.0f} kWh bought"
         )
     print(f"controllable {content['controllable_frac']:.3f}, scale {content['supply_scale']:.3f}")
     for label, found in content["classes"].items():
@@ -308,7 +307,7 @@ def show(content: dict[str, Any]) -> None:
             for turn in rows["breakpoints"]:
                 print(f"  {turn['from']} -> {turn['to']} above {turn['usd_per_kwh']:.3f} $/kWh")
     for row in content["best_plans"]:
-        print(f"{row['site_w']:5.0f} W  {row['right_usd_per_hour']:.4f} $/h  {row['plan']}")
+        print(f"{row['site_w']:5.0f} W  {row['right_usd_per_hour']:.4f} $/h", row["plan"])
         print(f"    best up to {row['up_to_usd_per_kwh'] or float('inf'):.3f} $/kWh")
     print(content["of_the_plans"], content["year"])
 
