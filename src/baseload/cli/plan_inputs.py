@@ -13,6 +13,7 @@ import numpy as np
 
 from baseload.base.errors import ArgumentError, BadInputError
 from baseload.base.units import J_PER_KWH, S_PER_DAY, S_PER_HOUR
+from baseload.cli.plan_options import answered_by, serving
 from baseload.cli.plan_supply import recorded_s, without_carbon
 from baseload.cli.scenario_fields import within
 from baseload.cli.scenario_file import (
@@ -31,7 +32,9 @@ from baseload.planner.site_supply import supply_of_site
 from baseload.simulator.scenario import Group, Scenario
 from baseload.supply.carbon import CarbonSignal
 from baseload.supply.site import Site
+from baseload.workload.chunks import source_of
 from baseload.workload.tiers import Tier
+from baseload.workload.trace import TraceSource
 
 MOST_REQUESTS, MOST_DAYS = 500_000, 7
 """How much of a generated trace is read for the demand."""
@@ -335,16 +338,24 @@ def _case(
         most_days=MOST_DAYS,
     )
     notes += trace.notes
+    source = trace.source if isinstance(trace.source, TraceSource) else source_of(trace.source)
+    fleet, rest_w = [(group.kind, group.replicas) for group in scenario.groups], 0.0
+    if scenario.choices:
+        reference = scenario.choices[0]
+        source = answered_by(reference, source)
+        fleet, rest_w = serving(reference, scenario.groups, parking=scenario.parking)
+        notes.append(f"The demand is that under the first option, {reference.name}.")
+    pue = 1.0 if site is None else site.pue
     sharing: Sharing = "packed" if flags.sharing == "packed" else "even"
     return fleet_case(
-        [(group.kind, group.replicas) for group in scenario.groups],
-        trace.source,
+        fleet,
+        source,
         scale=trace.scale,
         sharing=sharing,
         parking=_parks(scenario, notes),
         name=scenario.name,
-        pue=1.0 if site is None else site.pue,
-        overhead_w=0.0 if site is None else site.overhead_w,
+        pue=pue,
+        overhead_w=pue * rest_w + (0.0 if site is None else site.overhead_w),
         **_promises(scenario.tiers, trace.source.classes),
     )
 

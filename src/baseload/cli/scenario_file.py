@@ -80,8 +80,8 @@ class TierEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class OptionEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A model at an effort that may answer a request: its tokens over those of the trace, and how
-    often it is right, for all classes or by class.
+    """A model at an effort that may answer a request: its tokens over those of the trace, how often
+    it is right, for all classes or by class, and where these numbers are from.
     """
 
     name: str
@@ -89,6 +89,7 @@ class OptionEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     tokens_factor: float | dict[str, float] = 1.0
     right_frac: float | dict[str, float] = 1.0
     fee_usd: float = 0.0
+    source: str = "scenario file"
 
 
 class ScenarioFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -257,6 +258,7 @@ def _choices(entries: list[OptionEntry] | None, groups: tuple[Group, ...]) -> tu
         field = f"options[{at}]"
         require(bool(entry.name.strip()), f"{field}.name", entry.name, "text")
         require(entry.name not in made, f"{field}.name", entry.name, "each name once")
+        require(bool(entry.source.strip()), f"{field}.source", entry.source, "text")
         require(
             entry.model is None or entry.model in served,
             f"{field}.model",
@@ -271,7 +273,7 @@ def _choices(entries: list[OptionEntry] | None, groups: tuple[Group, ...]) -> tu
                 tokens_factor=_by_class(entry.tokens_factor),
                 right_frac=_by_class(entry.right_frac),
                 fee_usd=entry.fee_usd,
-                source="scenario file",
+                source=entry.source,
             )
     return tuple(made.values())
 
