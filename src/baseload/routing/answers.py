@@ -1,17 +1,23 @@
 """What an answer is expected to draw and to be worth, by class and option: the joules that the
 price of a joule is about.
+
+Joules do not add up over classes: the first request on a replica sets its whole weight stream in
+motion, the next ones share it. So an answer is charged what it adds to the *plan*: all requests of
+its class on the option, beside what the other classes have there now.
 """
 
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from baseload.base.kernels import kernel, outline_kernel
-from baseload.routing.estimate import marginal_energy_j
-from baseload.routing.fleet_state import FleetState
+from baseload.fleet.step import Cost
+from baseload.routing.estimate import marginal_energy_j, seats, step_s
+from baseload.routing.fleet_state import FleetState, Limits, Traffic
 from baseload.routing.position import JoulePrices
 from baseload.workload.lengths import WHOLE_CLASS, capped_length
 
@@ -29,29 +35,66 @@ class Answers(NamedTuple):
 
 
 def expected_answers(
-    state: FleetState, options: np.recarray[Any, Any], prices: JoulePrices
+    state: FleetState,
+    options: np.recarray[Any, Any],
+    prices: JoulePrices,
+    rate_per_s: NDArray[np.float64],
 ) -> Answers:
     """The answers to expect now: lengths as the fleet has learned them by class, prompts as picked
-    so far, on the replica type that draws the least at its present batch.
+    so far, on the replica type that draws the least.
 
-    Joules are marginal ones (``estimate.marginal_energy_j``), and a straight line in the output
-    between its mean and twice that, so the mean square follows from that of the output.
+    ``rate_per_s`` ``[classes, options]``: at which they are picked now. A class that took an option
+    would keep ``n = rate x seconds`` requests there, beside those of others: by Poisson arrivals a
+    request then finds the type idle with probability exp(-n). Joules are a straight line in the
+    output between its mean and twice that, so their mean square follows from that of the output.
     """
     shape = options.shape
     found = Answers(np.zeros(shape), np.zeros(shape), np.zeros(shape))
-    _fill(state, options, prices, found.mean_j, found.square_j2, found.cost_usd)
+    load = np.zeros((*shape, len(state.cost)))
+    _fill(state, options, prices, rate_per_s, load, *found)
     return found
 
 
 @kernel
-def _busy_level(state: FleetState, kind: int) -> int:
-    """Mean requests in flight of the replicas of a type that work."""
+def _typical(state: FleetState, prices: JoulePrices, option: Any, code: int) -> tuple[float, ...]:
+    """Prompt, mean output, its mean square [tokens] and the chance that it is whole."""
+    known = state.forecast[min(code, state.forecast.shape[0] - 1), WHOLE_CLASS]
+    count = 0.0
+    for number in range(prices.taken.shape[1]):
+        count += prices.taken[code, number]
+    prompt = state.traffic[0].input_tokens
+    if count >= _FEWEST_PROMPTS:
+        prompt = prices.prompts[code] / count
+    factor = option.output_factor
+    tokens, square, whole = capped_length(
+        known.mean_tokens * factor, math.sqrt(known.variance_tokens2) * factor, option.cap_tokens
+    )
+    return prompt, tokens, square, whole
+
+
+@kernel
+def _busy_level(state: FleetState, kind: int) -> float:
+    """Mean requests in flight of the replicas of a type that work; 0 where none does."""
     busy, requests = 0, 0
     for replica in range(state.first[kind], state.first[kind + 1]):
         if state.in_flight[replica] > 0:
             busy += 1
             requests += state.in_flight[replica]
-    return int(requests / busy + 0.5) if busy > 0 else 1
+    return requests / busy if busy > 0 else 0.0
+
+
+@kernel
+def _answer_j(
+    cost: Cost, limits: Limits, traffic: Traffic, load: float, prompt: float, tokens: float
+) -> float:
+    """Joules of an answer on a type where ``load`` requests are in flight."""
+    idle = math.exp(-load)
+    level = max(1, int(min(load, seats(limits, traffic)) + 0.5))
+    beside = marginal_energy_j(cost, limits, traffic, level, prompt, tokens)
+    if idle < 1e-6:
+        return beside
+    first = marginal_energy_j(cost, limits, traffic, 0, prompt, tokens)
+    return idle * first + (1.0 - idle) * beside
 
 
 @outline_kernel
@@ -59,46 +102,59 @@ def _fill(
     state: FleetState,
     options: np.recarray[Any, Any],
     prices: JoulePrices,
+    rate_per_s: NDArray[np.float64],
+    load: NDArray[np.float64],
     mean_j: NDArray[np.float64],
     square_j2: NDArray[np.float64],
     cost_usd: NDArray[np.float64],
 ) -> None:
-    """Fill in the answers of all classes and options."""
-    for code in range(options.shape[0]):
-        known = state.forecast[min(code, state.forecast.shape[0] - 1), WHOLE_CLASS]
-        spread = np.sqrt(known.variance_tokens2)
-        count = 0.0
-        for number in range(options.shape[1]):
-            count += prices.taken[code, number]
-        prompt = state.traffic[0].input_tokens
-        if count >= _FEWEST_PROMPTS:
-            prompt = prices.prompts[code] / count
-        for number in range(options.shape[1]):
+    """Fill in the answers of all classes and options. ``load`` ``[classes, options, types]``:
+    seconds that an answer takes, then requests in flight.
+    """
+    classes, count, kinds = load.shape
+    for code in range(classes):
+        for number in range(count):
             option = options[code, number]
-            factor = option.output_factor
-            tokens, square, whole = capped_length(
-                known.mean_tokens * factor, spread * factor, option.cap_tokens
-            )
+            prompt, tokens, square, whole = _typical(state, prices, option, code)
             wrong = 1.0 - (1.0 - option.wrong_frac) * whole
             cost_usd[code, number] = option.right_usd * wrong + option.fee_usd
+            for kind in range(kinds):
+                level = max(1.0, _busy_level(state, kind))
+                running = min(level, seats(state.limits[kind], state.traffic[0]))
+                load[code, number, kind] = tokens * step_s(
+                    state.cost[kind], running, state.traffic[0]
+                )
+    for code in range(classes):
+        arrivals = 0.0
+        for number in range(count):
+            arrivals += rate_per_s[code, number]
+        for number in range(count):
+            option = options[code, number]
+            prompt, tokens, square, _ = _typical(state, prices, option, code)
             best = np.inf
-            for kind in range(state.cost.shape[0]):
+            for kind in range(kinds):
                 if option.model >= 0 and option.model != state.limits[kind].model:
                     continue
-                level = _busy_level(state, kind)
-                seen = (state.cost[kind], state.limits[kind], state.traffic[0], level)
-                once = marginal_energy_j(*seen, prompt, tokens)
+                held = arrivals * load[code, number, kind]
+                for other in range(classes):
+                    for taken in range(count):
+                        model = options[other, taken].model
+                        here = model < 0 or model == state.limits[kind].model
+                        if other != code and here:
+                            held += rate_per_s[other, taken] * load[other, taken, kind]
+                if state.first[kind + 1] - state.first[kind] > 1:
+                    held = min(held, max(1.0, _busy_level(state, kind)))
+                seen = (state.cost[kind], state.limits[kind], state.traffic[0], held, prompt)
+                once = _answer_j(*seen, tokens)
                 if once >= best:
                     continue
                 best = once
-                token_j = (marginal_energy_j(*seen, prompt, 2.0 * tokens) - once) / tokens
+                token_j = (_answer_j(*seen, 2.0 * tokens) - once) / tokens
                 rest_j = max(0.0, once - token_j * tokens)
                 token_j = (once - rest_j) / tokens
                 mean_j[code, number] = once
                 square_j2[code, number] = (
-                    token_j * token_j * square
-                    + 2.0 * token_j * rest_j * tokens
-                    + rest_j * rest_j
+                    token_j * token_j * square + 2.0 * token_j * rest_j * tokens + rest_j * rest_j
                 )
             if best == np.inf:
                 cost_usd[code, number] = np.inf

@@ -7,6 +7,8 @@ It runs off the request path: picks in between read its tables at the energy pos
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from baseload.base.units import S_PER_DAY
@@ -23,6 +25,7 @@ from baseload.theory.inputs import Floats
 
 _BARRED_USD = 1e3  # fee of an option that may not answer: dearer than anything else
 _DAYS_OF_ENDLESS_STORE = 30.0
+_RATE_MEMORY_S = 3600.0
 
 
 def slot_prices(site: Site, edges_s: Floats) -> tuple[Floats, Floats]:
@@ -69,6 +72,8 @@ class SupplyControl:
         classes = policy.options.shape[0]
         self.estimates = SupplyEstimates(classes=classes, start_unix_s=site.start_unix_s)
         self._fee_usd = policy.options.fee_usd.copy()
+        self._rate_per_s = np.zeros(policy.options.shape)  # of picks, in the last hour or so
+        self._taken = np.zeros(policy.options.shape)
         self._hour = -1
         self._drift_w = 0.0
 
@@ -99,6 +104,7 @@ class SupplyControl:
         """
         estimates = self.estimates
         estimates.add(signals)
+        self._count(signals)
         hour = estimates.hour(signals.now_s)
         if hour != self._hour:
             self._hour = hour
@@ -106,6 +112,14 @@ class SupplyControl:
             self._drift_w = float(outlook.net_w[0])
             self._write(outlook, self.rule.orders(outlook))
         self._place(signals)
+
+    def _count(self, signals: SupplySignals) -> None:
+        """Follow the rate at which options are picked."""
+        taken = self._policy.joules.taken
+        keep = math.exp(-signals.slot_s / _RATE_MEMORY_S) if self._taken.any() else 0.0
+        now = (taken - self._taken) / signals.slot_s
+        self._rate_per_s = keep * self._rate_per_s + (1.0 - keep) * now
+        self._taken = taken.copy()
 
     def _outlook(self, signals: SupplySignals) -> Outlook:
         """The day to come."""
@@ -129,10 +143,10 @@ class SupplyControl:
         )
 
     def _answers(self) -> Answers:
-        """Expected answers at the bus, joules as the meters say."""
+        """Expected answers, joules at the bus."""
         policy = self._policy
-        found = expected_answers(self._fleet, policy.options, policy.joules)
-        scale = self._site.pue * self.estimates.joule_slope
+        found = expected_answers(self._fleet, policy.options, policy.joules, self._rate_per_s)
+        scale = self._site.pue
         barred = policy.options.fee_usd - self._fee_usd
         return Answers(
             scale * found.mean_j, scale * scale * found.square_j2, found.cost_usd - barred
@@ -142,8 +156,7 @@ class SupplyControl:
         """Put the orders where picks read them."""
         joules, options = self._policy.joules, self._policy.options
         mean_j = outlook.answers.mean_j
-        # Promises are counted before the slope, so that the slope can be seen.
-        joules.joules[:] = mean_j / self.estimates.joule_slope
+        joules.joules[:] = mean_j
         unit = self._reference * np.where(mean_j > 0.0, mean_j, 1.0)
         joules.factor[:] = orders.scores / unit[..., None]
         options.fee_usd[:] = self._fee_usd

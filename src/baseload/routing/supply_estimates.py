@@ -17,9 +17,6 @@ from baseload.base.units import S_PER_DAY, S_PER_HOUR
 
 HOURS = 24
 _MEMORY_DAYS = 10.0
-_SLOPE_MEMORY_DAYS = 10.0
-_SLOPE_PRIOR = 20.0  # slots: as how many the estimate of a joule counts
-_SLOPES = (0.25, 4.0)
 _PERSISTENCE = 0.9  # of the last hours' deviation from the usual day, an hour later
 
 Floats = NDArray[np.float64]
@@ -76,18 +73,17 @@ class Day:
 class SupplyEstimates:
     """Estimates that follow the meters: see the attributes.
 
-    ``baseline_w``, ``floor_w`` (demand that no decision moves), ``rate_per_s`` ``[24, classes]``,
-    ``auxiliary_usd_per_j``, ``waste_usd_per_j``: by hour. ``joule_slope``: metered joules over
-    expected ones of an answer. ``ratio``: of the last hours' baseline to the usual day's.
+    ``baseline_w``, ``floor_w`` (demand beyond what answers were expected to draw),
+    ``rate_per_s`` ``[24, classes]``, ``auxiliary_usd_per_j``, ``waste_usd_per_j``: by hour.
+    ``ratio``: of the last hours' baseline to the usual day's.
     """
 
     def __init__(self, *, classes: int, start_unix_s: float) -> None:
         self.baseline_w, self.floor_w = Day(), Day()
         self.rate_per_s = Day((classes,))
         self.auxiliary_usd_per_j, self.waste_usd_per_j = Day(), Day()
-        self.joule_slope, self.ratio = 1.0, 1.0
+        self.ratio = 1.0
         self._start_s = start_unix_s
-        self._slope = _Slope()
         self._residual_j, self._residual_day = 0.0, -1
         self._variance_j2 = math.nan  # of a day's net energy about the usual day
         self._days = 0.0
@@ -104,9 +100,7 @@ class SupplyEstimates:
         hour = self.hour(signals.now_s - 0.5 * slot_s)
         share = min(1.0, slot_s / S_PER_HOUR)
         baseline_w = signals.baseline_j / slot_s
-        self._slope.add(signals.demand_j / slot_s, signals.promised_j / slot_s, slot_s)
-        self.joule_slope = self._slope.value()
-        floor_w = (signals.demand_j - self.joule_slope * signals.promised_j) / slot_s
+        floor_w = (signals.demand_j - signals.promised_j) / slot_s
         self._deviate(hour, baseline_w - floor_w, signals)
         self._follow(hour, baseline_w, share)
         self.baseline_w.add(hour, baseline_w, share)
@@ -157,30 +151,3 @@ class SupplyEstimates:
             self._residual_j = 0.0
         self._residual_day = day
         self._residual_j += (net_w - usual) * signals.slot_s
-
-
-class _Slope:
-    """Metered watts over expected ones: a line through recent slots, leaning on 1 at first."""
-
-    def __init__(self) -> None:
-        self._count = self._x = self._y = self._xx = self._xy = 0.0
-
-    def add(self, metered_w: float, expected_w: float, slot_s: float) -> None:
-        """Take in a slot."""
-        keep = math.exp(-slot_s / (_SLOPE_MEMORY_DAYS * S_PER_DAY))
-        self._count = keep * self._count + 1.0
-        self._x = keep * self._x + expected_w
-        self._y = keep * self._y + metered_w
-        self._xx = keep * self._xx + expected_w * expected_w
-        self._xy = keep * self._xy + expected_w * metered_w
-
-    def value(self) -> float:
-        """The slope now."""
-        mean = self._x / self._count
-        spread = self._xx / self._count - mean * mean
-        together = self._xy / self._count - mean * self._y / self._count
-        if spread <= 1e-12 * mean * mean:
-            return 1.0
-        slope = together / spread
-        trust = self._count / (self._count + _SLOPE_PRIOR)
-        return min(_SLOPES[1], max(_SLOPES[0], 1.0 + trust * (slope - 1.0)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 from itertools import pairwise
@@ -205,7 +206,7 @@ def row_of(fake: FakeFleet, step: Step, policy: PolicyState) -> Any:
 
 def copied(state: Any) -> Any:
     """A copy of a state whose fields are all arrays."""
-    return type(state)(*(array.copy() for array in state))
+    return copy.deepcopy(state)
 
 
 def fields_that_differ(before: FleetState, now: FleetState) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import copy
 import os
 
 import msgspec
@@ -29,15 +30,11 @@ STATES = round(120 * float(os.environ.get("BASELOAD_TEST_SCALE", "1")))
 PICKS = 8
 
 
-def copied(policy_state):
-    return type(policy_state)(*(array.copy() for array in policy_state))
-
-
 def assert_fast_is_plain(drawn, policy, seed, options=None):
     """A few picks in a row from one state, with turns and random draws carried on."""
     made = drawn(seed)
     fast = policy.state(made.state, seed=seed, options=made.options(options))
-    slow = copied(fast)
+    slow = copy.deepcopy(fast)
     for at in range(PICKS):
         request = made.request()
         one, two = pick(made.state, fast, request), pick_scan(made.state, slow, request)
