@@ -1,44 +1,36 @@
-"""The clairvoyant dispatch of a trace at a site: the least cost that any choice of options and any
-use of the store could have reached, everything known beforehand.
+"""The clairvoyant dispatch at a site: the least cost that any choice of options and any use of the
+store could have reached, everything known beforehand.
 
 What is relaxed, and what is proved: docs/explanation/dispatch.md. The program itself is in
-``dispatch_program``, the joules of a request that no schedule can undercut in ``dispatch_joules``.
+``dispatch_program``; ``dispatch_trace`` has the dispatch of a trace in a scenario.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-from baseload.base.errors import ArgumentError, BadInputError
-from baseload.base.inputs import Floats, not_negative, number, numbers, whole
-from baseload.simulator import dispatch_joules as joules_of
+from baseload.base.errors import ArgumentError
+from baseload.base.inputs import Floats, not_negative, numbers, whole
 from baseload.simulator import dispatch_program as programs
-from baseload.simulator.choices import Choice
-from baseload.simulator.dispatch_joules import Requests
-from baseload.simulator.dispatch_program import Blocks, Solution
-from baseload.simulator.scenario import Scenario
-from baseload.simulator.supplied import baseline_between_w, slots_of
+from baseload.simulator.dispatch_blocks import Blocks, blocks_of
+from baseload.simulator.dispatch_program import Solution
 from baseload.supply.series import checked_edges
 from baseload.supply.site import Site
 from baseload.supply.tariff import bill
-from baseload.workload.requests import tier_of
-from baseload.workload.tiers import Tier
-from baseload.workload.trace import TraceSource
 
 MOST_BLOCKS = 9_000
 
-_GIVEN = (
+GIVEN = (
     "Linear program over {blocks} blocks of {block_s:g} s: every answer of a class by an option "
     "needs the joules given for it."
 )
-_PROVEN = (
+PROVEN = (
     "Linear program over {blocks} blocks of {block_s:g} s, its prices held against every request: "
     "each needs the joules that no schedule can undercut."
 )
@@ -128,7 +120,7 @@ def dispatch(
     feed even the thriftiest answers and unserved energy has no price.
     """
     began_s = time.process_time()
-    task = _task(
+    task = task_of(
         edges_s=edges_s,
         arrivals=arrivals,
         joules=joules,
@@ -141,11 +133,11 @@ def dispatch(
         most_w=most_w,
         most_blocks=most_blocks,
     )
-    blocks, solution = _solved(site, task)
-    return _record(site, task, blocks, solution, how=_GIVEN, began_s=began_s)
+    blocks, solution = solved(site, task)
+    return record_of(site, task, blocks, solution, how=GIVEN, began_s=began_s)
 
 
-def _task(*, edges_s: ArrayLike, arrivals: ArrayLike, **given: Any) -> Task:
+def task_of(*, edges_s: ArrayLike, arrivals: ArrayLike, **given: Any) -> Task:
     """The arguments as arrays that fit each other."""
     edges = checked_edges(edges_s)
     slots = len(edges) - 1
@@ -195,9 +187,9 @@ def _spread(field: str, values: ArrayLike, shape: tuple[int, ...], *, least: flo
     return np.broadcast_to(found, shape)
 
 
-def _solved(site: Site, task: Task) -> tuple[Blocks, Solution]:
+def solved(site: Site, task: Task) -> tuple[Blocks, Solution]:
     """The program of a task, solved."""
-    blocks = programs.blocks_of(
+    blocks = blocks_of(
         site, task.edges_s, task.baseline_w, task.floor_w, most_blocks=task.most_blocks
     )
     menus = [programs.menu_of(*pair) for pair in zip(task.joules, task.answer_usd, strict=True)]
@@ -214,7 +206,7 @@ def _solved(site: Site, task: Task) -> tuple[Blocks, Solution]:
     return blocks, solution
 
 
-def _record(
+def record_of(
     site: Site,
     task: Task,
     blocks: Blocks,
@@ -308,173 +300,3 @@ def _carbon_usd(site: Site, task: Task, auxiliary_usd: float) -> float | None:
     found = signal.slots(task.edges_s, start_unix_s=site.start_unix_s)
     supply_j = task.baseline_w * np.diff(task.edges_s)
     return auxiliary_usd + site.carbon_usd_per_g * float(found.intensity_g_per_j @ supply_j)
-
-
-def dispatch_of(
-    scenario: Scenario,
-    source: TraceSource,
-    *,
-    seed: int = 0,
-    right_usd: Mapping[str, float],
-    joules: ArrayLike | None = None,
-    floor_w: float = 0.0,
-    scale: float = 1.0,
-    delay_s: Mapping[str, float] | None = None,
-    end_s: float | None = None,
-    most_blocks: int = MOST_BLOCKS,
-) -> Dispatch:
-    """The clairvoyant dispatch of ``source`` in a scenario with a supply, whose baseline is that
-    of ``seed`` times ``scale``.
-
-    ``right_usd`` [$]: value of a right answer by class (``""``: of classes not named, else 0).
-    ``joules`` ``None``: *proven*, what no schedule can undercut, request by request, above what
-    the replicas draw at rest (asleep at will where the scenario parks). Else *as run*:
-    ``[classes, options]`` [J], say the mean of a policy's run, and ``floor_w`` [W] beside it.
-    ``delay_s`` [s] by class: within which a request ends; by default the deadline of its tier for
-    the longest answer, or the whole run where nothing is promised. ``end_s`` [s]: when the run
-    ends; by default with the last arrival.
-
-    Standing: with proven joules a lower bound on the cost of every run of the scenario at full
-    clocks that ends at ``end_s``, ends each request within ``delay_s`` and refuses none that can be
-    served; a run that ends later is to be bounded with its own end. Raises ``BadInputError``, also
-    for a scenario without supply.
-    """
-    began_s = time.process_time()
-    if scenario.supplied is None:
-        raise BadInputError(
-            "dispatch of a scenario without a supply", found="none", allowed="a site that feeds it"
-        )
-    site = scenario.supplied.site
-    choices = scenario.choices or (Choice(name="plain"),)
-    fixed = None if joules is None else np.asarray(joules, dtype=np.float64)
-    slots = slots_of(source.span_s, site.slot_s)
-    found = joules_of.requests_of(
-        scenario, source, choices, slot_s=site.slot_s, slots=slots, proven=fixed is None
-    )
-    edges = _edges(site.slot_s, slots, found.last_s if end_s is None else end_s, found.last_s)
-    base_w = baseline_between_w(site, edges, slots=slots, seed=seed)
-    task = _task(
-        edges_s=edges,
-        arrivals=_cut(found.arrivals, len(edges) - 1),
-        joules=found.mean_j if fixed is None else fixed,
-        right_frac=[[choice.right(label) for choice in choices] for label in source.classes],
-        right_usd=_values(right_usd, source.classes),
-        floor_w=floor_w if fixed is not None else _resting_w(found, edges),
-        baseline_w=scale * base_w,
-        fee_usd=np.array([[choice.fee_usd for choice in choices]] * len(source.classes)),
-        delay_s=_delays(scenario, source.classes, found, delay_s, float(edges[-1])),
-        most_w=found.most_w if fixed is None else None,
-        most_blocks=most_blocks,
-    )
-    blocks, solution = _solved(site, task)
-    by_request_usd = 0.0
-    if fixed is None:
-        by_request_usd = _by_request_usd(scenario, source, choices, found, task, blocks, solution)
-    return _record(
-        site,
-        task,
-        blocks,
-        solution,
-        how=_GIVEN if fixed is not None else _PROVEN,
-        began_s=began_s,
-        by_request_usd=by_request_usd,
-        refused_usd=float(found.unservable @ task.right_usd),
-        refused=float(found.unservable.sum()),
-    )
-
-
-def _edges(slot_s: float, slots: int, end_s: float, last_s: float) -> Floats:
-    """Edges of the slots of a run that ends at ``end_s``, as its books have them."""
-    end = number("end_s", end_s)
-    if end < last_s:
-        raise ArgumentError(
-            "end_s", found=f"{end:g} s", allowed=f"the last arrival, {last_s:g} s, or later"
-        )
-    end = max(end, 1e-6)
-    inside = np.arange(slots + 1) * slot_s
-    edges: Floats = np.append(inside[inside < end], end)
-    return edges
-
-
-def _cut(arrivals: Floats, slots: int) -> Floats:
-    """Counts by slot ``[slots, classes]``; what came on the last edge, or later, is in the last."""
-    found = np.zeros((slots, arrivals.shape[1]))
-    shared = min(slots, len(arrivals))
-    found[:shared] = arrivals[:shared]
-    found[-1] += arrivals[shared:].sum(axis=0)
-    return found
-
-
-def _values(right_usd: Mapping[str, float], classes: tuple[str, ...]) -> list[float]:
-    """The value of a right answer by class; refuses classes that the trace does not have."""
-    unknown = [name for name in right_usd if name and name not in classes]
-    if unknown:
-        raise BadInputError(
-            f"right_usd of class {unknown[0]!r}",
-            found="no such class in the trace",
-            allowed=", ".join(classes),
-        )
-    return [right_usd.get(name, right_usd.get("", 0.0)) for name in classes]
-
-
-def _resting_w(found: Requests, edges_s: Floats) -> Floats:
-    """What the fleet draws at rest in each slot [W]: until the last arrival."""
-    inside_s = np.clip(found.last_s - edges_s[:-1], 0.0, np.diff(edges_s))
-    return found.floor_w * inside_s / np.diff(edges_s)
-
-
-def _delays(
-    scenario: Scenario,
-    classes: tuple[str, ...],
-    found: Requests,
-    given: Mapping[str, float] | None,
-    end_s: float,
-) -> list[float]:
-    """Seconds within which the requests of each class end."""
-    if given is not None:
-        return [given.get(name, given.get("", end_s)) for name in classes]
-    return [
-        min(end_s, _deadline_s(tier_of(name, scenario.tiers), tokens))
-        for name, tokens in zip(classes, found.longest.tolist(), strict=True)
-    ]
-
-
-def _deadline_s(tier: Tier, tokens: int) -> float:
-    """The last instant at which an answer of ``tokens`` may end [s]."""
-    promised = [] if tier.e2e_s is None else [tier.e2e_s]
-    if tier.ttft_s is not None and tier.tpot_s is not None:
-        promised.append(tier.ttft_s + tier.tpot_s * max(0, tokens - 1))
-    return min(promised, default=math.inf)
-
-
-def _by_request_usd(
-    scenario: Scenario,
-    source: TraceSource,
-    choices: tuple[Choice, ...],
-    found: Requests,
-    task: Task,
-    blocks: Blocks,
-    solution: Solution,
-) -> float:
-    """What the program's prices save at most when each request takes its own cheapest option,
-    instead of each class [$]: 0 or less, but for requests that some option cannot take.
-    """
-    group: NDArray[np.int64] = np.unique(task.delay_s, return_inverse=True)[1]
-    joule_usd = solution.joule_usd[group]  # [classes, blocks]
-    by_class = np.where(np.isfinite(task.joules), task.joules, 0.0)
-    price = joule_usd.T[:, :, None] * by_class + task.answer_usd
-    price = np.where(np.isfinite(task.joules), price, math.inf).min(axis=2)
-    starts = np.searchsorted(task.edges_s, blocks.edges_s[:-1])
-    counts = np.add.reduceat(task.arrivals, starts)
-    charged = math.fsum((counts * np.where(counts > 0, price, 0.0)).ravel().tolist())
-    return (
-        joules_of.cheapest_usd(
-            source,
-            choices,
-            found,
-            edges_s=blocks.edges_s,
-            joule_usd=joule_usd,
-            answer_usd=task.answer_usd,
-        )
-        - charged
-    )

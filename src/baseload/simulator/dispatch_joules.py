@@ -60,11 +60,11 @@ def requests_of(
     come = np.zeros((slots + 1, classes))
     unservable, longest = np.zeros(classes), np.zeros(classes)
     sums, takes = np.zeros((classes, len(choices))), np.zeros((classes, len(choices)))
-    last_s = 0.0
+    last_s, slots_s = 0.0, np.arange(slots + 1) * slot_s
     for piece, code in _pieces(source):
         last_s = piece.span_s
-        slot = np.minimum(piece.t_us / 1e6 // slot_s, slots).astype(np.int64)
-        served = np.ones(len(piece), dtype=np.bool_)
+        slot = np.searchsorted(slots_s, piece.t_us / 1e6, side="right") - 1
+        served: Any = np.ones(len(piece), dtype=np.bool_)
         if problem is not None:
             joules = _joules(problem, piece, source.classes, choices, models)
             able = np.isfinite(joules)

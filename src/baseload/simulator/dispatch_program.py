@@ -1,4 +1,4 @@
-"""The linear program of the clairvoyant dispatch: blocks of slots, menus of options, one solution.
+"""The linear program of the clairvoyant dispatch: menus of options, one solution.
 
 docs/explanation/dispatch.md states what is relaxed and why the value is a lower bound. Energy is
 scaled by what a mean block sees and money by the price of a joule, so that the tolerances of the
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from baseload.base.errors import BadInputError
 from baseload.base.inputs import Floats
+from baseload.simulator.dispatch_blocks import Blocks
 from baseload.supply.site import Site
 from baseload.theory.numerics import linprog
 
@@ -25,31 +26,6 @@ _SITE = ("auxiliary", "waste", "charged", "discharged", "unserved", "level", "le
 AUXILIARY, WASTE, CHARGED, DISCHARGED, UNSERVED, LEVEL, LEAKED, BURNT = range(len(_SITE))
 _INFEASIBLE, _UNBOUNDED = 2, 3
 _SHORT_FRAC = 1e-6
-
-
-class Blocks(NamedTuple):
-    """Slots put together in ``b`` blocks: of each what bounds the flows in it.
-
-    ``edges_s`` ``[b + 1]``; ``supply_j`` baseline, ``surplus_j`` the part of it above 0 (most waste
-    there can be), ``charge_j`` and ``discharge_j`` the most at the bus, ``auxiliary_j`` the most
-    bought [J]; ``leak_frac`` of the level at the beginning that leaks in the first slot,
-    ``leaked_frac`` of the capacity the most that leaks in the others; ``fixed_j`` demand at the bus
-    that no choice changes; ``energy_usd`` and ``carbon_usd`` [$/J] of auxiliary energy in the
-    cheapest slot, ``waste_usd`` [$/J] in the cheapest slot. All ``[b]``.
-    """
-
-    edges_s: Floats
-    supply_j: Floats
-    surplus_j: Floats
-    charge_j: Floats
-    discharge_j: Floats
-    auxiliary_j: Floats
-    leak_frac: Floats
-    leaked_frac: Floats
-    fixed_j: Floats
-    energy_usd: Floats
-    carbon_usd: Floats
-    waste_usd: Floats
 
 
 class Menu(NamedTuple):
@@ -75,69 +51,6 @@ class Solution(NamedTuple):
     answers: Floats
     value_usd: float
     joule_usd: Floats
-
-
-def blocks_of(
-    site: Site, edges_s: Floats, baseline_w: Floats, fleet_w: Floats, *, most_blocks: int
-) -> Blocks:
-    """The slots between ``edges_s`` ``[n + 1]`` in at most ``most_blocks`` equal runs of them.
-
-    ``baseline_w`` [W] ``[n]``; ``fleet_w`` [W] ``[n]``: what the fleet draws whatever it does.
-    """
-    count = len(edges_s) - 1
-    starts = np.arange(0, count, -(-count // most_blocks))
-    lengths_s, store = np.diff(edges_s), site.store
-    leak_frac = -np.expm1(-store.leak_per_s * lengths_s)
-    energy_usd, carbon_usd = auxiliary_prices(site, edges_s)
-    cheapest = _least_at(energy_usd + carbon_usd, starts)
-    room_j = store.usable_j / store.charge_efficiency  # the most that a slot can take and give
-    held_j = store.usable_j * store.discharge_efficiency
-
-    def total(values: Floats) -> Floats:
-        return np.asarray(np.add.reduceat(values, starts), dtype=np.float64)
-
-    return Blocks(
-        edges_s=np.append(edges_s[starts], edges_s[-1]),
-        supply_j=total(baseline_w * lengths_s),
-        surplus_j=total(np.maximum(0.0, baseline_w) * lengths_s),
-        charge_j=total(np.minimum(store.charge_limit_w * lengths_s, room_j)),
-        discharge_j=total(np.minimum(store.discharge_limit_w * lengths_s, held_j)),
-        auxiliary_j=total(site.auxiliary_limit_w * lengths_s),
-        leak_frac=leak_frac[starts],
-        leaked_frac=total(leak_frac) - leak_frac[starts],
-        fixed_j=total((site.pue * fleet_w + site.overhead_w) * lengths_s),
-        energy_usd=energy_usd[cheapest],
-        carbon_usd=carbon_usd[cheapest],
-        waste_usd=np.minimum.reduceat(waste_prices(site, edges_s), starts),
-    )
-
-
-def auxiliary_prices(site: Site, edges_s: Floats) -> tuple[Floats, Floats]:
-    """What a joule of auxiliary energy costs in each slot [$/J] ``[n]``: by the tariff, and by its
-    grams in the location-based inventory; 0 where the site does not say.
-    """
-    none = np.zeros(len(edges_s) - 1)
-    energy_usd, carbon_usd = none, none
-    if site.tariff is not None:
-        energy_usd = site.tariff.energy.slot_usd_per_j(edges_s, start_unix_s=site.start_unix_s)
-    if site.carbon_usd_per_g and site.auxiliary_carbon is not None:
-        signal = site.auxiliary_carbon.slots(edges_s, start_unix_s=site.start_unix_s)
-        carbon_usd = site.carbon_usd_per_g * signal.intensity_g_per_j
-    return energy_usd, carbon_usd
-
-
-def waste_prices(site: Site, edges_s: Floats) -> Floats:
-    """What a joule of waste costs in each slot [$/J] ``[n]``."""
-    if isinstance(site.waste_usd_per_j, (int, float)):
-        return np.full(len(edges_s) - 1, float(site.waste_usd_per_j))
-    return site.waste_usd_per_j.slot_usd_per_j(edges_s, start_unix_s=site.start_unix_s)
-
-
-def _least_at(values: Floats, starts: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Where the least of ``values`` is in each of the runs that begin at ``starts``."""
-    ends = np.append(starts[1:], len(values))
-    pairs = zip(starts.tolist(), ends.tolist(), strict=True)
-    return np.array([begin + int(np.argmin(values[begin:end])) for begin, end in pairs])
 
 
 def menu_of(energy_j: Floats, cost_usd: Floats) -> Menu:
@@ -262,7 +175,7 @@ def solve(
     )
     money_usd = program.energy_unit_j * program.money_unit_usd_per_j
     return Solution(
-        flows_j=values[flows],
+        flows_j=_unburnt(blocks, values[flows]),
         answers=np.array(
             [
                 _answers(menu, arrivals[:, at], values[filled[at]], options)
@@ -273,6 +186,15 @@ def solve(
         joule_usd=np.array([found.eqlin.marginals[come] for come in groups]).reshape(-1, count)
         * program.money_unit_usd_per_j,
     )
+
+
+def _unburnt(blocks: Blocks, flows_j: Floats) -> Floats:
+    """The flows with what is drawn for nothing counted as waste, where that costs no more."""
+    free = np.where(blocks.waste_usd <= 0.0, blocks.surplus_j - flows_j[WASTE], 0.0)
+    moved = np.minimum(flows_j[BURNT], np.maximum(0.0, free))
+    flows_j[WASTE] += moved
+    flows_j[BURNT] -= moved
+    return flows_j
 
 
 def _energy_unit_j(site: Site, blocks: Blocks, menus: list[Menu], arrivals: Floats) -> float:
