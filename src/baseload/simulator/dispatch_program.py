@@ -58,6 +58,8 @@ def menu_of(energy_j: Floats, cost_usd: Floats) -> Menu:
     ``[options]``, from the least energy to the most. Infinite energy: not to be had.
     """
     order = [at for at in np.lexsort((cost_usd, energy_j)).tolist() if math.isfinite(energy_j[at])]
+    if not order:  # a class that never comes
+        return Menu(np.zeros(1, dtype=np.int64), np.zeros(1), np.zeros(1))
     hull: list[int] = []
     for at in order:
         if hull and energy_j[hull[-1]] == energy_j[at]:
