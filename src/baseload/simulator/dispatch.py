@@ -42,10 +42,10 @@ class Dispatch(msgspec.Struct, frozen=True, kw_only=True):
 
     ``total_cost_usd``: the bound [$], the sum of ``cost_usd`` by part: those of
     ``supply.accounts.Costs`` but the demand charge (0 or more in any run, left out), ``wrong_usd``
-    for answers that are not right, ``fee_usd``, and ``by_request_usd``, 0 or less: what choosing
-    request by request saves over choosing by class. ``cost_missing``: parts without a price, not in
-    the total. ``auxiliary_j``, ``waste_j``, ``unserved_j``, ``demand_j`` [J at the bus],
-    ``quality_frac`` (expected share of right answers, ``None`` without requests) and
+    for answers that are not right, ``fee_usd``, and, with proven joules, ``by_request_usd``: what
+    weighing each request for itself changes, mostly below 0. ``cost_missing``: parts without a
+    price, not in the total. ``auxiliary_j``, ``waste_j``, ``unserved_j``, ``demand_j`` [J at the
+    bus], ``quality_frac`` (expected share of right answers, ``None`` without requests) and
     ``choice_frac`` ``[classes][options]`` are those of the program's plan. ``blocks``: how many,
     the longest ``block_s`` [s]. ``cpu_s``: CPU time it took [s]. ``how``: the bound in words.
     """

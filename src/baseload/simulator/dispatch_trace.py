@@ -113,11 +113,11 @@ def dispatch_of(
 def _edges(slot_s: float, slots: int, end_s: float, last_s: float) -> Floats:
     """Edges of the slots of a run that ends at ``end_s``, as its books have them."""
     end = number("end_s", end_s)
-    if end < last_s:
+    if end < last_s - 1e-9 * abs(last_s):  # what sums of lengths round off
         raise ArgumentError(
             "end_s", found=f"{end:g} s", allowed=f"the last arrival, {last_s:g} s, or later"
         )
-    end = max(end, 1e-6)
+    end = max(end, last_s, 1e-6)
     inside = np.arange(slots + 1) * slot_s
     edges: Floats = np.append(inside[inside < end], end)
     return edges
@@ -182,8 +182,8 @@ def _by_request_usd(
     blocks: Blocks,
     solution: Solution,
 ) -> float:
-    """What the program's prices save at most when each request takes its own cheapest option,
-    instead of each class [$]: 0 or less, but for requests that some option cannot take.
+    """What it changes at the program's prices [$] that each request takes its own cheapest option
+    and has its own joules, instead of the mean of its class: mostly below 0.
     """
     group: NDArray[np.int64] = np.unique(task.delay_s, return_inverse=True)[1]
     joule_usd = solution.joule_usd[group]  # [classes, blocks]

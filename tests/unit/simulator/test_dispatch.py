@@ -66,7 +66,9 @@ def case(seed, *, slots=None, delays=False, signed=False):
             demand=demand_charge_per_kw(3.0) if rng.random() < 0.2 else None,
             fixed_usd_per_month=5.0,
         ),
-        waste_usd_per_j=float(rng.choice([0.0, 2e-6, -2e-6])),
+        waste_usd_per_j=float(rng.choice([0.0, 2e-6, -2e-6]))
+        if rng.random() < 0.6
+        else SpotPrice(usd_per_j=rng.uniform(-5e-6, 5e-6, len(prices)), step_s=slot_s),
         carbon_usd_per_g=1e-4 if rng.random() < 0.5 else None,
         auxiliary_carbon=carbon_signal("average", rng.uniform(0, 600, len(prices)), step_s=slot_s),
         baseline_carbon=carbon_signal("average", 40.0) if rng.random() < 0.5 else None,
@@ -118,6 +120,7 @@ def plain_program(made):
     if site.carbon_usd_per_g:
         prices = prices + site.carbon_usd_per_g * site.auxiliary_carbon.slots(edges)[0]
     demand = (site.pue * given["floor_w"] + site.overhead_w) * lengths
+    waste = dispatch_blocks.waste_prices(site, edges)
     ways = [  # (come, drawn, class, option)
         (s, t, k, j)
         for s in range(slots)
@@ -136,7 +139,7 @@ def plain_program(made):
     limited = math.isfinite(site.auxiliary_limit_w)
     for t in range(slots):
         supply_j = given["baseline_w"][t] * lengths[t]
-        cost += [prices[t], site.waste_usd_per_j, wear * store.charge_efficiency]
+        cost += [prices[t], waste[t], wear * store.charge_efficiency]
         cost += [wear / store.discharge_efficiency, site.unserved_usd_per_j or 0.0]
         bounds += [
             (0, site.auxiliary_limit_w * lengths[t]),
@@ -267,6 +270,7 @@ def test_no_use_of_the_store_costs_less():
         lengths = np.diff(given["edges_s"])
         demand_j = site.pue * fleet_j + site.overhead_w * lengths
         prices = sum(dispatch_blocks.auxiliary_prices(site, given["edges_s"]))
+        waste = dispatch_blocks.waste_prices(site, given["edges_s"])
         level_j, cost = store.start_j, usd + constants_usd(made)
         for t, length_s in enumerate(lengths):
             level_j *= math.exp(-store.leak_per_s * length_s)
@@ -283,7 +287,7 @@ def test_no_use_of_the_store_costs_less():
             level_j += store.charge_efficiency * in_j - out_j / store.discharge_efficiency
             cost += (store.wear_usd_per_j or 0.0) * store.throughput_j(in_j, out_j)
             net_j = need_j + in_j - out_j
-            cost += prices[t] * max(0.0, net_j) + site.waste_usd_per_j * max(0.0, -net_j)
+            cost += prices[t] * max(0.0, net_j) + waste[t] * max(0.0, -net_j)
         found = solved(made)
         assert cost >= found.total_cost_usd - CLOSE * size_usd(made, found), seed
 
@@ -416,6 +420,18 @@ def test_a_lossless_store_of_any_size_sees_the_mean_of_the_supply_only():
     assert found.total_cost_usd == pytest.approx(pooled.total_cost_usd)
     none = dispatch(msgspec.structs.replace(site, store=Store()), **sunny)
     assert none.total_cost_usd > found.total_cost_usd * 1.01
+
+
+def test_a_leaking_store_has_room_again_within_a_block():
+    """Where waste costs, a full store takes in every slot what leaked before."""
+    store = Store(capacity_j=100.0, soc_start_frac=1.0, leak_per_s=-math.log(0.8) / 10.0)
+    site, given = flat(4, store=store, waste_usd_per_j=1.0, baseline_w=2.0)
+    idle = given | {"arrivals": np.zeros((4, 1)), "floor_w": 0.0}
+    found = dispatch(site, **idle)
+    assert found.total_cost_usd == pytest.approx(0.0, abs=1e-9)
+    for blocks in (1, 2, 3):
+        merged = dispatch(site, **idle, most_blocks=blocks)
+        assert merged.total_cost_usd == pytest.approx(0.0, abs=1e-9)
 
 
 def test_an_islanded_site_leaves_unserved_what_it_cannot_feed_at_its_price():

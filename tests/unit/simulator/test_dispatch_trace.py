@@ -83,10 +83,12 @@ def test_no_run_costs_less_than_the_proven_dispatch():
     ratios = []
     for seed in range(12):
         rng = stream(seed, "tests", "dispatch", "run")
+        low, high = (-4e-5, 0.0) if seed % 4 == 3 else (-5e-6, 4e-5)
+        prices = rng.uniform(low, high, 400)
         site = made_site(
             store=made_site().store if seed % 3 else Store(),
             waste_usd_per_j=float(rng.choice([0.0, 1e-6, -1e-6])),
-            tariff=Tariff(energy=SpotPrice(usd_per_j=rng.uniform(-5e-6, 4e-5, 400), step_s=1.0)),
+            tariff=Tariff(energy=SpotPrice(usd_per_j=prices, step_s=1.0)),
         )
         scenario = made_scenario(
             choices=CHOICES,
@@ -102,7 +104,8 @@ def test_no_run_costs_less_than_the_proven_dispatch():
             for more in ({"delay_s": {"": 1e6}}, {"delay_s": {"": 1e6}, "most_blocks": 3}):
                 found = dispatch_of(scenario, source, **common, **more)
                 assert usd >= found.total_cost_usd - CLOSE * abs(usd), (seed, router.name, more)
-            ratios.append(usd / dispatch_of(scenario, source, **common).total_cost_usd)
+            if low > -1e-5:
+                ratios.append(usd / dispatch_of(scenario, source, **common).total_cost_usd)
     assert min(ratios) < 1.5, "the bound is of some use"
 
 
