@@ -170,6 +170,19 @@ def test_as_run_counts_every_request_where_it_came():
     ]
 
 
+def test_the_most_that_a_fleet_draws_is_its_cap_or_a_wake():
+    groups = groups_of(1, 2, power_w_cap=300.0, wake_j_from_off=4e4, wake_s_from_off=100.0)
+    assert [dispatch_joules.most_power_w(group) for group in groups] == [400.0, 400.0]
+    capped = groups_of(1, 2, power_w_cap=500.0)
+    assert dispatch_joules.most_power_w(capped[0]) == 500.0
+    source = source_of(made_trace(20))
+    scenario = made_scenario(supplied=Supplied(site=made_site()), groups=groups)
+    counted = dispatch_joules.requests_of(
+        scenario, source, CHOICES, slot_s=1.0, slots=1, proven=False
+    )
+    assert counted.most_w == 1200.0
+
+
 def test_scale_multiplies_the_baseline():
     scenario = made_scenario(supplied=Supplied(site=made_site()), choices=CHOICES)
     source = source_of(made_trace(200))
