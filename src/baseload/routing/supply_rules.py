@@ -20,17 +20,16 @@ from baseload.routing.supply_tables import (
     AverageDay,
     DayStates,
     Refresh,
+    best_static,
     key_numbers,
     levels_of,
+    moved_by_day,
     start_scores,
-    static_price,
 )
 from baseload.theory.dynamic_routing import prices_at
 from baseload.theory.inputs import Floats
 
 Ints = NDArray[np.int64]
-
-_SWING_FRAC = 0.05  # of the store: from here on the hour of the day is a state of its own
 
 
 class JouleOrders(NamedTuple):
@@ -74,7 +73,7 @@ class FullJump:
         """As ``Rule`` says."""
         if not outlook.seen_day:
             return _priced(start_scores(outlook))
-        if self._by_hour and outlook.day_swing_j() > _SWING_FRAC * outlook.capacity_j:
+        if self._by_hour and moved_by_day(outlook):
             return _priced(self._day.scores(outlook))
         return _priced(self._average.scores(outlook))
 
@@ -100,7 +99,8 @@ class Expanded:
 
 
 class Static:
-    """The best static routing of the average day, its mixtures in turn; or, where
+    """The best routing that does not look at the store: where the day moves the store the best
+    single options over its cycle, else the static program, its mixtures in turn. Or, where
     ``price_frac`` is given, a constant price of joules as a share of that of auxiliary energy.
     """
 
@@ -116,8 +116,7 @@ class Static:
         if self._price_frac >= 0.0:
             return _priced(_at_prices(outlook, np.full(NODES, self._price_frac * instance.Cu)))
         if self._refresh.due(key_numbers(outlook)) or self._shares is None:
-            self._shares, price = static_price(instance, outlook.capacity_j)
-            self._price = price
+            self._shares, self._price = best_static(instance, outlook)
         if self._given is None:
             self._given = np.zeros_like(self._shares)
         self._given += self._shares

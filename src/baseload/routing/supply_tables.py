@@ -14,6 +14,7 @@ import numpy as np
 from baseload.base.units import S_PER_HOUR
 from baseload.routing.position import NODES
 from baseload.routing.supply_outlook import Outlook
+from baseload.theory.cycle_evaluation import static_price as cycle_static_price
 from baseload.theory.cycle_problem import CycleProblem
 from baseload.theory.cycle_routing import CycleRouting, look_ahead, solve_cycle
 from baseload.theory.dynamic_routing import DynamicRouting, Prices, prices_at, solve_hjb
@@ -33,7 +34,7 @@ from baseload.theory.static_routing import static_optimum
 from baseload.theory.store_cost import static_index_prices
 
 MOVED_FRAC = 0.1
-_SWING_FRAC = 0.05  # of the store, from which on the hour of the day is a state of its own
+_SWING_FRAC = 0.05  # of the store: from here on the hour of the day is a state of its own
 _JOBS_TAYLOR = 300.0  # beyond it the full-jump score is the Taylor score to 0.1 %
 _JOBS_GUARDED = 90.0
 _JOBS_LATTICE = 5.0
@@ -129,6 +130,23 @@ def start_scores(outlook: Outlook) -> Floats:
         )
 
     return energy_scores(instance, outlook.capacity_j, worth)
+
+
+def moved_by_day(outlook: Outlook) -> bool:
+    """Whether the usual day by itself moves the store."""
+    return outlook.seen_day and outlook.day_swing_j() > _SWING_FRAC * outlook.capacity_j
+
+
+def best_static(instance: RoutingInstance, outlook: Outlook) -> tuple[Floats, float]:
+    """The best static routing ``[classes, options]`` and its price of a joule [$/J]: over the
+    cycle of the usual day where that moves the store, else for the diffusion.
+    """
+    if not moved_by_day(outlook):
+        return static_price(instance, outlook.capacity_j)
+    found = cycle_static_price(cycle_of(outlook, outlook.usual_net_w), nodes=_CYCLE_NODES)
+    shares = np.zeros(instance.shape)
+    shares[np.arange(len(shares)), found.choice] = 1.0
+    return shares, found.price
 
 
 def static_price(instance: RoutingInstance, capacity_j: float) -> tuple[Floats, float]:

@@ -161,6 +161,24 @@ def bound(
     )
 
 
+def floor_problem(
+    scenario: Scenario, source: TraceSource, *, sleep: bool, models: tuple[str, ...]
+) -> Problem:
+    """The problem with multipliers that suit the trace and credits that are not negative: what a
+    request adds (``bound_terms.least_j``) then holds slot by slot above the sum of the credits
+    (docs/explanation/dispatch.md). ``models``: names behind the codes of models.
+    """
+    survey = _survey(scenario.groups, source)
+    problem = _problem(scenario, source, survey, sleep=sleep, deadlines=False)
+    for row, group in zip(problem.types, scenario.groups, strict=True):
+        row.model = models.index(group.kind.model) if group.kind.model in models else -2
+    if len(survey.sample):
+        terms.tune(problem, survey.sample, survey.count / len(survey.sample), 0.0)
+    problem.choice[:-1, terms.CREDIT] = np.maximum(0.0, problem.choice[:-1, terms.CREDIT])
+    terms.set_coefficients(problem)
+    return problem
+
+
 def rest_power_w(group: Group, span_s: float, *, sleep: bool) -> float:
     """The least that a replica of ``group`` draws while it runs no step, from 0 to ``span_s`` [W].
 

@@ -278,6 +278,22 @@ def add(problem: Problem, rows: Records) -> float:
     return total_j
 
 
+@outline_kernel
+def least_j(problem: Problem, rows: Records, model: int, out: Floats) -> None:
+    """Write to ``out`` ``[requests]`` the least joules above the credit that each of ``rows`` adds
+    on a type that serves ``model`` (-1: any); infinite where none can take it.
+    """
+    for index in range(rows.shape[0]):
+        row = rows[index]
+        least = math.inf
+        for number in range(problem.types.shape[0]):
+            kind = problem.types[number]
+            if _takes(kind, row) and (model < 0 or model == kind.model):
+                joules, _ = _least(problem, number, row, math.inf)
+                least = min(least, joules)
+        out[index] = least
+
+
 @kernel
 def _room_s(problem: Problem, number: int) -> float:
     """Seconds of work that the replicas of a type have room for, late requests counted with their

@@ -18,7 +18,7 @@ from baseload.routing.slow import Slow
 from baseload.routing.supply_control import SupplyControl, slot_prices
 from baseload.routing.supply_estimates import SupplySignals
 from baseload.simulator.plant import Machine
-from baseload.simulator.supplied import Supplied, baseline_w, slots_of
+from baseload.simulator.supplied import Supplied, baseline_between_w, slots_of
 from baseload.supply.slot import limits_record, state_record, step
 
 
@@ -40,7 +40,7 @@ class SiteDesk:
         self._slots = slots_of(span_s, site.slot_s)
         edges_s = np.arange(self._slots + 1) * site.slot_s
         scale = supplied.scales[supplied.main]
-        self._supply_j = scale * site.slot_s * baseline_w(
+        self._supply_j = scale * site.slot_s * baseline_between_w(
             site, edges_s, slots=self._slots, seed=seed
         )
         self._dear, self._waste = slot_prices(site, edges_s)

@@ -105,7 +105,7 @@ def settled(
     site = supplied.site
     fleet_j, lengths_s = _slots(engine, end_s)
     edges_s = np.concatenate(([0.0], np.cumsum(lengths_s)))
-    power_w = baseline_w(site, edges_s, slots=len(engine.power_j) - 1, seed=seed)
+    power_w = baseline_between_w(site, edges_s, slots=len(engine.power_j) - 1, seed=seed)
     found = []
     for place, scale in enumerate(supplied.scales):
         scaled = msgspec.structs.replace(site, baseline=Scaled(source=site.baseline, factor=scale))
@@ -143,7 +143,7 @@ def supply_balances(site: Site, account: SupplyAccount, *, fleet_j: float) -> No
     )
 
 
-def baseline_w(
+def baseline_between_w(
     site: Site, edges_s: NDArray[np.float64], *, slots: int, seed: int
 ) -> NDArray[np.float64]:
     """Mean baseline between ``edges_s`` [W], drawn on the whole slots of the trace: so all policies
