@@ -217,10 +217,11 @@ def expected_lateness_s(
     """Expected seconds past the promises that a request brings about: its own and its neighbours'.
 
     Its own: of the first token, of the tokens after it (their mean excess times their number), of
-    the whole answer, where promised, after a wake where the replica may be asleep. Its neighbours': its prompt holds up each of them for its
-    prefill time, which is lateness as far as they are late. ``output_spread``: standard deviation
-    of the forecast of the output [tokens]. Each time is taken as normal with the spread of the
-    prompts that join, of the step in which the request arrives, and of its own length.
+    the whole answer, where promised, after a wake where the replica may be asleep. Its neighbours':
+    its prompt holds up each of them for its prefill time, which is lateness as far as they are
+    late. ``output_spread``: standard deviation of the forecast of the output [tokens]. Each time is
+    taken as normal with the spread of the prompts that join, of the step in which the request
+    arrives, and of its own length.
     """
     running = min(in_flight + 1.0, seats(limits, traffic))
     token_s = loaded_step_s(cost, limits, running, traffic)

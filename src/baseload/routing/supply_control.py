@@ -54,7 +54,9 @@ def reference_usd_per_j(site: Site) -> float:
 
 
 def table_capacity_j(site: Site) -> float:
-    """Capacity that the tables cover [J]: the store's, or a month of baseline of one without end."""
+    """Capacity that the tables cover [J]: the store's, or a month of baseline of one without
+    end.
+    """
     usable_j = site.store.usable_j
     if np.isfinite(usable_j):
         return usable_j

@@ -7,7 +7,7 @@ ours; the others are published rivals and ablations. docs/explanation/variance-a
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -20,11 +20,12 @@ from baseload.routing.supply_tables import (
     AverageDay,
     DayStates,
     Refresh,
-    best_static,
+    best_price,
     key_numbers,
     levels_of,
     moved_by_day,
     start_scores,
+    static_price,
 )
 from baseload.theory.dynamic_routing import prices_at
 from baseload.theory.inputs import Floats
@@ -33,8 +34,8 @@ Ints = NDArray[np.int64]
 
 
 class JouleOrders(NamedTuple):
-    """What a rule wants: ``scores`` ``[classes, options, NODES]`` [$], the worth of the joules of an
-    answer at even levels of the store; ``only`` ``[classes]``: the option that may answer (-1:
+    """What a rule wants: ``scores`` ``[classes, options, NODES]`` [$], the worth of the joules of
+    an answer at even levels of the store; ``only`` ``[classes]``: the option that may answer (-1:
     all).
     """
 
@@ -99,30 +100,38 @@ class Expanded:
 
 
 class Static:
-    """The best routing that does not look at the store: where the day moves the store the best
-    single options over its cycle, else the static program, its mixtures in turn. Or, where
-    ``price_frac`` is given, a constant price of joules as a share of that of auxiliary energy.
+    """The best routing that does not look at the store. Where the day moves the store: the best
+    constant price of a joule over its cycle; else the static program, its mixtures in turn. Or a
+    constant ``price_frac`` of the price of auxiliary energy.
     """
 
     def __init__(self, knobs: Mapping[str, float]) -> None:
         self._price_frac = knobs["price_frac"]
         self._refresh = Refresh()
+        self._price = 0.0
         self._shares: Floats | None = None
         self._given: Floats | None = None
 
     def orders(self, outlook: Outlook) -> JouleOrders:
         """As ``Rule`` says."""
-        instance = outlook.average()
         if self._price_frac >= 0.0:
-            return _priced(_at_prices(outlook, np.full(NODES, self._price_frac * instance.Cu)))
-        if self._refresh.due(key_numbers(outlook)) or self._shares is None:
-            self._shares, self._price = best_static(instance, outlook)
+            self._price = self._price_frac * float(outlook.auxiliary_usd_per_j[0])
+        elif self._refresh.due(key_numbers(outlook)):
+            self._shares = None
+            if moved_by_day(outlook):
+                self._price = best_price(outlook)
+            else:
+                found = static_price(outlook.average(), outlook.capacity_j)
+                self._shares, self._price = found
+        scores = _at_prices(outlook, np.full(NODES, self._price))
+        if self._shares is None:
+            return _priced(scores)
         if self._given is None:
             self._given = np.zeros_like(self._shares)
         self._given += self._shares
         only = np.argmax(self._given, axis=1)
         self._given[np.arange(len(only)), only] -= 1.0
-        return JouleOrders(_at_prices(outlook, np.full(NODES, self._price)), only)
+        return JouleOrders(scores, only)
 
 
 class BatteryThreshold:
@@ -201,7 +210,7 @@ def rule_of(name: SupplyRule, knobs: Mapping[str, float]) -> Rule:
     """The rule of a name, afresh; ``knobs``: of ``slow.SUPPLY_KNOBS``."""
     if name in ("taylor", "mean_only"):
         return Expanded(knobs, variance=name == "taylor")
-    rules = {
+    rules: dict[str, Callable[[Mapping[str, float]], Rule]] = {
         "full_jump": FullJump,
         "static": Static,
         "battery_threshold": BatteryThreshold,

@@ -64,7 +64,9 @@ class Refresh:
 
 
 def key_numbers(outlook: Outlook) -> Floats:
-    """What makes a table stale: supply beside demand, demand, variance, prices, value of answers."""
+    """What makes a table stale: supply beside demand, demand, variance, prices, value of
+    answers.
+    """
     demand_w = outlook.reference_w()
     variance = outlook.variance_j2_per_s + float(
         outlook.rate_per_s.mean(axis=0) @ outlook.answers.square_j2[:, 0]
@@ -101,9 +103,7 @@ def energy_scores(
         found: Floats = instance.mean[..., None] * at.lamS + second
         return found
     laws = quantile_laws(instance.mean, instance.second, cells=_LAW_CELLS)
-    tables = full_jump_tables(
-        instance, laws, level=levels, worth=lambda level: worth(level).value
-    )
+    tables = full_jump_tables(instance, laws, level=levels, worth=lambda level: worth(level).value)
     return _joules_only(instance, tables.score)
 
 
@@ -137,16 +137,10 @@ def moved_by_day(outlook: Outlook) -> bool:
     return outlook.seen_day and outlook.day_swing_j() > _SWING_FRAC * outlook.capacity_j
 
 
-def best_static(instance: RoutingInstance, outlook: Outlook) -> tuple[Floats, float]:
-    """The best static routing ``[classes, options]`` and its price of a joule [$/J]: over the
-    cycle of the usual day where that moves the store, else for the diffusion.
-    """
-    if not moved_by_day(outlook):
-        return static_price(instance, outlook.capacity_j)
+def best_price(outlook: Outlook) -> float:
+    """The best constant price of a joule over the cycle of the usual day [$/J]."""
     found = cycle_static_price(cycle_of(outlook, outlook.usual_net_w), nodes=_CYCLE_NODES)
-    shares = np.zeros(instance.shape)
-    shares[np.arange(len(shares)), found.choice] = 1.0
-    return shares, found.price
+    return float(found.price)
 
 
 def static_price(instance: RoutingInstance, capacity_j: float) -> tuple[Floats, float]:

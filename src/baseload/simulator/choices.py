@@ -71,7 +71,8 @@ def option_table(
     """The choices as rows of ``price.OPTION``, ``[classes, options]``; a plain one for none.
 
     ``asked``: models that requests of the trace ask for; ``right_usd``: value of a right answer to
-    a request of each class (none: 0); ``cap_tokens``: where every answer is cut.
+    a request of each class (none or all 0: 1, so that a policy's rate is the value);
+    ``cap_tokens``: where every answer is cut.
     """
     if not choices:
         plain = np.tile(plain_option(), (max(1, len(classes)), 1)).view(np.recarray)
@@ -92,5 +93,5 @@ def _valued(
 ) -> np.recarray[Any, Any]:
     """The table with the cap on every answer, and the value of right ones by class."""
     table.cap_tokens = cap_tokens
-    table.right_usd = np.reshape(right_usd if len(right_usd) else 0.0, (-1, 1))
+    table.right_usd = np.reshape(right_usd if any(right_usd) else 1.0, (-1, 1))
     return table

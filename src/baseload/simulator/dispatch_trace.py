@@ -79,7 +79,7 @@ def dispatch_of(
         scenario, source, choices, slot_s=site.slot_s, slots=slots, proven=fixed is None
     )
     edges = _edges(site.slot_s, slots, found.last_s if end_s is None else end_s, found.last_s)
-    base_w = baseline_w(site, edges, slots=slots, seed=seed)
+    base_w = baseline_between_w(site, edges, slots=slots, seed=seed)
     task = task_of(
         edges_s=edges,
         arrivals=_cut(found.arrivals, len(edges) - 1),

@@ -30,7 +30,5 @@ def hands_of(
     if slow.acts or scenario.parking:
         hands.append(Plant(scenario, fleet, state, slow, park=scenario.parking))
     if scenario.supplied is not None and slow.supply != "none":
-        hands.append(
-            SiteDesk(scenario.supplied, fleet, state, slow, span_s=span_s, seed=seed)
-        )
+        hands.append(SiteDesk(scenario.supplied, fleet, state, slow, span_s=span_s, seed=seed))
     return hands

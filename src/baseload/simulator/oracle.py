@@ -32,8 +32,8 @@ from baseload.routing.pick import pick_scan
 from baseload.routing.policy import Policy
 from baseload.routing.price import option_row, request_row
 from baseload.simulator.drivers import policy_state
-from baseload.simulator.jump import WAIT_FRAC, option_tokens
 from baseload.simulator.hands import hands_of
+from baseload.simulator.jump import WAIT_FRAC, option_tokens
 from baseload.simulator.plant import COUNTED, Hand
 from baseload.simulator.scenario import Scenario
 from baseload.simulator.start import new_engine

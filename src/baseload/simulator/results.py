@@ -127,7 +127,8 @@ class SupplyResult(msgspec.Struct, frozen=True, kw_only=True):
     none. ``marginal_carbon_kg``: effect of the auxiliary energy at marginal intensity; not a part
     of the other. ``cost_usd``: parts of ``total_cost_usd``, among them ``wrong_usd`` and
     ``miss_usd`` where tiers say what right answers and kept promises are worth; ``cost_missing``:
-    parts without a price, not in it. ``series`` and ``day`` only for the scale nearest to 1, of the first seed.
+    parts without a price, not in it. ``series`` and ``day`` only for the scale nearest to 1, of the
+    first seed.
     """
 
     scale: float

@@ -349,9 +349,7 @@ def run_once(
     fleet, state = new_engine(scenario, source, log_rows=_LOG_ROWS if log else 0)
     driver = driver_of(policy, fleet, scenario, source, seed=seed)
     state.total[0].laxity_queue = isinstance(policy, Policy) and policy.queue == "laxity"
-    hands = hands_of(
-        scenario, policy, fleet, driver.state, span_s=source.span_s, seed=seed
-    )
+    hands = hands_of(scenario, policy, fleet, driver.state, span_s=source.span_s, seed=seed)
     run = Course(
         state,
         fleet,

@@ -63,9 +63,10 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     intensity, ``None`` when nobody said. ``max_queue``: requests that may wait in one replica
     before it is no candidate. ``policies``: run when none is named. ``parking``: every policy's
     replicas sleep when the load does not need them. ``forecast``: who says how long answers will
-    be. ``cap_tokens``: where every answer is cut (``None``: nowhere). ``supplied``: what feeds the fleet, ``None`` for a grid without end. ``choices``: the models
-    and efforts that may answer a request, the reference first; empty: no choice. ``notes``: what
-    the reader of a result should know.
+    be. ``cap_tokens``: where every answer is cut (``None``: nowhere). ``supplied``: what feeds the
+    fleet, ``None`` for a grid without end. ``choices``: the models and efforts that may answer a
+    request, the reference first; empty: no choice. ``notes``: what the reader of a result should
+    know.
     """
 
     name: str

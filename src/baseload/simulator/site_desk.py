@@ -38,10 +38,10 @@ class SiteDesk:
         site = supplied.site
         self._site = site
         self._slots = slots_of(span_s, site.slot_s)
-        edges_s = np.arange(self._slots + 1) * site.slot_s
+        edges_s = np.arange(self._slots + 1, dtype=np.float64) * site.slot_s
         scale = supplied.scales[supplied.main]
-        self._supply_j = scale * site.slot_s * baseline_between_w(
-            site, edges_s, slots=self._slots, seed=seed
+        self._supply_j = (
+            scale * site.slot_s * baseline_between_w(site, edges_s, slots=self._slots, seed=seed)
         )
         self._dear, self._waste = slot_prices(site, edges_s)
         self._state = state_record(site.store)
@@ -66,9 +66,7 @@ class SiteDesk:
         drawn_j = machine.drawn_j(now_s)
         demand_j = site.pue * (drawn_j - self._drawn_j) + site.overhead_w * site.slot_s
         self._drawn_j = drawn_j
-        step(
-            self._state, self._limits, self._supply_j[self._slot], max(0.0, demand_j), site.slot_s
-        )
+        step(self._state, self._limits, self._supply_j[self._slot], max(0.0, demand_j), site.slot_s)
         joules = self._policy.joules
         promised_j, picked = float(joules.position[PROMISED_J]), joules.taken.sum(axis=1)
         self.control.look(

@@ -15,8 +15,8 @@ class Tier(msgspec.Struct, frozen=True, kw_only=True):
 
     A deadline of ``None`` is not promised. A request misses when it breaks any promised deadline;
     ``target_miss_frac`` is the share that may. ``priority`` orders the queue inside a replica, 0
-    first. ``classes`` lists the request classes that belong to the tier. ``right_usd``: what a right
-    answer is worth more than a wrong one [$]; ``miss_usd``: what a broken promise costs [$].
+    first. ``classes`` lists the request classes that belong to the tier. ``right_usd``: what a
+    right answer is worth more than a wrong one [$]; ``miss_usd``: what a broken promise costs [$].
     """
 
     name: str

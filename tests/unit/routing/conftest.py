@@ -79,6 +79,8 @@ class Drawn:
                 option.model = int(model)
                 option.output_factor = float(rng.choice([1.0, 0.5, 3.0]))
                 option.wrong_frac = float(rng.choice([0.0, 0.1, rng.random()]))
+                option.right_usd = float(rng.choice([1.0, 0.0, rng.random()]))
+                option.cap_tokens = float(rng.choice([np.inf, np.inf, 50.0, 400.0]))
                 option.fee_usd = float(rng.choice([0.0, rng.random()]))
                 option.joule_factor = float(rng.choice([1.0, 1.0, 0.0, rng.uniform(-1, 4)]))
         return table

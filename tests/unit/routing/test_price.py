@@ -41,6 +41,7 @@ class Candidate:
         self.limits["frugal"] = frugal
         self.option = plain_option()[0, 0]
         self.option.wrong_frac, self.option.fee_usd = wrong_frac, fee_usd
+        self.option.right_usd = 1.0
         self.option.output_factor = factor
 
     def price(self, rates, *, in_flight=3, tokens=4000, knobs=None, **request):

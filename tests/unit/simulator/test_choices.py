@@ -96,7 +96,12 @@ def test_the_table_has_a_row_for_each_class():
     named = (CAREFUL, Choice(name="b", model="b"), Choice(name="a", model="a"))
     assert models_of(named, ("a",)) == ("a", "b")
     assert option_table(named, ("chat",), ("a",)).model.tolist() == [[-1, 1, 0]]
-    assert option_table((), ("chat", "batch")).shape == (1, 1)
+    assert option_table((), ("chat", "batch")).shape == (2, 1)
+    assert (table.right_usd == 1.0).all()
+    assert (table.cap_tokens == np.inf).all()
+    valued = option_table((CAREFUL,), ("chat", "batch"), right_usd=(0.5, 0.0), cap_tokens=100.0)
+    assert valued.right_usd.tolist() == [[0.5], [0.0]]
+    assert (valued.cap_tokens == 100.0).all()
 
 
 @pytest.mark.parametrize(

@@ -96,4 +96,5 @@ def test_routing_is_shown_no_output_length():
         "grid_g_per_j",
         "model",
         "class_code",
+        "now_s",
     }
