@@ -87,6 +87,7 @@ def monitor(
 
     \b
     Examples:
+      baseload monitor run.parquet
       baseload monitor slots.parquet --storage-kwh 20
       baseload monitor run.parquet --baseline-kw 12 --slot-s 60 --storage-kwh 2
       baseload monitor site.csv --supply-column pv_kw --demand-column load_kw --storage-kwh 50
@@ -115,6 +116,15 @@ def monitor(
         baseline_w=_scaled("--baseline-kw", baseline_kw, 1e3),
         slot_s=slot_s,
     )
+    if storage_j is None:
+        storage_j = log.capacity_j
+    elif not log.supply_known:
+        raise BadInputError(
+            f"request log {file} with --storage-kwh",
+            found="energies of requests, no supply",
+            allowed="requests with the supply they draw on",
+            todo="give the baseline, for example --baseline-kw 12",
+        )
     settings: dict[str, Any] = {"confidence": confidence}
     for name, value in (("variance", variance), ("block-s", block_s), ("threshold", threshold)):
         _scaled(f"--{name}", value, 1.0, above_0=True)

@@ -59,14 +59,24 @@ def text(found: Findings) -> str:
     since = ""
     if state.segment_s < 0.999 * state.time_s:
         since = f", since the last change {span(state.segment_s)} before the end"
-    lines += [
-        _row("drift theta", power(state.theta_w), power(state.theta_w_low),
-             power(state.theta_w_high), f"supply less demand{since}"),
-        _row("variance rate", rate(state.sigma2), rate(state.sigma2_low), rate(state.sigma2_high),
-             "of days about their season" if watched.seasonal else state.sigma2_source),
-        _row("index y", plain(state.y), plain(state.y_low), plain(state.y_high), "2 theta B / var"),
-        _row("to the target", _change(state.change_w), near, far, "change of baseline supply"),
-    ]  # fmt: skip
+    variance = _row(
+        "variance rate",
+        rate(state.sigma2),
+        rate(state.sigma2_low),
+        rate(state.sigma2_high),
+        "of days about their season" if watched.seasonal else state.sigma2_source,
+    )
+    if not found.log.supply_known:
+        lines.append(variance)
+    else:
+        lines += [
+            _row("drift theta", power(state.theta_w), power(state.theta_w_low),
+                 power(state.theta_w_high), f"supply less demand{since}"),
+            variance,
+            _row("index y", plain(state.y), plain(state.y_low), plain(state.y_high),
+                 "2 theta B / var"),
+            _row("to the target", _change(state.change_w), near, far, "change of baseline supply"),
+        ]  # fmt: skip
     lines += ["", *_rates(found), "", *_alarms(watched.alarms, found.log)]
     lines += ["", *(f"how: {each}" for each in watched.how)]
     lines += [f"missing: {each}" for each in (*watched.missing, *_unmetered(found))]

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-import msgspec
-
 from baseload.planner.curves import Chart
 from baseload.report import inline_svg
 from baseload.report.markup import (
@@ -30,7 +28,7 @@ from baseload.report.plan_sections import (
     sections_of,
 )
 from baseload.report.plan_wording import STANDINGS, duration
-from baseload.report.write import PAGE, RESULT, write_folder
+from baseload.report.write import RESULT, write_page
 
 WORDS = (
     ("baseline", "Power that is paid for or produced whether it is used or not."),
@@ -61,17 +59,13 @@ def write_plan_report(plan: PlanResult, folder: Path | str) -> Path:
     """Write page, plots and ``result.json`` into ``folder`` (made if absent); gives the path of
     the page. Raises ``OutputError``.
     """
-
-    def fill(draft: Path) -> list[str]:
-        drawn = draw_charts(plan.charts, draft)
-        names = [RESULT, *(path.name for path in drawn)]
-        data = msgspec.json.format(msgspec.json.encode(plan), indent=2) + b"\n"
-        (draft / RESULT).write_bytes(data)
-        (draft / PAGE).write_text(plan_html(plan, beside=names), encoding="utf-8")
-        return [*names, PAGE]
-
-    write_folder(Path(folder), fill)
-    return Path(folder) / PAGE
+    return write_page(
+        plan,
+        folder,
+        result=RESULT,
+        draw=lambda plan, draft: draw_charts(plan.charts, draft),
+        html=lambda plan, beside: plan_html(plan, beside=beside),
+    )
 
 
 def plan_html(plan: PlanResult, *, beside: Sequence[str] = ()) -> str:
