@@ -103,7 +103,8 @@ def read_energy_log(
     slot_s: float | None = None,
 ) -> EnergyLog:
     """The log in a CSV or Parquet file: the slots of a simulation, its requests (then against the
-    constant supply ``baseline_w``, in slots of ``slot_s``, 60 s unless given), or a table whose
+    constant supply ``baseline_w``, or their own mean without one, in slots of ``slot_s``, 60 s
+    unless given), or a table whose
     ``columns`` are named (``slot_s``: length of its rows where it has neither times nor lengths).
 
     Raises BadInputError that names the file, column and row.
@@ -218,17 +219,26 @@ def _from_slots(path: Path, table: pl.DataFrame) -> EnergyLog:
         unserved_j=float(unserved.sum()),
         lost_j=losses,
         highest_level_j=None if levels is None else float(levels.max()),
-        capacity_j=_capacity_j(table),
+        capacity_j=_capacity_j(path, table),
         remarks=tuple(remarks),
     )
 
 
-def _capacity_j(table: pl.DataFrame) -> float | None:
-    """Usable capacity of the storage [J]; ``None`` where the log has none, or no end of it."""
-    if "capacity_j" not in table.columns:
+def _capacity_j(path: Path, table: pl.DataFrame) -> float | None:
+    """Usable capacity of the storage [J]; ``None`` where the site has none, or no end of it."""
+    import polars as pl
+
+    name = "capacity_j"
+    if name not in table.columns:
         return None
-    found = float(table["capacity_j"][0])
-    return found if 0 < found < np.inf else None
+    values: Floats = table[name].cast(pl.Float64, strict=False).to_numpy().astype(np.float64)
+    bad = np.flatnonzero(~(values >= 0) | (values != values[0]))
+    if len(bad):
+        row = int(bad[0])
+        found = "nothing" if table[name][row] is None else repr(table[name][row])
+        _bad_row(path, name, row, found, "one capacity from 0 J in all rows")
+    capacity = float(values[0])
+    return capacity if 0 < capacity < np.inf else None
 
 
 def _from_requests(
