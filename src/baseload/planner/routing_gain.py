@@ -1,10 +1,11 @@
 """What routing by the store buys: every policy at one store, evaluated alike.
 
 Small stores are evaluated with whole jumps on a lattice, larger ones by the stationary law of the
-diffusion. Two choices make a coarse lattice good: jobs are split between neighbouring levels so
-that their mean is exact, and the supply's steps get the variance that at most one arrival a slot
-takes from the demand, (m / b)^2 a slot. Derived in docs/explanation/variance-aware-routing.md, 5.5,
-5.6 and 5.9; a test holds the two choices against finer lattices. Standing: heuristic.
+diffusion. Two choices make a coarse lattice good. Jobs are split between neighbouring levels, so
+that their mean is exact. And jobs are spread to 1 - e and 1 + e times their size, so that the
+variance m^2 x slot, which is lost because a slot has at most one arrival, is there again. Derived
+in docs/explanation/variance-aware-routing.md, 5.5, 5.6 and 5.9; a test holds the two choices
+against finer lattices. Standing: heuristic.
 """
 
 from __future__ import annotations
@@ -25,13 +26,14 @@ from baseload.theory.routing_instance import Ints, RoutingInstance, deterministi
 from baseload.theory.routing_tables import full_jump_tables, taylor_tables
 from baseload.theory.state_dependent import state_dependent_rates
 from baseload.theory.static_routing import StaticRouting
+from baseload.theory.store_cost import two_sided_cost
 
 LATTICE_JOBS = 40.0
 """Stores up to this many mean jobs are evaluated on the lattice."""
 
 STEPS_PER_JOB = 8.0
 _LEAST_LEVELS, _MOST_LEVELS, _MOST_POINTS = 64, 400, 8000
-_MOST_STATIC = 64
+_MOST_STATIC, _QUICK_LEVELS, _MOST_SLOW = 64, 100, 8
 _TABLE_LEVELS = 513
 _LEAST_STEPS_OF_SUPPLY = 8
 _REAL = 1e-9
@@ -75,37 +77,33 @@ def gain_at(
     solution = solve_hjb(instance, store_j)
     mean_job = static.mean / float(instance.lam.sum())
     laws = quantile_laws(instance.mean, instance.second, dist=dist)
-    lattice = lattice_for(instance, store_j, static.mean, laws)
+    lattice = lattice_for(instance, store_j, static, laws)
     level = np.linspace(0.0, store_j, _TABLE_LEVELS) if lattice is None else lattice.level
-    choice = _tables(instance, solution, laws, level)
+    levels = 0 if lattice is None else len(level)
     cost_of = _evaluator(instance, store_j, level, lattice)
-    routing, fixed = _best_static(instance, static, solution, cost_of)
+    routing, fixed = _best_static(instance, static, solution, cost_of, levels)
+    choice = _tables(instance, solution, laws, level)
     costs: dict[Policy, Cost] = {"best_static": fixed}
     if present is not None:
         costs["present"] = cost_of(present)
     costs |= {name: cost_of(table) for name, table in choice.items()}
-    method: Method = jumps.method_for(store_j, mean_job)
     if lattice is None:
-        method = "full_jump" if method == "lattice" else method
         choice["optimal"] = solution_choice(solution, level)
         costs["optimal"] = _of_solution(instance, solution)
     else:
         best = jumps.optimal_policy(lattice, start=choice["full_jump"])
-        choice["optimal"] = best.choice
-        costs["optimal"] = _cost(best.cost)
-    ours: Policy = "optimal" if method == "lattice" else _score_of(method)
-    if lattice is None and method == "taylor":
-        ours = "optimal"  # the Taylor table is the diffusion's optimum, read on a grid
+        choice["optimal"], costs["optimal"] = best.choice, _cost(best.cost)
+    method, ours = _method(store_j, mean_job, on_lattice=lattice is not None)
     kept = costs[ours].total < fixed.total - _REAL * abs(fixed.total)
     costs["guarded"] = costs[ours] if kept else fixed
     choice["guarded"] = choice[ours]
     record = DynamicGain(
         store_j=store_j,
-        store_jobs=store_j / mean_job if mean_job > 0 else math.inf,
+        store_jobs=store_j / mean_job,
         method=method if kept else "best_static",
         evaluated_by="diffusion" if lattice is None else "lattice",
         step_j=None if lattice is None else lattice.delta,
-        levels=None if lattice is None else len(lattice.level),
+        levels=levels or None,
         standing="asymptotic" if lattice is None else "heuristic",
         policies=_policies(costs),
         forecast_usd_per_s=solution.gam,
@@ -115,8 +113,16 @@ def gain_at(
     return GainTables(level, choice, routing, solution, record)
 
 
-def _score_of(method: Method) -> Policy:
-    return "taylor" if method == "taylor" else "full_jump"
+def _method(store_j: float, mean_job: float, *, on_lattice: bool) -> tuple[Method, Policy]:
+    """The method to route by, and the policy that stands for it. Where no lattice fits, scores by
+    whole jumps do; the Taylor table is the diffusion's optimum.
+    """
+    method = jumps.method_for(store_j, mean_job)
+    if method == "lattice":
+        return ("lattice", "optimal") if on_lattice else ("full_jump", "full_jump")
+    if method == "taylor" and not on_lattice:
+        return "taylor", "optimal"
+    return method, method
 
 
 def _policies(costs: dict[Policy, Cost]) -> tuple[PolicyCost, ...]:
@@ -164,27 +170,36 @@ def solution_choice(solution: DynamicRouting, level: Floats) -> Ints:
 
 
 def lattice_for(
-    instance: RoutingInstance, store_j: float, mean_w: float, laws: JobCells
+    instance: RoutingInstance, store_j: float, static: StaticRouting, laws: JobCells
 ) -> jumps.JumpLattice | None:
     """The lattice on which policies with a store of ``store_j`` are evaluated; ``None`` where it
     would need more than 400 levels, or where supply moves more than an eighth of the store at once.
+
+    The variance of demand is right at the routing ``static``.
     """
-    total = float(instance.lam.sum())
-    if instance.b <= 0 or total <= 0 or mean_w <= 0:
+    total, mean_w = float(instance.lam.sum()), static.mean
+    if instance.b <= 0 or mean_w <= 0:
         return None
     jobs = store_j * total / mean_w
-    if jobs > LATTICE_JOBS:
-        return None
     least = max(STEPS_PER_JOB * jobs, store_j * total / instance.b, _LEAST_LEVELS)
-    if least > _MOST_LEVELS:
+    if jobs > LATTICE_JOBS or least > _MOST_LEVELS:
         return None
     delta = store_j / math.ceil(least)
-    supply = step_law((mean_w / instance.b) ** 2 + instance.v0 / (instance.b * delta))
-    if len(supply) * _LEAST_STEPS_OF_SUPPLY > math.ceil(least):
+    supply = step_law(instance.v0 / (instance.b * delta)) if instance.v0 > 0 else None
+    if supply is not None and len(supply) * _LEAST_STEPS_OF_SUPPLY > math.ceil(least):
         return None
-    return jumps.jump_lattice(
-        instance, store_j, delta=delta, job=split_jobs(laws, delta), supply=supply
-    )
+    lost = mean_w**2 * delta / instance.b
+    spread = math.sqrt(lost / (static.variance - instance.v0))
+    job = split_jobs(spread_jobs(laws, spread), delta)
+    return jumps.jump_lattice(instance, store_j, delta=delta, job=job, supply=supply)
+
+
+def spread_jobs(laws: JobCells, spread: float) -> JobCells:
+    """Every job at 1 - ``spread`` or 1 + ``spread`` times its size, with equal chances: the mean
+    stays, the mean square grows by 1 + spread^2.
+    """
+    values = np.concatenate([laws.values * (1 - spread), laws.values * (1 + spread)], axis=-1)
+    return JobCells(values, np.concatenate([laws.weights, laws.weights], axis=-1) / 2)
 
 
 def split_jobs(laws: JobCells, delta: float) -> Floats:
@@ -269,9 +284,11 @@ def _best_static(
     static: StaticRouting,
     solution: DynamicRouting,
     cost_of: Callable[[Floats | Ints], Cost],
+    levels: int,
 ) -> tuple[Floats, Cost]:
-    """The best of the diffusion's mixture, of every routing without mixing where there are at most
-    64, and otherwise of those of the optimal bands and single options.
+    """The best of the diffusion's mixture and of routings without mixing: all of them where there
+    are at most 64 (the 8 that are best for the diffusion when an evaluation is slow), otherwise
+    those of the optimal bands and single options.
     """
     try:
         choices = list(deterministic_routings(instance, most=_MOST_STATIC))
@@ -280,7 +297,17 @@ def _best_static(
         everywhere = np.flatnonzero(instance.available[instance.lam > 0].all(axis=0))
         first = np.argmax(instance.available, axis=1)
         choices += [np.where(instance.lam > 0, a, first) for a in everywhere]
-    shares = [np.asarray(static.shares), *(instance.shares_of(one) for one in choices)]
+    plain = [instance.shares_of(one) for one in choices]
+    if levels > _QUICK_LEVELS:
+        plain.sort(key=lambda one: _diffusion_total(instance, one, solution.B))
+        plain = plain[:_MOST_SLOW]
+    shares = [np.asarray(static.shares), *plain]
     costs = [cost_of(one) for one in shares]
     best = min(range(len(costs)), key=lambda at: costs[at].total)
     return shares[best], costs[best]
+
+
+def _diffusion_total(instance: RoutingInstance, shares: Floats, store_j: float) -> float:
+    """Cost [$/s] of fixed shares for the diffusion."""
+    mean, variance, other = instance.rates(shares)
+    return other + two_sided_cost(instance.b - mean, variance, store_j, instance.Cu, instance.Cw)
