@@ -78,7 +78,7 @@ def shadow_price_chart(plan: RoutingPlan) -> Chart | None:
     fill = [level / store for level in price.level_j]
     return Chart(
         name="shadow_price",
-        title="A stored joule is worth auxiliary energy when the store is empty, nothing when full",
+        title="A stored joule is worth auxiliary energy in an empty store, less the fuller it is",
         x_label="fill of the store",
         y_label="worth of a joule [$/J]",
         lines=(_line("worth of a joule", fill, price.usd_per_j, "asymptotic"),),
@@ -126,18 +126,18 @@ def dynamic_gain_chart(
     x = [one.store_j for one in found]
     return Chart(
         name="dynamic_gain",
-        title="What chance costs by policy: 1/B for a fixed routing, falling faster for one that"
-        " looks at the store",
+        title="What chance costs over the size of the store, by policy",
         x_label="store [J]",
-        y_label="cost above the cost without chance [$/s]",
+        y_label="cost of chance [$/s]",
         lines=tuple(
             _line(words, x, _excess(found, name), "heuristic") for name, words in _POLICIES
         ),
         x_log=True,
         y_log=True,
         marks={"this store": plan.gain.store_j},
-        note=f"whole jumps on a lattice up to {LATTICE_JOBS:g} mean jobs where it fits, the"
-        " diffusion beyond; mean only is an ablation, not an offer",
+        note="cost of chance: above the cost that no store could save; whole jumps on a lattice up"
+        f" to {LATTICE_JOBS:g} mean jobs where it fits, the diffusion beyond; mean only is an"
+        " ablation, not an offer",
     )
 
 

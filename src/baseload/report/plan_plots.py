@@ -92,13 +92,16 @@ def legend_places(chart: Chart) -> list[tuple[str, int]]:
     panels = panels_of(chart)
     if all(len(panel.lines) == 1 for panel in panels) and not chart.dots:
         return []
-    return list(_places(chart).items())
+    places = _places(chart)
+    known = [dots for dots in chart.dots if not any(dots.error)]
+    points = [(dots.label, _place_of_dots(chart, dots, places)) for dots in known]
+    return [*places.items(), *points]
 
 
 def handles(chart: Chart) -> list[tuple[str, dict[str, Any]]]:
     """Names and styles for the legend of a PNG."""
     found: list[tuple[str, dict[str, Any]]] = [
-        (name, _line(place)) for name, place in legend_places(chart)
+        (name, _line(place)) for name, place in legend_places(chart) if name in _places(chart)
     ]
     places = _places(chart)
     for dots in chart.dots:
