@@ -104,7 +104,7 @@ def _figure(place: int, chart: Chart) -> str:
     names = legend_places(chart)
     legend = policy_legend([name for name, _ in names], [at for _, at in names]) if names else ""
     reading = chart.note[:1].upper() + chart.note[1:] + "." if chart.note else ""
-    if chart.dots:
+    if any(any(dots.error) for dots in chart.dots):
         reading += " Dots: simulated, with two standard errors to each side."
     return figure_section(chart.title, reading.strip(), legend, svgs)
 
