@@ -37,6 +37,8 @@ _MOST_STATIC, _QUICK_LEVELS, _MOST_SLOW = 64, 100, 8
 _TABLE_LEVELS = 513
 _LEAST_STEPS_OF_SUPPLY = 8
 _REAL = 1e-9
+_FORECAST_ERRORS = ((3.0, 0.11), (10.0, 0.04), (30.0, 0.01), (90.0, 0.007))
+"""Mean jobs of storage, and how far off the optimality equation's cost was in random problems."""
 
 
 class Cost(NamedTuple):
@@ -105,8 +107,9 @@ def gain_at(
         step_j=None if lattice is None else lattice.delta,
         levels=levels or None,
         standing="asymptotic" if lattice is None else "heuristic",
-        policies=_policies(costs),
+        policies=_policies(costs, solution.gam_fluid),
         forecast_usd_per_s=solution.gam,
+        forecast_error_frac=forecast_error(store_j / mean_job),
         fluid_usd_per_s=solution.gam_fluid,
         guard_kept=bool(kept),
     )
@@ -125,10 +128,20 @@ def _method(store_j: float, mean_job: float, *, on_lattice: bool) -> tuple[Metho
     return method, method
 
 
-def _policies(costs: dict[Policy, Cost]) -> tuple[PolicyCost, ...]:
-    """The records, with savings against the best static routing."""
+def forecast_error(jobs: float) -> float | None:
+    """Relative error of the optimality equation's cost with a store of so many mean jobs, between
+    the stores that were studied; ``None`` below the smallest of them.
+    """
+    if jobs < _FORECAST_ERRORS[0][0]:
+        return None
+    known = np.log(np.array(_FORECAST_ERRORS))
+    return float(np.exp(np.interp(math.log(jobs), known[:, 0], known[:, 1])))
+
+
+def _policies(costs: dict[Policy, Cost], fluid: float) -> tuple[PolicyCost, ...]:
+    """The records, with savings against the best static routing; ``fluid``: cost without chance."""
     static, best = costs["best_static"].total, costs["optimal"].total
-    gap = static - best
+    gap, chance = static - best, static - fluid
     real = gap > _REAL * max(abs(static), abs(best))
     return tuple(
         PolicyCost(
@@ -138,6 +151,11 @@ def _policies(costs: dict[Policy, Cost]) -> tuple[PolicyCost, ...]:
             waste_w=cost.waste_w,
             other_usd_per_s=cost.other,
             saving_frac=(static - cost.total) / static if static > 0 else None,
+            chance_saving_frac=(
+                (static - cost.total) / chance
+                if chance > _REAL * max(abs(static), abs(fluid))
+                else None
+            ),
             gap_left_frac=(cost.total - best) / gap if real else None,
         )
         for name, cost in costs.items()

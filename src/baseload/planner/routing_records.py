@@ -103,6 +103,8 @@ class PolicyCost(msgspec.Struct, frozen=True, kw_only=True):
     """What a policy costs in the long run.
 
     ``saving_frac``: of the best static routing's total cost (``None`` where that is not above 0);
+    ``chance_saving_frac``: the same saving as a share of what chance costs that routing, its cost
+    above ``DynamicGain.fluid_usd_per_s`` (``None`` where that is nothing);
     ``gap_left_frac``: share of the way from best static to optimal that is left, above 1 where
     the policy is worse than static (``None`` where there is no gap).
     """
@@ -113,6 +115,7 @@ class PolicyCost(msgspec.Struct, frozen=True, kw_only=True):
     waste_w: float
     other_usd_per_s: float
     saving_frac: float | None
+    chance_saving_frac: float | None
     gap_left_frac: float | None
 
 
@@ -121,9 +124,10 @@ class DynamicGain(msgspec.Struct, frozen=True, kw_only=True):
 
     ``evaluated_by`` ``lattice``: whole jumps on ``levels`` levels of ``step_j``, and ``optimal`` is
     the optimum of that model; ``diffusion``: the stationary law, and the diffusion's ``optimal``.
-    ``forecast_usd_per_s``: average cost by the optimality equation; ``fluid_usd_per_s``: what no
-    store could save. ``guard_kept``: whether the table of ``method`` beat the best static routing;
-    ``guarded`` is the better of the two.
+    ``forecast_usd_per_s``: average cost by the optimality equation, and how far off it was in
+    random problems with such a store, ``forecast_error_frac`` (``None`` below three mean jobs:
+    more than 11 %); ``fluid_usd_per_s``: what no store could save. ``guard_kept``: whether the
+    table of ``method`` beat the best static routing; ``guarded`` is the better of the two.
     """
 
     store_j: float
@@ -135,6 +139,7 @@ class DynamicGain(msgspec.Struct, frozen=True, kw_only=True):
     standing: Standing
     policies: tuple[PolicyCost, ...]
     forecast_usd_per_s: float
+    forecast_error_frac: float | None
     fluid_usd_per_s: float
     guard_kept: bool
 
@@ -166,3 +171,34 @@ class RoutingPlan(msgspec.Struct, frozen=True, kw_only=True):
     statements: tuple[str, ...]
     notes: tuple[str, ...]
     warnings: tuple[str, ...]
+
+
+class OptionCell(msgspec.Struct, frozen=True, kw_only=True):
+    """What an option does for a class: marginal energy of a request at the bus [J] and the squared
+    coefficient of variation of that, probability that the answer is right (``None``: not known),
+    and what it costs beside energy, wrong answers included [$]. ``allowed``: whether it is right
+    often enough to be used.
+    """
+
+    class_name: str
+    option: str
+    mean_j: float
+    cv2: float
+    right_frac: float | None
+    other_usd: float
+    allowed: bool
+
+
+class SiteRouting(RoutingPlan, frozen=True, kw_only=True):
+    """The routing plan of a fleet at its site.
+
+    ``baseline_w``: mean baseline that it is for [W], of which ``base_w`` is always drawn.
+    ``requests_per_s`` [classes]; ``right_usd`` [classes]: value of a right answer [$]; ``cells``:
+    class by class what each option does.
+    """
+
+    baseline_w: float
+    base_w: float
+    requests_per_s: tuple[float, ...]
+    right_usd: tuple[float, ...]
+    cells: tuple[OptionCell, ...]

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
-import numpy as np
-
 from baseload.planner.routing_records import DynamicGain, Policy, RoutingPlan
 from baseload.theory.routing_instance import RoutingInstance
 
 STUDY = "the reference study saw 2.6-6.9 % on random problems"
 _NOTHING = 1e-3
-_FORECAST_ERRORS = ((3.0, 0.11), (10.0, 0.04), (30.0, 0.01), (90.0, 0.007))
 _SMALL_JOBS, _TAYLOR_JOBS = 5.0, 30.0
 _MOMENT_ERROR = 0.05
 _RIVALS: tuple[tuple[Policy, str], ...] = (
@@ -73,6 +68,8 @@ def _buys(plan: RoutingPlan, gain: DynamicGain) -> str:
         )
     if ours.saving_frac is None:
         return f"Dynamic routing saves ${saved:.3g} a second here; total cost is not above 0."
+    share = ours.chance_saving_frac
+    of_chance = "" if share is None else f", {100 * share:.2g} % of what chance costs"
     if ours.saving_frac < _NOTHING:
         return (
             f"Dynamic routing buys next to nothing here: {100 * ours.saving_frac:.2g} % of total"
@@ -80,7 +77,7 @@ def _buys(plan: RoutingPlan, gain: DynamicGain) -> str:
         )
     return (
         f"Dynamic routing saves {100 * ours.saving_frac:.2g} % of total cost here"
-        f" (${saved:.3g} a second); {STUDY}."
+        f" (${saved:.3g} a second{of_chance}); {STUDY}."
     )
 
 
@@ -177,7 +174,7 @@ def notes_of(plan: RoutingPlan, instance: RoutingInstance, dist: str) -> tuple[s
             "Policies are evaluated by the stationary law of the diffusion: too many levels, or too"
             " rough a supply, for the lattice. There the optimum is that of the equation."
         )
-    error = _forecast_error(gain.store_jobs)
+    error = gain.forecast_error_frac
     off = "more than 11 %" if error is None else f"about {100 * error:.2g} %"
     found.append(
         f"The forecast of the optimality equation, ${gain.forecast_usd_per_s:.4g} a second, is off"
@@ -186,15 +183,6 @@ def notes_of(plan: RoutingPlan, instance: RoutingInstance, dist: str) -> tuple[s
     if dist in ("exponential", "deterministic"):
         found += _moments(instance, dist)
     return tuple(found)
-
-
-def _forecast_error(jobs: float) -> float | None:
-    """Relative error of the equation's cost, between the stores that were studied."""
-    least, _ = _FORECAST_ERRORS[0]
-    if jobs < least:
-        return None
-    known = np.log(np.array(_FORECAST_ERRORS))
-    return float(np.exp(np.interp(math.log(jobs), known[:, 0], known[:, 1])))
 
 
 def _moments(instance: RoutingInstance, dist: str) -> list[str]:
