@@ -23,13 +23,20 @@ from baseload.planner.fleet_case import FleetCase
 from baseload.planner.records import Prices, Supply
 from baseload.planner.response import Response
 from baseload.planner.routing import plan_routing
+from baseload.planner.routing_noise import noise_felt
 from baseload.planner.routing_problem import routing_problem
 from baseload.planner.routing_records import OptionCell, RoutingBand, RoutingPlan, SiteRouting
+from baseload.planner.routing_wording import SMALL_JOBS
 from baseload.planner.year import is_seasonal
 from baseload.theory.inputs import Floats
 from baseload.theory.routing_instance import RoutingInstance
 
 _FULL = 1.0 + 1e-6
+_ALONE = (
+    "The store is smaller than five mean jobs: requests alone are counted, as a Poisson stream."
+    " Slow movement of the load, clumping of arrivals and noise of the supply are too rough for the"
+    " lattice that so small a store wants."
+)
 _SEASONAL = (
     "supply or demand moves with the hour: the routing plan is that of their means, as if the store"
     " could even out a day; where it cannot, the worth of a joule follows the hour too, so simulate"
@@ -93,6 +100,7 @@ def plan_site_routing(
     worth = (np.asarray(right_usd) if len(right_usd) else np.zeros(len(digest.classes)))[used]
     names = tuple(digest.classes[at] or "requests" for at in used)
     option_names = tuple(option.name for option in options)
+    noise = noise_felt(demand, supply)
     instance = routing_problem(
         arrivals_per_s=rate[used],
         mean_j=mean_j,
@@ -104,18 +112,13 @@ def plan_site_routing(
         else np.full(len(used), least_right_frac),
         prices=prices,
         baseline_w=baseline_w - demand.base_w,
-        var_j2_per_s=_outside(demand, supply),
-        arrival_scv=demand.ca2,
+        var_j2_per_s=noise.var_j2_per_s,
+        arrival_scv=noise.arrival_scv,
         classes=names,
         options=option_names,
     )  # fmt: skip
-    plan = plan_routing(
-        instance,
-        store_j=supply.store_j,
-        classes=names,
-        options=option_names,
-        present=_present(instance, response, types, known=known),
-    )
+    today = _present(instance, response, types, known=known)
+    plan, instance, left_out = _planned(instance, supply.store_j, names, option_names, today)
     loads = [one.load[used] for one in moments]
     warnings = (*plan.warnings, *_over_full(plan, instance, response, types, loads))
     made = SiteRouting(
@@ -128,7 +131,7 @@ def plan_site_routing(
     )
     if is_seasonal(demand, supply):
         warnings += (_SEASONAL,)
-    notes = (*plan.notes, *_notes(supply))
+    notes = (*plan.notes, *filter(None, (left_out or noise.note,)), *_notes(supply))
     return SiteProblem(msgspec.structs.replace(made, notes=notes, warnings=warnings), instance)
 
 
@@ -188,14 +191,33 @@ def _moments(case: FleetCase, response: Response, option: SiteOption, share: Flo
     return _Moments(mean, np.maximum(second, mean * mean), load)
 
 
-def _outside(demand: Demand, supply: Supply) -> float:
-    """Variance rate [J^2/s] that no routing moves: slow movement of the load, replicas that start
-    and stop, supply.
+def _planned(
+    instance: RoutingInstance,
+    store_j: float,
+    classes: tuple[str, ...],
+    options: tuple[str, ...],
+    present: Floats | None,
+) -> tuple[RoutingPlan, RoutingInstance, str]:
+    """The plan, the instance that it is of, and what had to be left out for it.
+
+    A store of less than five mean jobs wants the lattice. Where noise outside control is too rough
+    for that, requests alone are counted.
     """
-    own = 0.0
-    if demand.terms is not None:
-        own = demand.terms.temporal_j2_per_s + demand.terms.switching_j2_per_s
-    return own + supply.var_j2_per_s
+
+    def made(problem: RoutingInstance) -> RoutingPlan:
+        return plan_routing(
+            problem, store_j=store_j, classes=classes, options=options, present=present
+        )
+
+    plan = made(instance)
+    gain = plan.gain
+    if gain is None or gain.evaluated_by == "lattice" or gain.store_jobs >= SMALL_JOBS:
+        return plan, instance, ""
+    alone = msgspec.structs.replace(instance, v0=0.0, arrival_scv=1.0)
+    again = made(alone)
+    if again.gain is None or again.gain.evaluated_by != "lattice":
+        return plan, instance, ""
+    return again, alone, _ALONE
 
 
 def _present(

@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
+from baseload.planner.records import S_PER_YEAR
 from baseload.planner.routing_records import DynamicGain, Policy, RoutingPlan
 from baseload.theory.routing_instance import RoutingInstance
 
 STUDY = "the reference study saw 2.6-6.9 % on random problems"
 _NOTHING = 1e-3
-_SMALL_JOBS, _TAYLOR_JOBS = 5.0, 30.0
+SMALL_JOBS, _TAYLOR_JOBS = 5.0, 30.0
 _MOMENT_ERROR = 0.05
 _RIVALS: tuple[tuple[Policy, str], ...] = (
     ("mean_only", "mean energy alone"),
     ("taylor", "the Taylor index"),
 )
+
+
+def _usd(per_s: float | None) -> str:
+    """Dollars a year, never in powers of ten."""
+    found = S_PER_YEAR * (per_s or 0.0)
+    return f"${found:,.0f}" if abs(found) >= 1000 else f"${found:.3g}"
+
+
+def _percent(frac: float) -> str:
+    """A share with two digits, or three above 10 %."""
+    return f"{100 * frac:.3g} %" if abs(frac) >= 0.1 else f"{100 * frac:.2g} %"
+
+
+def _count(jobs: float) -> str:
+    """A number of jobs, never in powers of ten."""
+    return f"{jobs:,.0f}" if jobs >= 1000 else f"{jobs:.3g}"
 
 
 def statements_of(plan: RoutingPlan) -> tuple[str, ...]:
@@ -43,12 +60,12 @@ def _static_words(plan: RoutingPlan) -> list[str]:
     if mixed == 1:
         how = "mixes options in one class"
     parts = (
-        f"${static.auxiliary_usd_per_s:.3g} auxiliary energy, ${static.waste_usd_per_s:.3g} waste,"
-        f" ${static.other_usd_per_s:.3g} all else"
+        f"{_usd(static.auxiliary_usd_per_s)} auxiliary energy, {_usd(static.waste_usd_per_s)}"
+        f" waste, {_usd(static.other_usd_per_s)} all else"
     )
     return [
         f"The best static routing {how} and draws {static.mean_w:.4g} W on average; by the"
-        f" diffusion it costs ${static.cost_usd_per_s:.4g} a second: {parts}."
+        f" diffusion it costs {_usd(static.cost_usd_per_s)} a year: {parts}."
     ]
 
 
@@ -67,17 +84,17 @@ def _buys(plan: RoutingPlan, gain: DynamicGain) -> str:
             f" routing, which is used ({STUDY})."
         )
     if ours.saving_frac is None:
-        return f"Dynamic routing saves ${saved:.3g} a second here; total cost is not above 0."
+        return f"Dynamic routing saves {_usd(saved)} a year here; total cost is not above 0."
     share = ours.chance_saving_frac
-    of_chance = "" if share is None else f", {100 * share:.2g} % of what chance costs"
+    of_chance = "" if share is None else f", {_percent(share)} of what chance costs"
     if ours.saving_frac < _NOTHING:
         return (
-            f"Dynamic routing buys next to nothing here: {100 * ours.saving_frac:.2g} % of total"
-            f" cost ({STUDY})."
+            f"Dynamic routing buys next to nothing here: {_percent(ours.saving_frac)} of total"
+            f" cost{of_chance} ({STUDY})."
         )
     return (
-        f"Dynamic routing saves {100 * ours.saving_frac:.2g} % of total cost here"
-        f" (${saved:.3g} a second{of_chance}); {STUDY}."
+        f"Dynamic routing saves {_percent(ours.saving_frac)} of total cost here"
+        f" ({_usd(saved)} a year{of_chance}); {STUDY}."
     )
 
 
@@ -89,14 +106,14 @@ def _at_most(gain: DynamicGain) -> list[str]:
         return []
     room = max(static.cost_usd_per_s - gain.fluid_usd_per_s, 0.0) / static.cost_usd_per_s
     return [
-        f"No use of the store could save more than {100 * room:.2g} %: the rest of the cost is"
+        f"No use of the store could save more than {_percent(room)}: the rest of the cost is"
         " there without chance."
     ]
 
 
 def _method(gain: DynamicGain) -> str:
     """Which method routes, and why."""
-    jobs = f"The store holds {gain.store_jobs:.3g} mean jobs"
+    jobs = f"The store holds {_count(gain.store_jobs)} mean jobs"
     if gain.store_jobs < 1:
         jobs += ", less than one"
     if gain.method == "best_static":
@@ -123,7 +140,7 @@ def _rivals(gain: DynamicGain) -> list[str]:
         if worse > 1e-6 * abs(static.cost_usd_per_s):
             share = worse / abs(static.cost_usd_per_s)
             found.append(
-                f"Routing by {words} would cost {100 * share:.2g} % more than never looking at the"
+                f"Routing by {words} would cost {_percent(share)} more than never looking at the"
                 " store."
             )
     return found
@@ -134,7 +151,7 @@ def _present(gain: DynamicGain) -> list[str]:
     if today is None or ours is None or today.cost_usd_per_s <= 0:
         return []
     saved = (today.cost_usd_per_s - ours.cost_usd_per_s) / today.cost_usd_per_s
-    return [f"Against the routing of today the plan saves {100 * saved:.2g} % of total cost."]
+    return [f"Against the routing of today the plan saves {_percent(saved)} of total cost."]
 
 
 def _switch_words(plan: RoutingPlan) -> list[str]:
@@ -175,10 +192,10 @@ def notes_of(plan: RoutingPlan, instance: RoutingInstance, dist: str) -> tuple[s
             " rough a supply, for the lattice. There the optimum is that of the equation."
         )
     error = gain.forecast_error_frac
-    off = "more than 11 %" if error is None else f"about {100 * error:.2g} %"
+    off = "more than 11 %" if error is None else f"about {_percent(error)}"
     found.append(
-        f"The forecast of the optimality equation, ${gain.forecast_usd_per_s:.4g} a second, is off"
-        f" by {off} at {gain.store_jobs:.3g} mean jobs of storage (random problems)."
+        f"The forecast of the optimality equation, {_usd(gain.forecast_usd_per_s)} a year, is off"
+        f" by {off} at {_count(gain.store_jobs)} mean jobs of storage (random problems)."
     )
     if dist in ("exponential", "deterministic"):
         found += _moments(instance, dist)
@@ -211,9 +228,9 @@ def warnings_of(plan: RoutingPlan, instance: RoutingInstance) -> tuple[str, ...]
         return tuple(found)
     if gain.evaluated_by == "diffusion" and gain.store_jobs < _TAYLOR_JOBS:
         found.append(
-            f"at {gain.store_jobs:.3g} mean jobs of storage costs of the diffusion are rough:"
+            f"at {_count(gain.store_jobs)} mean jobs of storage costs of the diffusion are rough:"
             " simulate the plan before relying on it"
         )
-    if gain.evaluated_by == "diffusion" and gain.store_jobs < _SMALL_JOBS:
+    if gain.evaluated_by == "diffusion" and gain.store_jobs < SMALL_JOBS:
         found.append("the lattice that so small a store asks for would be too large here")
     return tuple(found)

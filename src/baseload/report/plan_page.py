@@ -21,13 +21,16 @@ from baseload.report.markup import (
 from baseload.report.plan_plots import chart_draws, draw_charts, legend_places
 from baseload.report.plan_result import PlanResult
 from baseload.report.plan_sections import (
-    Section,
+    all_notes,
+    all_warnings,
     demand_words,
     headline,
     price_words,
     sections_of,
 )
 from baseload.report.plan_wording import STANDINGS, duration
+from baseload.report.routing_sections import CHARTS, routing_sections
+from baseload.report.section import Section
 from baseload.report.write import RESULT, write_page
 
 WORDS = (
@@ -49,6 +52,16 @@ WORDS = (
         "criticality index y",
         "2 theta B / sigma2 with the store B: between -1 and 1 chance decides, beyond -3 and 3 the"
         " drift does.",
+    ),
+    (
+        "routing by the store",
+        "Which model, at which effort, answers a request depends on how full the store is. Static:"
+        " it does not.",
+    ),
+    (
+        "worth of a joule",
+        "What one more joule in the store saves in the long run: the price of auxiliary energy when"
+        " it is empty, minus that of waste when it is full.",
     ),
     ("first and second order", "What the drift costs without chance, and what chance adds to it."),
     *STANDINGS,
@@ -72,13 +85,15 @@ def plan_html(plan: PlanResult, *, beside: Sequence[str] = ()) -> str:
     """The whole page. ``beside`` names files that lie in the same folder, to be linked at the
     foot.
     """
+    figures = [(chart, _figure(place, chart)) for place, chart in enumerate(plan.charts)]
     body = "\n".join(
         [
             _header(plan),
             "<main>",
-            notes(plan.warnings),
-            *(_figure(place, chart) for place, chart in enumerate(plan.charts)),
+            notes(all_warnings(plan)),
+            *(figure for chart, figure in figures if chart.name not in CHARTS),
             *(_section(section) for section in sections_of(plan)),
+            *_routing(plan, [figure for chart, figure in figures if chart.name in CHARTS]),
             _facts(plan),
             facts("Words", WORDS),
             "</main>",
@@ -109,6 +124,14 @@ def _figure(place: int, chart: Chart) -> str:
     return figure_section(chart.title, reading.strip(), legend, svgs)
 
 
+def _routing(plan: PlanResult, figures: Sequence[str]) -> list[str]:
+    """The part on routing: its first table with what it says in words, its charts, the others."""
+    if plan.routing is None:
+        return []
+    tables = [_section(section) for section in routing_sections(plan.routing)]
+    return [*tables[:1], *figures, *tables[1:]]
+
+
 def _section(section: Section) -> str:
     """A table of the plan."""
     body = []
@@ -133,6 +156,6 @@ def _facts(plan: PlanResult) -> str:
         ("prices", price_words(plan.prices)),
         ("baseload version", plan.version),
         ("schema of result.json", plan.schema),
-        *((f"note {place}", note) for place, note in enumerate(plan.notes, start=1)),
+        *((f"note {place}", note) for place, note in enumerate(all_notes(plan), start=1)),
     ]
     return facts("What this rests on", rows)
