@@ -69,7 +69,7 @@ def plan_routing(
     why = _why_static(instance, store, static)
     tables, poisson = None, instance
     if why is None:
-        poisson, spread_note = _poisson(instance, static)
+        poisson, spread_note = poisson_at(instance, static.mean)
         fixed = static if poisson is instance else static_optimum(poisson, store)
         tables = gain_at(poisson, store, fixed, dist=family, present=today)
     else:
@@ -116,7 +116,7 @@ def gain_over_stores(
         static = static_optimum(instance, store)
         if _why_static(instance, store, static) is not None:
             return ()
-        poisson, _ = _poisson(instance, static)
+        poisson, _ = poisson_at(instance, static.mean)
         fixed = static if poisson is instance else static_optimum(poisson, store)
         found.append(gain_at(poisson, store, fixed, dist=family).gain)
     return tuple(found)
@@ -184,21 +184,21 @@ def _why_static(instance: RoutingInstance, store: float, static: StaticRouting) 
     return None
 
 
-def _poisson(
-    instance: RoutingInstance, static: StaticRouting
-) -> tuple[RoutingInstance, str | None]:
-    """The instance with Poisson arrivals, and what to say of it."""
+def poisson_at(instance: RoutingInstance, mean_w: float) -> tuple[RoutingInstance, str | None]:
+    """The instance with Poisson arrivals, what its own add at mean demand ``mean_w`` [W] counted as
+    variance outside control, and what to say of it.
+    """
     if instance.arrival_scv == 1:
         return instance, None
-    if instance.v0 + instance.clumping(static.mean) < 0:
+    if instance.v0 + instance.clumping(mean_w) < 0:
         plain = msgspec.structs.replace(instance, arrival_scv=1.0)
         return plain, (
-            f"arrivals are more regular than Poisson (scv {instance.arrival_scv:g}): routing by the"
-            " store counts them as Poisson and overstates the variance"
+            f"Arrivals are more regular than Poisson (scv {instance.arrival_scv:.3g}): routing by"
+            " the store counts them as Poisson and overstates the variance."
         )
-    return instance.as_poisson(static.mean), (
-        f"arrivals are not Poisson (scv {instance.arrival_scv:g}): what they add to the variance"
-        " at the best static mean is counted as variance outside control (heuristic)"
+    return instance.as_poisson(mean_w), (
+        f"Arrivals are not Poisson (scv {instance.arrival_scv:.3g}): what they add to the variance"
+        " at the best static mean is counted as variance outside control (heuristic)."
     )
 
 

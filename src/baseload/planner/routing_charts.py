@@ -11,7 +11,7 @@ import numpy as np
 
 from baseload.planner.curves import Chart, Dots, Line
 from baseload.planner.figures import Standing
-from baseload.planner.routing import gain_over_stores
+from baseload.planner.routing import gain_over_stores, poisson_at
 from baseload.planner.routing_gain import LATTICE_JOBS
 from baseload.planner.routing_records import DynamicGain, FrontierPoint, Policy, RoutingPlan
 from baseload.theory.routing_instance import RoutingInstance
@@ -116,8 +116,10 @@ def dynamic_gain_chart(
     plan: RoutingPlan, instance: RoutingInstance, *, dist: str = "lognormal"
 ) -> Chart | None:
     """Cost above the cost without chance over the store, from 1 to 300 mean jobs, by policy."""
-    if plan.gain is None or not plan.gain.store_jobs > 0:
+    if plan.gain is None or plan.static.mean_w is None or not plan.gain.store_jobs > 0:
         return None
+    # once, at this store: for other arrivals than Poisson each best static routing takes a sweep
+    instance, _ = poisson_at(instance, plan.static.mean_w)
     job = plan.gain.store_j / plan.gain.store_jobs
     stores = job * np.geomspace(_LEAST_JOBS, _MOST_JOBS, _STORES)
     found = gain_over_stores(instance, [float(one) for one in stores], dist=dist)

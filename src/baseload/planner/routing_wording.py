@@ -7,7 +7,8 @@ from baseload.planner.routing_records import DynamicGain, Policy, RoutingPlan
 from baseload.theory.routing_instance import RoutingInstance
 
 STUDY = "the reference study saw 2.6-6.9 % on random problems"
-_NOTHING = 1e-3
+_NOTHING, _LEAST_USD = 1e-3, 1e-6
+_NO_CHANCE, _SAME = 1e-5, 1e-6
 SMALL_JOBS, _TAYLOR_JOBS = 5.0, 30.0
 _MOMENT_ERROR = 0.05
 _RIVALS: tuple[tuple[Policy, str], ...] = (
@@ -19,7 +20,10 @@ _RIVALS: tuple[tuple[Policy, str], ...] = (
 def _usd(per_s: float | None) -> str:
     """Dollars a year, never in powers of ten."""
     found = S_PER_YEAR * (per_s or 0.0)
-    return f"${found:,.0f}" if abs(found) >= 1000 else f"${found:.3g}"
+    if abs(found) < _LEAST_USD:
+        return "$0"
+    size = f"${abs(found):,.0f}" if abs(found) >= 1000 else f"${abs(found):.3g}"
+    return f"-{size}" if found < 0 else size
 
 
 def _percent(frac: float) -> str:
@@ -43,10 +47,12 @@ def statements_of(plan: RoutingPlan) -> tuple[str, ...]:
     if plan.gain is None:
         return (f"The best static routing is used: {plan.why_static}.", *_static_words(plan))
     gain = plan.gain
-    found = [_buys(plan, gain), *_at_most(gain), _method(gain)]
+    found = [_buys(plan, gain)]
+    if plan.choosing:
+        found += [*_at_most(gain), _method(gain)]
     found += _static_words(plan)
     found += _rivals(gain)
-    found += _present(gain)
+    found += _present(plan, gain)
     found += _switch_words(plan)
     return tuple(found)
 
@@ -78,6 +84,14 @@ def _buys(plan: RoutingPlan, gain: DynamicGain) -> str:
     saved = static.cost_usd_per_s - ours.cost_usd_per_s
     if not plan.choosing:
         return "Dynamic routing buys nothing here: no class has a second option to take."
+    if not gain.guard_kept and static.cost_usd_per_s - gain.fluid_usd_per_s <= _NO_CHANCE * abs(
+        static.cost_usd_per_s
+    ):
+        side = "short" if static.auxiliary_w > static.waste_w else "ample"
+        return (
+            f"Dynamic routing buys nothing here: supply is so {side} that the worth of a joule"
+            " hardly moves, and chance costs next to nothing."
+        )
     if not gain.guard_kept:
         return (
             "Dynamic routing buys nothing here: no table by store level beat the best static"
@@ -146,11 +160,13 @@ def _rivals(gain: DynamicGain) -> list[str]:
     return found
 
 
-def _present(gain: DynamicGain) -> list[str]:
+def _present(plan: RoutingPlan, gain: DynamicGain) -> list[str]:
     today, ours = gain.policy("present"), gain.policy("guarded")
     if today is None or ours is None or today.cost_usd_per_s <= 0:
         return []
     saved = (today.cost_usd_per_s - ours.cost_usd_per_s) / today.cost_usd_per_s
+    if saved < _SAME:
+        return ["The routing of today costs the same."] if plan.choosing else []
     return [f"Against the routing of today the plan saves {_percent(saved)} of total cost."]
 
 
