@@ -77,7 +77,7 @@ def _crossing_s(
     """The time [s] whose fluctuation is as large as the store, ``B^2 = var(t) t``, and no less than
     the requests take to draw it.
     """
-    if own <= 0 or math.isinf(store_j):
+    if own <= 0:
         return math.inf
     low = store_j**2 / (own + math.fsum(var for var, _ in parts))
     high = store_j**2 / own

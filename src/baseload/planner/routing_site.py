@@ -184,9 +184,10 @@ def _moments(case: FleetCase, response: Response, option: SiteOption, share: Flo
     changed = with_outputs(
         digest, np.where(factor == 1.0, digest.sample_output, np.minimum(asked, room))
     )
-    jobs = response.job_j
-    mean = changed.work @ (share @ jobs)
-    second = np.einsum("t,ta,cab,tb->c", share, jobs, changed.work_products, jobs)
+    used = share > 0
+    jobs = response.job_j[used]
+    mean = changed.work @ (share[used] @ jobs)
+    second = np.einsum("t,ta,cab,tb->c", share[used], jobs, changed.work_products, jobs)
     load = changed.work[:, 0] / max(1.0, digest.mean_output)
     return _Moments(mean, np.maximum(second, mean * mean), load)
 

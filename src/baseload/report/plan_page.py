@@ -53,6 +53,10 @@ WORDS = (
         "2 theta B / sigma2 with the store B: between -1 and 1 chance decides, beyond -3 and 3 the"
         " drift does.",
     ),
+    ("first and second order", "What the drift costs without chance, and what chance adds to it."),
+    *STANDINGS,
+)
+ROUTING_WORDS = (
     (
         "routing by the store",
         "Which model, at which effort, answers a request depends on how full the store is. Static:"
@@ -63,8 +67,6 @@ WORDS = (
         "What one more joule in the store saves in the long run: the price of auxiliary energy when"
         " it is empty, minus that of waste when it is full.",
     ),
-    ("first and second order", "What the drift costs without chance, and what chance adds to it."),
-    *STANDINGS,
 )
 
 
@@ -95,7 +97,7 @@ def plan_html(plan: PlanResult, *, beside: Sequence[str] = ()) -> str:
             *(_section(section) for section in sections_of(plan)),
             *_routing(plan, [figure for chart, figure in figures if chart.name in CHARTS]),
             _facts(plan),
-            facts("Words", WORDS),
+            facts("Words", WORDS if plan.routing is None else (*ROUTING_WORDS, *WORDS)),
             "</main>",
             footer(plan.version, beside),
         ]
