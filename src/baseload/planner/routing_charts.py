@@ -40,9 +40,11 @@ def routing_charts_of(
 
 
 def frontier_chart(plan: RoutingPlan) -> Chart | None:
-    """Least variance by mean demand, with single options, today's and the best static routing."""
+    """Least variance by mean demand, with single options, today's and the best static routing;
+    ``None`` where all routings have one mean.
+    """
     frontier, static = plan.frontier, plan.static
-    if not frontier.mean_w:
+    if len(frontier.mean_w) < 2:
         return None
     singles = [_dot(point.name, point) for point in frontier.singles if point.allowed]
     broken = [point for point in frontier.singles if not point.allowed]

@@ -130,13 +130,16 @@ def _method(gain: DynamicGain) -> str:
     jobs = f"The store holds {_count(gain.store_jobs)} mean jobs"
     if gain.store_jobs < 1:
         jobs += ", less than one"
-    if gain.method == "best_static":
-        return f"{jobs}; the best static routing is used."
+    lattice = (
+        f"{jobs}: prices of a diffusion mean little there, so the exact optimum on a lattice of"
+        f" {gain.levels} levels is used instead"
+    )
     if gain.method == "lattice":
-        return (
-            f"{jobs}: prices of a diffusion mean little there, so the exact optimum on a lattice of"
-            f" {gain.levels} levels is used instead."
-        )
+        return f"{lattice}."
+    if gain.method == "best_static":
+        if gain.store_jobs < SMALL_JOBS and gain.evaluated_by == "lattice":
+            return f"{lattice}; it is no better than the best static routing."
+        return f"{jobs}; the best static routing is used."
     if gain.method == "full_jump":
         return f"{jobs}: scores by whole jumps (full-jump index) are used."
     return f"{jobs}: many enough for scores by mean and mean square (Taylor index)."
