@@ -156,7 +156,7 @@ def plan(
       baseload plan azure-chat
       baseload plan azure-320 --storage-kwh 50 --horizon 30d --out report
       baseload plan solar-site --price-auxiliary 0.40 --simulate
-      baseload plan efforts.yaml --routing --storage-kwh 0.01 --right-usd 0.002
+      baseload plan efforts.yaml --routing --storage-kwh 0.01 --right-usd 0.00003
       baseload plan site.yaml --price-auxiliary 0.3 --price-storage 40 --simulate --json -
     """
     _check_run(simulate, policy, seeds)
