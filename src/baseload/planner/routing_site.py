@@ -31,7 +31,7 @@ from baseload.planner.year import is_seasonal
 from baseload.theory.inputs import Floats
 from baseload.theory.routing_instance import RoutingInstance
 
-_FULL = 1.0 + 1e-6
+_FULL = 1.05
 _ALONE = (
     "The store is smaller than five mean jobs: requests alone are counted, as a Poisson stream."
     " Slow movement of the load, clumping of arrivals and noise of the supply are too rough for the"

@@ -187,7 +187,7 @@ def plans() -> dict[str, PlanResult]:
         "routing": make_plan(SITE, routing=make_routing()),
         "routing-hostile": make_plan(SITE, routing=make_routing(name=HOSTILE)),
         "routing-small": make_plan(SITE, routing=make_routing(jobs=0.1)),
-        "routing-lattice": make_plan(SITE, routing=make_routing(jobs=2.5)),
+        "routing-lattice": make_plan(SITE, routing=make_routing(jobs=3.5)),
         "routing-one-option": make_plan(SITE, routing=make_routing(options=1)),
         "routing-endless": make_plan(SITE, routing=make_routing(jobs=math.inf)),
     }
