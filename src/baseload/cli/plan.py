@@ -249,7 +249,7 @@ def _plan(
     if routing is not None:
         from baseload.cli.plan_routing import routing_asked
 
-        routed = routing_asked(asked, routing)
+        routed = routing_asked(scenario, asked, routing, flags)
     case, seen, simulated = asked.case, None, None
     if chosen is not None and policy is not None:
         from baseload.cli.plan_run import see_demand

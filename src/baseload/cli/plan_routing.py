@@ -7,10 +7,12 @@ import math
 import msgspec
 
 from baseload.base.errors import ArgumentError, BadInputError
-from baseload.cli.plan_inputs import PlanInputs
+from baseload.cli.plan_inputs import MOST_DAYS, MOST_REQUESTS, W_PER_KW, PlanFlags, PlanInputs
+from baseload.cli.scenario_file import read_scenario, to_load
+from baseload.cli.scenario_trace import planned_trace
 from baseload.planner.curves import Chart
 from baseload.planner.demand_records import Demand
-from baseload.planner.fleet_case import FleetCase
+from baseload.planner.fleet_case import FleetCase, fleet_case
 from baseload.planner.records import Plan, Supply
 from baseload.planner.routing_charts import routing_charts_of
 from baseload.planner.routing_records import SiteRouting
@@ -32,10 +34,12 @@ class RoutingFlags(msgspec.Struct, frozen=True, kw_only=True):
 class RoutingAsked(msgspec.Struct, frozen=True, kw_only=True):
     """What ``planner.routing_site`` is asked beside the plan itself, and what was assumed.
 
-    ``right_usd`` by class of the trace.
+    ``case``: all replicas with the trace as it is, where the scenario has options (``None``: the
+    plan's own). ``right_usd`` by class of the trace.
     """
 
     inputs: PlanInputs
+    case: FleetCase | None
     options: tuple[SiteOption, ...]
     right_usd: tuple[float, ...]
     least_right_frac: float | None
@@ -65,22 +69,26 @@ def routing_flags(
     return RoutingFlags(right_usd=right_usd, least_right_frac=least_right_frac)
 
 
-def routing_asked(inputs: PlanInputs, flags: RoutingFlags) -> RoutingAsked:
-    """Options and values of right answers, from the scenario and the flags.
+def routing_asked(
+    name: str, inputs: PlanInputs, flags: RoutingFlags, plan_flags: PlanFlags
+) -> RoutingAsked:
+    """Options and values of right answers, from the scenario called ``name`` and the flags.
 
     Raises ``BadInputError`` for a site without a store, flags that need ``options``, and right
     answers that no option gives often enough.
     """
     _check_store(inputs.supply)
     choices = inputs.scenario.choices
-    classes = inputs.case.digest.classes
-    used = [
-        label
-        for label, count in zip(classes, inputs.case.digest.class_requests, strict=True)
-        if count > 0
-    ]
+    case = _whole_fleet(name, inputs, plan_flags) if choices else None
+    digest = (case or inputs.case).digest
+    classes = digest.classes
+    used = [label for label, count in zip(classes, digest.class_requests, strict=True) if count > 0]
     notes: list[str] = []
     if choices:
+        notes.append(
+            "The routing plan takes all replicas of the fleet to be kept working, and the modelled"
+            " demand of the trace on them."
+        )
         options = tuple(_of_choice(choice, classes) for choice in choices)
         _check_least(choices, used, flags.least_right_frac)
         if len(choices) == 1:
@@ -95,6 +103,7 @@ def routing_asked(inputs: PlanInputs, flags: RoutingFlags) -> RoutingAsked:
         options = _of_models(inputs, flags, notes)
     return RoutingAsked(
         inputs=inputs,
+        case=case,
         options=options,
         right_usd=(flags.right_usd or 0.0,) * len(classes),
         least_right_frac=flags.least_right_frac,
@@ -106,8 +115,10 @@ def route(
     asked: RoutingAsked, made: Plan, case: FleetCase, demand: Demand, *, drawn: bool
 ) -> tuple[SiteRouting, tuple[Chart, ...]]:
     """The routing plan at the site's baseline (without one, at the best for its store), and its
-    charts where they are ``drawn``.
+    charts where they are ``drawn``. ``case``, ``demand``: those of the plan.
     """
+    if asked.case is not None:
+        case, demand = asked.case, asked.case.demand()
     supply, notes = made.supply, list(asked.notes)
     baseline_w = supply.baseline_w
     if baseline_w is None:
@@ -115,7 +126,7 @@ def route(
         baseline_w = best.baseline.value or 0.0
         notes.append(
             f"No baseline is given: the routing plan is for the best one with this store,"
-            f" {baseline_w / 1000.0:.4g} kW."
+            f" {baseline_w / W_PER_KW:.4g} kW."
         )
     try:
         found = plan_site_routing(
@@ -134,6 +145,33 @@ def route(
         ) from error
     plan = msgspec.structs.replace(found.plan, notes=(*notes, *found.plan.notes))
     return plan, routing_charts_of(plan, found.instance) if drawn else ()
+
+
+def _whole_fleet(name: str, inputs: PlanInputs, flags: PlanFlags) -> FleetCase:
+    """All replicas of the fleet with the answers of the trace as they are: options change those,
+    and each runs on its own replicas.
+    """
+    read, like = read_scenario(name), inputs.case
+    trace = planned_trace(
+        to_load(read.file.trace, flags.load_frac),
+        read.folder,
+        inputs.scenario.groups,
+        most_requests=MOST_REQUESTS,
+        most_days=MOST_DAYS,
+    )
+    site = read.file.supply
+    return fleet_case(
+        [(group.kind, group.replicas) for group in inputs.scenario.groups],
+        trace.source,
+        scale=trace.scale,
+        sharing=like.sharing,
+        ttft_s=like.ttft_s,
+        tpot_s=like.tpot_s,
+        parking=like.parking,
+        name=like.name,
+        pue=like.pue,
+        overhead_w=0.0 if site is None else W_PER_KW * site.overhead_kw,
+    )
 
 
 def _check_store(supply: Supply) -> None:

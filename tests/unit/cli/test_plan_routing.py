@@ -135,6 +135,37 @@ def test_the_tables_and_the_report(plan, folder):
     assert "What a stored joule is worth" in (folder / "report" / "index.html").read_text()
 
 
+def test_the_joules_of_an_option_do_not_depend_on_which_is_first(routed):
+    """The first option is the routing of today; what each draws is its own."""
+    lines = OPTIONS.splitlines(keepends=True)
+    found = routed(*STORE, *RIGHT)
+    turned = routed(*STORE, *RIGHT, options="".join([lines[0], *reversed(lines[1:])]))
+    assert turned["options"] == found["options"][::-1]
+    assert turned["base_w"] == pytest.approx(found["base_w"])
+
+    def joules(plan):
+        return {(cell["class_name"], cell["option"]): cell["mean_j"] for cell in plan["cells"]}
+
+    assert joules(turned) == pytest.approx(joules(found))
+    today = turned["frontier"]["present"]["mean_w"]
+    brief = sum(
+        rate * joules(turned)[name, "brief"]
+        for name, rate in zip(turned["classes"], turned["requests_per_s"], strict=True)
+    )
+    assert today == pytest.approx(brief)
+
+
+def test_the_overhead_of_a_site_is_always_drawn(routed, folder):
+    site = (
+        "supply:\n  start: 2022-06-01T00:00Z\n  pue: 1.2\n  overhead_kw: 0.1\n"
+        "  baseline: [{constant_kw: 2.5}]\n  store: {capacity_kwh: 0.001}\n"
+        "  auxiliary: {price_usd_per_kwh: 0.3}\n"
+    )
+    plain, found = routed(*STORE, *RIGHT), routed(*RIGHT, options=OPTIONS + site)
+    assert found["base_w"] == pytest.approx(1.2 * plain["base_w"] + 100.0)
+    assert found["baseline_w"] == 2500.0
+
+
 def test_a_run_may_give_the_demand(routed):
     found = routed("--simulate", *STORE, *RIGHT)
     assert found["gain"] is not None
