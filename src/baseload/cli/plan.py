@@ -281,7 +281,7 @@ def _plan(
         from baseload.cli.plan_routing import route
 
         report.say("routing")
-        found, more = route(routed, made, case, demand, drawn=drawn)
+        found, more = route(routed, made.supply, case, demand, drawn=drawn)
         charts += more
     return plan_result(
         made,

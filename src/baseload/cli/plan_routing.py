@@ -13,7 +13,9 @@ from baseload.cli.scenario_trace import planned_trace
 from baseload.planner.curves import Chart
 from baseload.planner.demand_records import Demand
 from baseload.planner.fleet_case import FleetCase, fleet_case
-from baseload.planner.records import Plan, Supply
+from baseload.planner.net import net_of
+from baseload.planner.optimum import best_drift
+from baseload.planner.records import Supply
 from baseload.planner.routing_charts import routing_charts_of
 from baseload.planner.routing_records import SiteRouting
 from baseload.planner.routing_site import SiteOption, plan_site_routing
@@ -112,18 +114,17 @@ def routing_asked(
 
 
 def route(
-    asked: RoutingAsked, made: Plan, case: FleetCase, demand: Demand, *, drawn: bool
+    asked: RoutingAsked, supply: Supply, case: FleetCase, demand: Demand, *, drawn: bool
 ) -> tuple[SiteRouting, tuple[Chart, ...]]:
-    """The routing plan at the site's baseline (without one, at the best for its store), and its
-    charts where they are ``drawn``. ``case``, ``demand``: those of the plan.
+    """The routing plan at the baseline of ``supply`` (without one, at the best for its store), and
+    its charts where they are ``drawn``. ``case``, ``demand``: those of the plan.
     """
     if asked.case is not None:
         case, demand = asked.case, asked.case.demand()
-    supply, notes = made.supply, list(asked.notes)
-    baseline_w = supply.baseline_w
+    notes, baseline_w = list(asked.notes), supply.baseline_w
     if baseline_w is None:
-        best = made.provisioning.given_store or made.provisioning.no_store
-        baseline_w = best.baseline.value or 0.0
+        best = best_drift(net_of(demand, supply), asked.inputs.prices, supply.store_j)
+        baseline_w = max(0.0, demand.mean_w + best.theta)
         notes.append(
             f"No baseline is given: the routing plan is for the best one with this store,"
             f" {baseline_w / W_PER_KW:.4g} kW."
