@@ -37,6 +37,7 @@ _ALONE = (
     " Slow movement of the load, clumping of arrivals and noise of the supply are too rough for the"
     " lattice that so small a store wants."
 )
+_AT_MEANS = "With supply and demand at their means over the day"
 _SEASONAL = (
     "supply or demand moves with the hour: the routing plan is that of their means, as if the store"
     " could even out a day; where it cannot, the worth of a joule follows the hour too, so simulate"
@@ -131,6 +132,9 @@ def plan_site_routing(
     )
     if is_seasonal(demand, supply):
         warnings += (_SEASONAL,)
+        first, *rest = made.statements
+        of_means = f"{_AT_MEANS}, {first[:1].lower()}{first[1:]}"
+        made = msgspec.structs.replace(made, statements=(of_means, *rest))
     notes = (*plan.notes, *filter(None, (left_out or noise.note,)), *_notes(supply))
     return SiteProblem(msgspec.structs.replace(made, notes=notes, warnings=warnings), instance)
 

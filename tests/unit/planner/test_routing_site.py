@@ -179,6 +179,7 @@ def test_a_moving_supply_and_a_lossy_store_are_said():
         CASE, DEMAND, supply, PRICES, LADDER, baseline_w=DEMAND.mean_w, right_usd=(4e-5,) * 3
     ).plan
     assert any("moves with the hour" in words for words in found.warnings)
+    assert found.statements[0].startswith("With supply and demand at their means over the day, dyn")
     assert any("lossless" in words for words in found.notes)
 
 
