@@ -20,7 +20,11 @@ PLOT = "monitor.png"
 def monitor(
     file: Annotated[Path, typer.Argument(help="Log, .parquet or .csv.", metavar="FILE")],
     storage_kwh: Annotated[
-        float | None, typer.Option("--storage-kwh", help="Usable capacity of the storage [kWh].")
+        float | None,
+        typer.Option(
+            "--storage-kwh",
+            help="Usable capacity of the storage [kWh]. Default: what a slot log says.",
+        ),
     ] = None,
     target_kw: Annotated[
         float, typer.Option("--target-kw", help="Wanted supply less demand [kW]; 0 is critical.")
@@ -81,13 +85,16 @@ def monitor(
 ) -> None:
     """Read a log of energy: regime, variance rate, alarms, and the change that makes it critical.
 
-    FILE is the slot log or the request log of a simulation, or any table whose columns you name:
-    net energy, or supply and demand, or the two meters of auxiliary energy and waste. The unit of a
-    column is the ending of its name (_j, _kwh, _w, _kw) or --unit.
+    FILE is the slot log of a simulation (--slots), its request log (--requests), or any table whose
+    columns you name: net energy, or supply and demand, or the two meters of auxiliary energy and
+    waste. The unit of a column is the ending of its name (_j, _kwh, _w, _kw) or --unit. A slot log
+    holds the size of its storage. A request log has no supply: without --baseline-kw its mean
+    demand stands for it, and only variance and changes of the demand are told.
 
     \b
     Examples:
-      baseload monitor slots.parquet --storage-kwh 20
+      baseload monitor run.parquet
+      baseload monitor slots.parquet
       baseload monitor run.parquet --baseline-kw 12 --slot-s 60 --storage-kwh 2
       baseload monitor site.csv --supply-column pv_kw --demand-column load_kw --storage-kwh 50
       baseload monitor meters.csv --aux-column grid_kwh --waste-column spill_kwh --storage-kwh 50
@@ -115,6 +122,16 @@ def monitor(
         baseline_w=_scaled("--baseline-kw", baseline_kw, 1e3),
         slot_s=slot_s,
     )
+    if storage_j is None:
+        storage_j = log.capacity_j
+    for flag, asked in (("--storage-kwh", storage_kwh), ("--target-kw", target_kw or None)):
+        if asked is not None and not log.supply_known:
+            raise BadInputError(
+                f"request log {file} with {flag}",
+                found="energies of requests, no supply",
+                allowed="requests with the supply they draw on",
+                todo="give the baseline, for example --baseline-kw 12",
+            )
     settings: dict[str, Any] = {"confidence": confidence}
     for name, value in (("variance", variance), ("block-s", block_s), ("threshold", threshold)):
         _scaled(f"--{name}", value, 1.0, above_0=True)

@@ -20,9 +20,13 @@ from baseload.theory.monitoring import MeterReading
 from baseload.theory.normal import quantile
 from baseload.theory.seasons import PeriodicUse
 from baseload.theory.two_sided import rate_errors
-from baseload.theory.watch import Watched, WatchedMeters
+from baseload.theory.watch import NO_STORAGE, Watched, WatchedMeters
 
 _MOST_ALARMS = 10
+_OF_SUPPLY = frozenset(
+    f"{name}{end}" for name in ("theta", "theta_w", "change_w") for end in ("", "_low", "_high")
+)
+"""Fields that nobody knows without the supply."""
 _KINDS = {
     "slots": "slots of a simulated site",
     "requests": "slots of a simulation's requests",
@@ -59,17 +63,27 @@ def text(found: Findings) -> str:
     since = ""
     if state.segment_s < 0.999 * state.time_s:
         since = f", since the last change {span(state.segment_s)} before the end"
-    lines += [
-        _row("drift theta", power(state.theta_w), power(state.theta_w_low),
-             power(state.theta_w_high), f"supply less demand{since}"),
-        _row("variance rate", rate(state.sigma2), rate(state.sigma2_low), rate(state.sigma2_high),
-             "of days about their season" if watched.seasonal else state.sigma2_source),
-        _row("index y", plain(state.y), plain(state.y_low), plain(state.y_high), "2 theta B / var"),
-        _row("to the target", _change(state.change_w), near, far, "change of baseline supply"),
-    ]  # fmt: skip
+    variance = _row(
+        "variance rate",
+        rate(state.sigma2),
+        rate(state.sigma2_low),
+        rate(state.sigma2_high),
+        "of days about their season" if watched.seasonal else state.sigma2_source,
+    )
+    if not found.log.supply_known:
+        lines.append(variance)
+    else:
+        lines += [
+            _row("drift theta", power(state.theta_w), power(state.theta_w_low),
+                 power(state.theta_w_high), f"supply less demand{since}"),
+            variance,
+            _row("index y", plain(state.y), plain(state.y_low), plain(state.y_high),
+                 "2 theta B / var"),
+            _row("to the target", _change(state.change_w), near, far, "change of baseline supply"),
+        ]  # fmt: skip
     lines += ["", *_rates(found), "", *_alarms(watched.alarms, found.log)]
     lines += ["", *(f"how: {each}" for each in watched.how)]
-    lines += [f"missing: {each}" for each in (*watched.missing, *_unmetered(found))]
+    lines += [f"missing: {each}" for each in _missing(found)]
     lines += [f"note: {each}" for each in (*found.log.remarks, *_notes(found))]
     return "\n".join(_wrapped(lines))
 
@@ -251,10 +265,15 @@ def _at(time_s: float, log: EnergyLog) -> str:
     return span(time_s)
 
 
-def _unmetered(found: Findings) -> list[str]:
+def _missing(found: Findings) -> list[str]:
+    """What is not known, and why."""
+    said = list(found.watched.missing)
+    if not found.log.supply_known:
+        said = [each for each in said if each != NO_STORAGE]
+        said.insert(0, "No drift, index and regime: the supply is not given (--baseline-kw).")
     if found.log.auxiliary_j is None and found.log.waste_j is None:
-        return ["Auxiliary use and waste are not in this log."]
-    return []
+        said.append("Auxiliary use and waste are not in this log.")
+    return said
 
 
 def _notes(found: Findings) -> list[str]:
@@ -293,6 +312,7 @@ def _wrapped(lines: Sequence[str]) -> list[str]:
 def fields(found: Findings) -> dict[str, Any]:
     """The findings for JSON."""
     watched = found.watched
+    unknown = () if found.log.supply_known else _OF_SUPPLY
     return {
         "kind": found.log.kind,
         "rows": len(found.log.length_s),
@@ -300,11 +320,14 @@ def fields(found: Findings) -> dict[str, Any]:
         "start": None if found.log.start is None else found.log.start.isoformat(),
         "storage_j": found.storage_j,
         "state": {
-            name: value
+            name: None if name in unknown else value
             for name, value in _plain_fields(watched.state).items()
             if name != "latest_alarms"
         },
-        "whole": _plain_fields(watched.whole),
+        "whole": {
+            name: None if name in unknown else value
+            for name, value in _plain_fields(watched.whole).items()
+        },
         "alarms": [_plain_fields(alarm) for alarm in watched.alarms],
         "block_s": watched.block_s,
         "blocks": watched.blocks,
@@ -320,7 +343,7 @@ def fields(found: Findings) -> dict[str, Any]:
         if found.daily is None
         else {"u_w": found.daily.u, "w_w": found.daily.w},
         "how": watched.how,
-        "missing": [*watched.missing, *_unmetered(found)],
+        "missing": _missing(found),
         "notes": [*found.log.remarks, *_notes(found)],
     }
 

@@ -16,6 +16,7 @@ from baseload.cli.progress import Report
 
 if TYPE_CHECKING:
     from baseload.cli.plan_inputs import PlanFlags
+    from baseload.cli.plan_routing import RoutingFlags
     from baseload.cli.plan_run import Seen
     from baseload.report.plan_result import PlanResult
 
@@ -93,6 +94,30 @@ def plan(
             "as it needs, the cheapest first). Default: even.",
         ),
     ] = None,
+    routing: Annotated[
+        bool,
+        typer.Option(
+            "--routing",
+            help="Say how to route by the level of the store: which option for which class at "
+            "which level, and what that buys over the best routing that never looks.",
+        ),
+    ] = False,
+    right_usd: Annotated[
+        float | None,
+        typer.Option(
+            "--right-usd",
+            metavar="USD",
+            help="With --routing: what a right answer is worth [$]. Default: 0.",
+        ),
+    ] = None,
+    least_right: Annotated[
+        float | None,
+        typer.Option(
+            "--least-right",
+            metavar="FRAC",
+            help="With --routing: no option that is right less often (0 to 1). Default: any.",
+        ),
+    ] = None,
     load: options.Load = None,
     parking: options.Parking = None,
     simulate: Annotated[
@@ -131,13 +156,16 @@ def plan(
       baseload plan azure-chat
       baseload plan azure-320 --storage-kwh 50 --horizon 30d --out report
       baseload plan solar-site --price-auxiliary 0.40 --simulate
+      baseload plan efforts.yaml --routing --storage-kwh 0.01 --right-usd 0.00003
       baseload plan site.yaml --price-auxiliary 0.3 --price-storage 40 --simulate --json -
     """
     _check_run(simulate, policy, seeds)
     _check_outputs(scenario, json, out)
     from baseload.cli.durations import duration_s
     from baseload.cli.plan_inputs import PlanFlags
+    from baseload.cli.plan_routing import routing_flags
 
+    asked_routing = routing_flags(routing, right_usd=right_usd, least_right_frac=least_right)
     flags = PlanFlags(
         price_auxiliary=price_auxiliary,
         price_baseline=price_baseline,
@@ -154,6 +182,7 @@ def plan(
         result = _plan(
             scenario,
             flags,
+            asked_routing,
             policy or POLICY if simulate else None,
             seeds or 1,
             report,
@@ -191,14 +220,15 @@ def _check_outputs(scenario: str, json: str | None, out: Path | None) -> None:
 def _plan(
     scenario: str,
     flags: PlanFlags,
+    routing: RoutingFlags | None,
     policy: str | None,
     seeds: int,
     report: Report,
     *,
     drawn: bool,
 ) -> PlanResult:
-    """The whole plan; ``policy``: of the run that gives the demand, ``None`` without one;
-    ``drawn``: whether anybody will see its curves.
+    """The whole plan; ``routing``: what was asked of routing, ``policy``: of the run that gives
+    the demand, each ``None`` without; ``drawn``: whether anybody will see its curves.
     """
     chosen = None
     if policy is not None:
@@ -215,6 +245,11 @@ def _plan(
     from baseload.report.plan_result import plan_result
 
     asked = plan_inputs(scenario, flags)
+    routed = None
+    if routing is not None:
+        from baseload.cli.plan_routing import routing_asked
+
+        routed = routing_asked(scenario, asked, routing, flags)
     case, seen, simulated = asked.case, None, None
     if chosen is not None and policy is not None:
         from baseload.cli.plan_run import see_demand
@@ -240,14 +275,23 @@ def _plan(
 
         simulated = dots(seen, asked.supply, critical_w, report)
     report.say("curves")
+    charts = charts_of(made, demand, case=case, simulated=simulated) if drawn else ()
+    found = None
+    if routed is not None:
+        from baseload.cli.plan_routing import route
+
+        report.say("routing")
+        found, more = route(routed, made.supply, case, demand, drawn=drawn)
+        charts += more
     return plan_result(
         made,
-        charts_of(made, demand, case=case, simulated=simulated) if drawn else (),
+        charts,
         version=__version__,
         at_critical=rates_record(net_of(demand, made.supply), critical_w),
         notes=asked.notes,
         simulated=simulated,
         run=None if seen is None else seen.run,
+        routing=found,
     )
 
 

@@ -234,7 +234,9 @@ def _run(
         wanted = jobs_of(scenario, specs, seeds=seeds, overrides=asked, check=check)
         return _side_by_side(made, chosen, wanted, at_once, report)
     log = RequestLog(rows.requests, made) if rows.requests is not None else None
-    slot_log = SlotLog(rows.slots) if rows.slots is not None else None
+    slot_log = None
+    if rows.slots is not None and made.supplied is not None:
+        slot_log = SlotLog(rows.slots, capacity_j=made.supplied.site.store.usable_j)
     try:
         result = simulate(
             made,

@@ -27,11 +27,12 @@ _FLOWS = {
 
 class SlotLog:
     """Collects the slots of all policies, seeds and scales; ``write`` puts them into one Parquet
-    file. Columns as in docs/reference/simulate.md; ``level_j`` is that at the end of the slot.
+    file. Columns as in docs/reference/simulate.md; ``level_j`` is that at the end of the slot,
+    ``capacity_j`` the usable capacity of the store.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, *, capacity_j: float) -> None:
+        self._path, self._capacity_j = path, capacity_j
         self._frames: list[pl.DataFrame] = []
 
     def add(self, policy: str, seed: int, scale: float, books: SupplyAccount) -> None:
@@ -52,6 +53,7 @@ class SlotLog:
                 pl.lit(seed, dtype=pl.Int32).alias("seed"),
                 pl.lit(scale, dtype=pl.Float64).alias("scale"),
                 pl.all(),
+                pl.lit(self._capacity_j, dtype=pl.Float64).alias("capacity_j"),
             )
         )
 

@@ -19,7 +19,9 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Dots(msgspec.Struct, frozen=True, kw_only=True):
-    """Simulated points: ``y`` over ``x`` with one standard error each."""
+    """Simulated points: ``y`` over ``x`` with one standard error each; 0 for points that are known
+    without error.
+    """
 
     label: str
     x: tuple[float, ...]
@@ -32,7 +34,8 @@ class Chart(msgspec.Struct, frozen=True, kw_only=True):
 
     ``name`` is one of ``v_shape``, ``growth``, ``storage``, ``provisioning``, ``variance_budget``
     (bars: one line, whose ``x`` are 0, 1, 2 .. and ``ticks`` the names), ``ride_through``,
-    ``tails``, ``switch_points``, ``year``. ``right``: a second axis with curves of its own, or
+    ``tails``, ``switch_points``, ``year``, and of a routing plan ``frontier``, ``shadow_price``,
+    ``dynamic_gain``. ``right``: a second axis with curves of its own, or
     ``None``.
     """
 

@@ -448,8 +448,15 @@ def capped_digest(digest: TraceDigest, keep_frac: float) -> tuple[TraceDigest, f
         raise BadInputError("keep_frac", found=repr(keep_frac), allowed="above 0, up to 1")
     cap = max(1.0, keep_frac * float(digest.sample_output.max()))
     capped = np.minimum(digest.sample_output, cap)
+    return with_outputs(digest, capped), float((digest.sample_output > cap).mean())
+
+
+def with_outputs(digest: TraceDigest, sample_output: Floats) -> TraceDigest:
+    """The digest with other answer lengths [tokens] in its sample; the sums of all requests are
+    scaled by what they change there, class by class.
+    """
     before = work_of(digest.sample_input, digest.sample_output)
-    after = work_of(digest.sample_input, capped)
+    after = work_of(digest.sample_input, sample_output)
     work, products = digest.work.copy(), digest.work_products.copy()
     for code in range(len(digest.classes)):
         rows = digest.sample_class == code
@@ -458,15 +465,12 @@ def capped_digest(digest: TraceDigest, keep_frac: float) -> tuple[TraceDigest, f
             work[code] *= _ratio(new.mean(axis=0), old.mean(axis=0))
             products[code] *= _ratio(new.T @ new, old.T @ old)
     shrink = _ratio(after.mean(axis=0), before.mean(axis=0))
-    return (
-        msgspec.structs.replace(
-            digest,
-            work=work,
-            work_products=products,
-            slot_work=digest.slot_work * shrink,
-            sample_output=capped,
-        ),
-        float((digest.sample_output > cap).mean()),
+    return msgspec.structs.replace(
+        digest,
+        work=work,
+        work_products=products,
+        slot_work=digest.slot_work * shrink,
+        sample_output=sample_output,
     )
 
 

@@ -57,15 +57,19 @@ class FleetCase(msgspec.Struct, frozen=True, kw_only=True):
 
     def mean_job_j(self) -> Floats:
         """Joules at the fleet that a unit of each number of work adds, over all types ``[3]``."""
-        response = self._response(self.groups, self.digest)
+        response = self.response()
         mean: Floats = response.share_frac @ response.job_j
         return mean
+
+    def response(self) -> Response:
+        """What the fleet itself draws under its trace, at the fleet."""
+        return self._response(self.groups, self.digest)
 
     def _own(self) -> Demand:
         """The demand of the fleet itself."""
         if self.own is not None:
             return self.own
-        response = self._response(self.groups, self.digest)
+        response = self.response()
         return demand_of_digest(
             self.digest, response, self.groups, sharing=self.sharing, name=self.name
         )

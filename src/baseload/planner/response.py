@@ -45,13 +45,15 @@ class Response(msgspec.Struct, frozen=True, kw_only=True):
 
     ``mean_w`` = ``base_w`` + rate x mean work @ coefficients. ``job_j`` ``[types, 3]``: joules
     that a unit of each of the three numbers of work adds on a type; ``share_frac`` ``[types]`` of
-    the requests; ``load_frac`` of what the fleet can complete; ``serving``: the types in words.
+    the requests; ``room_per_s`` ``[types]``: mean requests that a type completes at the batch taken
+    [1/s]; ``load_frac`` of what the fleet can complete; ``serving``: the types in words.
     """
 
     mean_w: float
     base_w: float
     share_frac: Floats
     job_j: Floats
+    room_per_s: Floats
     load_frac: float
     serving: tuple[Serving, ...]
     jump_w: float = 0.0
@@ -157,6 +159,7 @@ def fleet_response(
         base_w=max(0.0, mean_w - moving_w),
         share_frac=share,
         job_j=jobs,
+        room_per_s=plant.room,
         load_frac=load_frac,
         jump_w=jump_w,
         jumps=jumps,

@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-import msgspec
-
 from baseload.planner.curves import Chart
 from baseload.report import inline_svg
 from baseload.report.markup import (
@@ -23,14 +21,17 @@ from baseload.report.markup import (
 from baseload.report.plan_plots import chart_draws, draw_charts, legend_places
 from baseload.report.plan_result import PlanResult
 from baseload.report.plan_sections import (
-    Section,
+    all_notes,
+    all_warnings,
     demand_words,
     headline,
     price_words,
     sections_of,
 )
 from baseload.report.plan_wording import STANDINGS, duration
-from baseload.report.write import PAGE, RESULT, write_folder
+from baseload.report.routing_sections import CHARTS, routing_sections
+from baseload.report.section import Section
+from baseload.report.write import RESULT, write_page
 
 WORDS = (
     ("baseline", "Power that is paid for or produced whether it is used or not."),
@@ -55,38 +56,48 @@ WORDS = (
     ("first and second order", "What the drift costs without chance, and what chance adds to it."),
     *STANDINGS,
 )
+ROUTING_WORDS = (
+    (
+        "routing by the store",
+        "Which model, at which effort, answers a request depends on how full the store is. Static:"
+        " it does not.",
+    ),
+    (
+        "worth of a joule",
+        "What one more joule in the store saves in the long run: the price of auxiliary energy when"
+        " it is empty, minus that of waste when it is full.",
+    ),
+)
 
 
 def write_plan_report(plan: PlanResult, folder: Path | str) -> Path:
     """Write page, plots and ``result.json`` into ``folder`` (made if absent); gives the path of
     the page. Raises ``OutputError``.
     """
-
-    def fill(draft: Path) -> list[str]:
-        drawn = draw_charts(plan.charts, draft)
-        names = [RESULT, *(path.name for path in drawn)]
-        data = msgspec.json.format(msgspec.json.encode(plan), indent=2) + b"\n"
-        (draft / RESULT).write_bytes(data)
-        (draft / PAGE).write_text(plan_html(plan, beside=names), encoding="utf-8")
-        return [*names, PAGE]
-
-    write_folder(Path(folder), fill)
-    return Path(folder) / PAGE
+    return write_page(
+        plan,
+        folder,
+        result=RESULT,
+        draw=lambda plan, draft: draw_charts(plan.charts, draft),
+        html=lambda plan, beside: plan_html(plan, beside=beside),
+    )
 
 
 def plan_html(plan: PlanResult, *, beside: Sequence[str] = ()) -> str:
     """The whole page. ``beside`` names files that lie in the same folder, to be linked at the
     foot.
     """
+    figures = [(chart, _figure(place, chart)) for place, chart in enumerate(plan.charts)]
     body = "\n".join(
         [
             _header(plan),
             "<main>",
-            notes(plan.warnings),
-            *(_figure(place, chart) for place, chart in enumerate(plan.charts)),
+            notes(all_warnings(plan)),
+            *(figure for chart, figure in figures if chart.name not in CHARTS),
             *(_section(section) for section in sections_of(plan)),
+            *_routing(plan, [figure for chart, figure in figures if chart.name in CHARTS]),
             _facts(plan),
-            facts("Words", WORDS),
+            facts("Words", WORDS if plan.routing is None else (*ROUTING_WORDS, *WORDS)),
             "</main>",
             footer(plan.version, beside),
         ]
@@ -110,9 +121,17 @@ def _figure(place: int, chart: Chart) -> str:
     names = legend_places(chart)
     legend = policy_legend([name for name, _ in names], [at for _, at in names]) if names else ""
     reading = chart.note[:1].upper() + chart.note[1:] + "." if chart.note else ""
-    if chart.dots:
+    if any(any(dots.error) for dots in chart.dots):
         reading += " Dots: simulated, with two standard errors to each side."
     return figure_section(chart.title, reading.strip(), legend, svgs)
+
+
+def _routing(plan: PlanResult, figures: Sequence[str]) -> list[str]:
+    """The part on routing: its first table with what it says in words, its charts, the others."""
+    if plan.routing is None:
+        return []
+    tables = [_section(section) for section in routing_sections(plan.routing)]
+    return [*tables[:1], *figures, *tables[1:]]
 
 
 def _section(section: Section) -> str:
@@ -139,6 +158,6 @@ def _facts(plan: PlanResult) -> str:
         ("prices", price_words(plan.prices)),
         ("baseload version", plan.version),
         ("schema of result.json", plan.schema),
-        *((f"note {place}", note) for place, note in enumerate(plan.notes, start=1)),
+        *((f"note {place}", note) for place, note in enumerate(all_notes(plan), start=1)),
     ]
     return facts("What this rests on", rows)

@@ -92,19 +92,23 @@ def legend_places(chart: Chart) -> list[tuple[str, int]]:
     panels = panels_of(chart)
     if all(len(panel.lines) == 1 for panel in panels) and not chart.dots:
         return []
-    return list(_places(chart).items())
+    places = _places(chart)
+    known = [dots for dots in chart.dots if not any(dots.error)]
+    points = [(dots.label, _place_of_dots(chart, dots, places)) for dots in known]
+    return [*places.items(), *points]
 
 
 def handles(chart: Chart) -> list[tuple[str, dict[str, Any]]]:
     """Names and styles for the legend of a PNG."""
     found: list[tuple[str, dict[str, Any]]] = [
-        (name, _line(place)) for name, place in legend_places(chart)
+        (name, _line(place)) for name, place in legend_places(chart) if name in _places(chart)
     ]
     places = _places(chart)
     for dots in chart.dots:
         color = palette.policy_color(_place_of_dots(chart, dots, places))
         style = {"color": color, "marker": "o", "markersize": 4, "linestyle": "none"}
-        found.append((f"{dots.label} (±2 standard errors)", style))
+        known = " (±2 standard errors)" if any(dots.error) else ""
+        found.append((f"{dots.label}{known}", style))
     return found
 
 
@@ -124,12 +128,14 @@ def _places(chart: Chart) -> dict[str, int]:
 
 
 def _place_of_dots(chart: Chart, dots: Dots, places: dict[str, int]) -> int:
-    """The place of the curve that the dots stand beside: that of the same first word."""
+    """The place of the curve that the dots stand beside: that of the same first word; otherwise
+    one of their own.
+    """
     word = dots.label.partition(" ")[0].rstrip(",")
     for line in chart.lines:
         if line.label.startswith(word):
             return places[line.label]
-    return len(places) + 1
+    return len(places) + 1 + chart.dots.index(dots)
 
 
 def _line(place: int) -> dict[str, Any]:

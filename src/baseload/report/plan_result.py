@@ -6,6 +6,7 @@ import msgspec
 
 from baseload.planner.curves import Chart
 from baseload.planner.records import Plan, Rates
+from baseload.planner.routing_records import SiteRouting
 from baseload.planner.simulated import SimulatedRates
 
 
@@ -35,7 +36,8 @@ class PlanResult(Plan, frozen=True, kw_only=True):
 
     ``version`` of Baseload; ``at_critical``: rates at the critical supply, hours and seasons left
     out, for plans without a baseline; ``charts`` in the order of the page; ``simulated``: the dots
-    of the V, ``run``: where its demand comes from (both ``None`` without ``--simulate``).
+    of the V, ``run``: where its demand comes from (both ``None`` without ``--simulate``);
+    ``routing``: how to route by the store (``None`` without ``--routing``).
     """
 
     version: str
@@ -43,6 +45,7 @@ class PlanResult(Plan, frozen=True, kw_only=True):
     charts: tuple[Chart, ...]
     simulated: SimulatedRates | None = None
     run: PlanRun | None = None
+    routing: SiteRouting | None = None
 
 
 def plan_result(
@@ -54,6 +57,7 @@ def plan_result(
     notes: tuple[str, ...] = (),
     simulated: SimulatedRates | None = None,
     run: PlanRun | None = None,
+    routing: SiteRouting | None = None,
 ) -> PlanResult:
     """The plan with what is drawn; ``notes`` go before its own."""
     fields = {name: getattr(plan, name) for name in Plan.__struct_fields__}
@@ -65,4 +69,5 @@ def plan_result(
         charts=charts,
         simulated=simulated,
         run=run,
+        routing=routing,
     )

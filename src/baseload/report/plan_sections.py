@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import msgspec
-
 from baseload.base.units import J_PER_KWH
 from baseload.planner.figures import Figure
 from baseload.planner.records import S_PER_YEAR, Optimum, Prices, Rates
@@ -20,33 +18,29 @@ from baseload.report.plan_wording import (
     trust,
     value,
 )
-
-HOW = "how it is known"
-"""Heading of the column that says how far to trust a row."""
-
-
-class Section(msgspec.Struct, frozen=True, kw_only=True):
-    """One table: its title, a sentence above it, column heads (the first and the last column hold
-    words) and rows of text.
-    """
-
-    title: str
-    heads: tuple[str, ...]
-    rows: tuple[tuple[str, ...], ...]
-    words: str = ""
-
+from baseload.report.section import HOW, Section
 
 Make = Callable[[PlanResult], Section | None]
 
 
 def sections_of(plan: PlanResult) -> list[Section]:
-    """All tables that the plan can fill, in reading order."""
+    """All tables that the plan can fill but those of its routing, in reading order."""
     found = [make(plan) for make in _ALL]
     return [section for section in found if section is not None and section.rows]
 
 
+def all_warnings(plan: PlanResult) -> tuple[str, ...]:
+    """What may be wrong, of the plan and of its routing."""
+    return plan.warnings if plan.routing is None else (*plan.warnings, *plan.routing.warnings)
+
+
+def all_notes(plan: PlanResult) -> tuple[str, ...]:
+    """What was assumed, for the plan and for its routing."""
+    return plan.notes if plan.routing is None else (*plan.notes, *plan.routing.notes)
+
+
 def headline(plan: PlanResult) -> str:
-    """The answer in two or three sentences."""
+    """The answer in a few sentences."""
     said = [_stands(plan)]
     best, what = _best(plan)
     stored = f" and {value(best.store)} of storage" if (best.store.value or 0.0) > 0 else ""
@@ -54,6 +48,8 @@ def headline(plan: PlanResult) -> str:
         f"At these prices {what} is {value(best.baseline)} of baseline{stored}: "
         f"{value(best.cost)}, {_above(best)}."
     )
+    if plan.routing is not None:
+        said.append(plan.routing.statements[0])
     return " ".join(said)
 
 

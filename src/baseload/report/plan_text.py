@@ -10,13 +10,16 @@ from rich.text import Text
 
 from baseload.report.plan_result import PlanResult
 from baseload.report.plan_sections import (
-    Section,
+    all_notes,
+    all_warnings,
     demand_words,
     headline,
     price_words,
     sections_of,
 )
 from baseload.report.plan_wording import STANDINGS
+from baseload.report.routing_sections import routing_sections
+from baseload.report.section import Section
 from baseload.report.table import PIPE_WIDTH
 
 _LEAST_WORDS = 18
@@ -45,14 +48,15 @@ def _parts(plan: PlanResult) -> list[Text | Table]:
     head.append(plan.name, style="bold")
     head.append(f"  {demand_words(plan)}\n  prices: {price_words(plan.prices)}")
     parts: list[Text | Table] = [head, Text(""), Text(headline(plan), style="bold")]
-    for section in sections_of(plan):
+    routed = [] if plan.routing is None else routing_sections(plan.routing)
+    for section in (*sections_of(plan), *routed):
         parts.append(Text(f"\n{section.title}", style="bold cyan"))
         if section.words:
             parts.append(Text(section.words, style="dim"))
         parts.append(_table(section))
     parts.append(Text(""))
-    parts += [Text(f"warning: {warning}", style="yellow") for warning in plan.warnings]
-    parts += [Text(f"note: {note}", style="dim") for note in plan.notes]
+    parts += [Text(f"warning: {warning}", style="yellow") for warning in all_warnings(plan)]
+    parts += [Text(f"note: {note}", style="dim") for note in all_notes(plan)]
     marks = "; ".join(f"{mark}: {meaning}" for mark, meaning in STANDINGS)
     parts.append(Text(f"{marks}. ± is the error of the formula, given the demand.", style="dim"))
     return parts

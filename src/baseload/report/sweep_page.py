@@ -20,7 +20,7 @@ from baseload.report.markup import (
 )
 from baseload.report.page import promise_words, provenance
 from baseload.report.sweep_figures import has_bound, headline, points_at, targets, thriftiest
-from baseload.report.write import PAGE, result_json, write_folder
+from baseload.report.write import write_page
 from baseload.simulator.sweeps import Sweep, SweepPoint
 
 RESULT = "sweep.json"
@@ -37,16 +37,13 @@ def write_sweep_report(sweep: Sweep, folder: Path | str) -> Path:
     """Write page, plots and ``sweep.json`` into ``folder`` (made if absent); gives the path of the
     page. Raises ``OutputError``.
     """
-
-    def fill(draft: Path) -> list[str]:
-        drawn = sweep_plots.draw_sweep(sweep, draft)
-        names = [RESULT, *(path.name for path in drawn)]
-        (draft / RESULT).write_bytes(result_json(sweep))
-        (draft / PAGE).write_text(sweep_html(sweep, beside=names), encoding="utf-8")
-        return [*names, PAGE]
-
-    write_folder(Path(folder), fill)
-    return Path(folder) / PAGE
+    return write_page(
+        sweep,
+        folder,
+        result=RESULT,
+        draw=sweep_plots.draw_sweep,
+        html=lambda sweep, beside: sweep_html(sweep, beside=beside),
+    )
 
 
 def sweep_html(sweep: Sweep, *, beside: Sequence[str] = ()) -> str:

@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import msgspec
 
@@ -17,7 +18,6 @@ from baseload.report.page import page_html
 from baseload.report.plots import draw_plots
 from baseload.report.supply_plots import draw_supply
 from baseload.simulator.results import Simulation
-from baseload.simulator.sweeps import Sweep
 
 PAGE, RESULT = "index.html", "result.json"
 
@@ -34,18 +34,14 @@ def write_report(
     """
     comparison = compare(simulation, baseline=baseline)
 
-    def fill(draft: Path) -> list[str]:
+    def draw(simulation: Simulation, draft: Path) -> list[Path]:
         plots = draw_plots(simulation, draft, baseline=baseline)
-        plots += draw_course(comparison, draft)
-        plots += draw_supply(comparison, draft)
-        names = [RESULT, *(plot.name for plot in plots)]
-        (draft / RESULT).write_bytes(result_json(simulation))
-        page = page_html(simulation, baseline=baseline, beside=names)
-        (draft / PAGE).write_text(page, encoding="utf-8")
-        return [*names, PAGE]
+        return plots + draw_course(comparison, draft) + draw_supply(comparison, draft)
 
-    write_folder(Path(folder), fill)
-    return Path(folder) / PAGE
+    def html(simulation: Simulation, beside: list[str]) -> str:
+        return page_html(simulation, baseline=baseline, beside=beside)
+
+    return write_page(simulation, folder, result=RESULT, draw=draw, html=html)
 
 
 def write_folder(folder: Path, fill: Callable[[Path], Sequence[str]]) -> None:
@@ -66,11 +62,37 @@ def write_folder(folder: Path, fill: Callable[[Path], Sequence[str]]) -> None:
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def result_json(simulation: Simulation | Sweep) -> bytes:
-    """The JSON of a record, indented, with a final newline; the contracts are
-    docs/reference/simulate.md and docs/reference/sweep.md.
+Record = TypeVar("Record", bound=msgspec.Struct)
+
+
+def write_page(
+    record: Record,
+    folder: Path | str,
+    *,
+    result: str,
+    draw: Callable[[Record, Path], Sequence[Path]],
+    html: Callable[[Record, list[str]], str],
+) -> Path:
+    """Write the plots that ``draw`` makes, the record as JSON under the name ``result``, and the
+    page of ``html`` (told which files lie beside it) into ``folder``; gives the path of the page.
+    Raises ``OutputError``.
     """
-    return msgspec.json.format(msgspec.json.encode(simulation), indent=2) + b"\n"
+
+    def fill(draft: Path) -> list[str]:
+        names = [result, *(plot.name for plot in draw(record, draft))]
+        (draft / result).write_bytes(result_json(record))
+        (draft / PAGE).write_text(html(record, names), encoding="utf-8")
+        return [*names, PAGE]
+
+    write_folder(Path(folder), fill)
+    return Path(folder) / PAGE
+
+
+def result_json(record: msgspec.Struct) -> bytes:
+    """The JSON of a record, indented, with a final newline; the contracts are the pages simulate,
+    sweep and plan of docs/reference.
+    """
+    return msgspec.json.format(msgspec.json.encode(record), indent=2) + b"\n"
 
 
 def _unwritable(folder: Path, error: OSError) -> OutputError:

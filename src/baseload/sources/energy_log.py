@@ -39,6 +39,8 @@ class EnergyLog(msgspec.Struct, frozen=True, kw_only=True):
     ``net_j``: supply less demand; None where only meters are known. ``auxiliary_j`` (bought, and
     demand that nothing served), ``waste_j``: None where unknown. ``ends_s``: ends of the intervals
     from the start of the log. ``third_j3_per_s``: third moment of request energies a second.
+    ``capacity_j``: usable capacity of the storage, where the log has it. ``supply_known``: whether
+    the supply was given; else the mean demand stands for it.
     ``start``: when the log begins, where the file says so. ``remarks``: what to know of the data.
     """
 
@@ -52,6 +54,8 @@ class EnergyLog(msgspec.Struct, frozen=True, kw_only=True):
     third_j3_per_s: float | None = None
     start: datetime | None = None
     highest_level_j: float | None = None
+    capacity_j: float | None = None
+    supply_known: bool = True
     remarks: tuple[str, ...] = ()
 
     @property
@@ -99,7 +103,8 @@ def read_energy_log(
     slot_s: float | None = None,
 ) -> EnergyLog:
     """The log in a CSV or Parquet file: the slots of a simulation, its requests (then against the
-    constant supply ``baseline_w``, in slots of ``slot_s``, 60 s unless given), or a table whose
+    constant supply ``baseline_w``, or their own mean without one, in slots of ``slot_s``, 60 s
+    unless given), or a table whose
     ``columns`` are named (``slot_s``: length of its rows where it has neither times nor lengths).
 
     Raises BadInputError that names the file, column and row.
@@ -113,13 +118,6 @@ def read_energy_log(
         _refuse(file, "the log of a site's slots", baseline_w=baseline_w, slot_s=slot_s)
         return _from_slots(file, _one_run(file, table, run or RunChoice()))
     if set(REQUEST_COLUMNS) <= set(table.columns):
-        if baseline_w is None:
-            raise BadInputError(
-                f"request log {file}",
-                found="energies of requests, no supply",
-                allowed="requests with the supply they draw on",
-                todo="give the baseline, for example --baseline-kw 12",
-            )
         rows = _one_run(file, table, run or RunChoice())
         return _from_requests(file, rows, baseline_w, 60.0 if slot_s is None else slot_s)
     raise BadInputError(
@@ -221,13 +219,35 @@ def _from_slots(path: Path, table: pl.DataFrame) -> EnergyLog:
         unserved_j=float(unserved.sum()),
         lost_j=losses,
         highest_level_j=None if levels is None else float(levels.max()),
+        capacity_j=_capacity_j(path, table),
         remarks=tuple(remarks),
     )
 
 
-def _from_requests(path: Path, table: pl.DataFrame, baseline_w: float, slot_s: float) -> EnergyLog:
-    """Requests against a constant supply: each draws its energy when it is answered."""
-    if not (0 <= baseline_w < np.inf):
+def _capacity_j(path: Path, table: pl.DataFrame) -> float | None:
+    """Usable capacity of the storage [J]; ``None`` where the site has none, or no end of it."""
+    import polars as pl
+
+    name = "capacity_j"
+    if name not in table.columns:
+        return None
+    values: Floats = table[name].cast(pl.Float64, strict=False).to_numpy().astype(np.float64)
+    bad = np.flatnonzero(~(values >= 0) | (values != values[0]))
+    if len(bad):
+        row = int(bad[0])
+        found = "nothing" if table[name][row] is None else repr(table[name][row])
+        _bad_row(path, name, row, found, "one capacity from 0 J in all rows")
+    capacity = float(values[0])
+    return capacity if 0 < capacity < np.inf else None
+
+
+def _from_requests(
+    path: Path, table: pl.DataFrame, baseline_w: float | None, slot_s: float
+) -> EnergyLog:
+    """Requests against a constant supply, or their own mean where there is none: each draws its
+    energy when it is answered.
+    """
+    if baseline_w is not None and not (0 <= baseline_w < np.inf):
         raise BadInputError("--baseline-kw", found=f"{baseline_w:g} W", allowed="from 0")
     if not (0 < slot_s < np.inf):
         raise BadInputError("--slot-s", found=f"{slot_s:g}", allowed="above 0 s")
@@ -248,17 +268,26 @@ def _from_requests(path: Path, table: pl.DataFrame, baseline_w: float, slot_s: f
     kept = (place >= 0) & (place < count)
     demand: Floats = np.zeros(count)
     np.add.at(demand, place[kept], energy[kept])
+    remarks = [
+        "Energy of answered requests only, counted when they finish: idle power is not in it, "
+        "take it off the baseline."
+    ]
+    if baseline_w is None:
+        remarks.insert(
+            0,
+            "No supply was given (--baseline-kw): the mean demand stands for it. Variance and "
+            "changes are those of the demand; drift and regime are not told.",
+        )
+    supply_w = float(demand.mean()) / slot_s if baseline_w is None else baseline_w
     return EnergyLog(
         kind="requests",
+        supply_known=baseline_w is not None,
         length_s=np.full(count, slot_s),
-        net_j=baseline_w * slot_s - demand,
+        net_j=supply_w * slot_s - demand,
         auxiliary_j=None,
         waste_j=None,
         third_j3_per_s=float(np.sum(energy[kept] ** 3)) / (count * slot_s),
-        remarks=(
-            "Energy of answered requests only, counted when they finish: idle power is not in it, "
-            "take it off the baseline.",
-        ),
+        remarks=tuple(remarks),
     )
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import msgspec
 from numpy.typing import ArrayLike
 
 from baseload.theory import estimation, monitoring
-from baseload.theory.checked_call import by_keyword
-from baseload.theory.entry import Entry, Standing
+from baseload.theory.entry import Entry, entry_of
 
 
 def batch_means(
@@ -30,28 +30,7 @@ def meters_only(
     )
 
 
-def _entry(
-    function: Any,
-    section: str,
-    gives: str,
-    example: dict[str, Any],
-    *,
-    standing: Standing,
-    also: dict[str, str] | None = None,
-    typed: Any = None,
-) -> Entry:
-    """An entry of this topic whose call checks the names of its inputs."""
-    return Entry(
-        name=function.__name__,
-        call=by_keyword(function, also=also),
-        gives=gives,
-        topic="estimation and monitoring",
-        section=section,
-        standing=standing,
-        example=example,
-        typed=typed or function,
-    )
-
+_entry = functools.partial(entry_of, topic="estimation and monitoring")
 
 _SERIES = [1.0, 3.0, 2.0, 5.0, 4.0, 6.0, 2.0, 1.0]
 

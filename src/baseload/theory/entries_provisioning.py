@@ -9,8 +9,7 @@ from typing import Any
 from numpy.typing import ArrayLike
 
 from baseload.theory import lossy, provision, ride_through, seasons, variance
-from baseload.theory.checked_call import by_keyword
-from baseload.theory.entry import Entry, Standing
+from baseload.theory.entry import Entry, Standing, entry_of
 from baseload.theory.inputs import not_negative, positive
 from baseload.theory.prices import Prices
 
@@ -45,15 +44,16 @@ def _entry(
         for other, own in spellings.items()
         if own in parameters and other not in parameters
     }
-    return Entry(
-        name=name,
-        call=by_keyword(call, name=name, also=also),
-        gives=gives,
+    return entry_of(
+        call,
+        section,
+        gives,
+        example,
         topic=topic,
-        section=section,
         standing=standing,
-        example=example,
-        typed=typed or call,
+        also=also,
+        typed=typed,
+        name=name,
     )
 
 

@@ -8,8 +8,7 @@ from typing import Any
 
 from baseload.base.errors import ArgumentError
 from baseload.theory import chains, model_choice, query_cost, stopping, tails, training
-from baseload.theory.checked_call import by_keyword
-from baseload.theory.entry import Entry, Standing
+from baseload.theory.entry import Entry, entry_of
 from baseload.theory.inputs import not_negative
 
 
@@ -233,28 +232,7 @@ _KAP = {"kap": "kappa"}
 _LAW = {"al": "alpha", "be": "beta", "Bc": "B", "T": "T_inf", "loss": "target_loss"}
 
 
-def _entry(
-    function: Any,
-    section: str,
-    gives: str,
-    example: dict[str, Any],
-    *,
-    standing: Standing = "exact",
-    also: dict[str, str] | None = None,
-    typed: Any = None,
-) -> Entry:
-    """An entry of this topic whose call checks the names of its inputs."""
-    return Entry(
-        name=function.__name__,
-        call=by_keyword(function, also=also),
-        gives=gives,
-        topic="scaling laws",
-        section=section,
-        standing=standing,
-        example=example,
-        typed=typed or function,
-    )
-
+_entry = functools.partial(entry_of, topic="scaling laws")
 
 _LLAMA = {"N": 7e9, "n_layer": 32, "d_attn": 4096}
 _ROOFLINE = {

@@ -8,6 +8,8 @@ from typing import Any, Literal
 
 import msgspec
 
+from baseload.theory.checked_call import by_keyword
+
 Standing = Literal["exact", "asymptotic", "heuristic"]
 """``exact``: a theorem of the stated model. ``asymptotic``: its error goes to zero in a limit, and
 is stated. ``heuristic``: checked by simulation only, or not at all.
@@ -48,3 +50,33 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
         found = inspect.signature(self.call).parameters
         loose = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
         return {name: each for name, each in found.items() if each.kind not in loose}
+
+
+def entry_of(
+    call: Callable[..., Any],
+    section: str,
+    gives: str,
+    example: dict[str, Any],
+    *,
+    topic: str,
+    standing: Standing = "exact",
+    also: Mapping[str, str] | None = None,
+    typed: Callable[..., Any] | None = None,
+    name: str = "",
+) -> Entry:
+    """The entry of ``call``, which from then on refuses unknown, doubled and missing inputs.
+
+    ``also``: further spellings of its inputs. ``typed``: the function behind it, where that is
+    another. ``name``: where it is not the call's own.
+    """
+    title = name or call.__name__
+    return Entry(
+        name=title,
+        call=by_keyword(call, name=title, also=also),
+        gives=gives,
+        topic=topic,
+        section=section,
+        standing=standing,
+        example=example,
+        typed=typed or call,
+    )

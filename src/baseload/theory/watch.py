@@ -33,6 +33,9 @@ SEASON_DAYS = 31
 FALSE_ALARMS = 0.05
 """Expected number of false alarms in a log, where no threshold is given."""
 
+NO_STORAGE = "No index and regime: the usable capacity of the storage is not given."
+"""What ``missing`` says of a log without storage."""
+
 _POINTS = 300
 
 
@@ -311,7 +314,7 @@ def _missing(
     if state.sigma2 is None:
         said.append(f"No variance rate, index and regime: {whole.says}.")
     if storage_j is None:
-        said.append("No index and regime: the usable capacity of the storage is not given.")
+        said.append(NO_STORAGE)
     if chart is None and state.sigma2 != 0:
         said.append(f"No charts: {blocks} blocks, {LEAST_BATCHES} and a variance rate are needed.")
     return tuple(said)

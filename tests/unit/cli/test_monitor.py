@@ -95,6 +95,17 @@ def test_without_a_capacity_it_says_what_is_missing(cli, folder):
     assert "above --storage-kwh" in text
 
 
+def test_a_slot_log_holds_the_size_of_its_storage(cli, folder):
+    site(folder, capacity_j=np.full(N, 20.0))
+    found = answer(cli("monitor", "slots.parquet", "--json", "-"))
+    assert found["storage_j"] == 20
+    assert found["state"]["regime"] == "critical"
+    asked = answer(cli("monitor", "slots.parquet", "--storage-kwh", str(40 / KWH), "--json", "-"))
+    assert asked["storage_j"] == pytest.approx(40)  # what is asked goes before what is recorded
+    site(folder, "none.parquet", capacity_j=np.zeros(N))
+    assert answer(cli("monitor", "none.parquet", "--json", "-"))["storage_j"] is None
+
+
 def test_losses_and_unserved_demand_are_said(cli, folder):
     site(folder, loss_j=np.full(N, 1e3), unserved_j=np.full(N, 1e3))
     text = cli("monitor", "slots.parquet", *STORE).out
@@ -121,15 +132,44 @@ def test_a_log_of_requests(cli, folder):
             "energy_j": random.exponential(1000, arrival.size),
         }
     ).write_parquet(folder / "run.parquet")
-    cli("monitor", "run.parquet").refused("--baseline-kw")
     words = ("--baseline-kw", "1.02", "--storage-kwh", "0.05", "--json", "-")
     found = answer(cli("monitor", "run.parquet", *words))
     assert found["kind"] == "requests"
+    assert found["state"]["theta_w"] == pytest.approx(20, abs=30)
     # a second moment of 2e6 J^2 a second, a third of 6e9 J^3
     assert found["state"]["sigma2"] == pytest.approx(2e6, rel=0.5)
     assert found["ladder"]["storage_per_overshoot"] == pytest.approx(180, rel=0.5)
     assert found["rates"] == {}
     assert "idle power" in found["notes"][0]
+
+    # without a supply: the demand about its own mean, and nothing that would need a supply
+    alone = answer(cli("monitor", "run.parquet", "--json", "-"))
+    assert alone["state"]["sigma2"] == pytest.approx(found["state"]["sigma2"])
+    for name in ("theta_w", "theta_w_low", "change_w", "y", "regime"):
+        assert alone["state"][name] is None, name
+    assert alone["whole"]["theta"] is None
+    assert alone["alarms"] == []
+    assert "--baseline-kw" in alone["notes"][0]
+    assert "--baseline-kw" in alone["missing"][0]
+    assert not any("capacity of the storage" in said for said in alone["missing"])
+    text = cli("monitor", "run.parquet").out
+    assert "variance rate" in text
+    assert "drift theta" not in text
+    assert "to the target" not in text
+    cli("monitor", "run.parquet", "--storage-kwh", "1").refused("--storage-kwh", "--baseline-kw")
+    cli("monitor", "run.parquet", "--target-kw", "1").refused("--target-kw", "--baseline-kw")
+
+
+def test_requests_without_a_supply_that_change_raise_an_alarm(cli, folder):
+    random = np.random.default_rng(3)
+    arrival = np.cumsum(random.exponential(1.0, 20_000))
+    energy = random.exponential(1000, arrival.size)
+    energy[arrival.size // 2 :] *= 1.5
+    pl.DataFrame({"arrival_s": arrival, "finish_s": arrival + 2, "energy_j": energy}).write_parquet(
+        folder / "run.parquet"
+    )
+    alarms = answer(cli("monitor", "run.parquet", "--json", "-"))["alarms"]
+    assert {alarm["direction"] for alarm in alarms} == {"surplus", "deficit"}
 
 
 def test_any_table_with_dates(cli, folder):

@@ -248,6 +248,8 @@ def test_slots_are_written_for_every_policy_seed_and_scale(cli, folder):
     )
     assert len(runs) == 8
     assert runs["slots"].min() >= 12
+    assert table.columns[-1] == "capacity_j"
+    assert table["capacity_j"].unique().to_list() == [pytest.approx(0.8 * 0.1 * 3.6e6)]
     balance = table.select(
         pl.col("baseline_j")
         + pl.col("auxiliary_j")

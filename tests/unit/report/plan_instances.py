@@ -9,14 +9,19 @@ import msgspec
 import numpy as np
 
 from baseload.planner.charts import charts_of
+from baseload.planner.curves import Chart
 from baseload.planner.demand import law_of_values
 from baseload.planner.demand_records import Demand, DemandVariance
 from baseload.planner.net import net_of
 from baseload.planner.plan import plan_site
 from baseload.planner.rates import rates_record
 from baseload.planner.records import Supply, prices_per_kwh
+from baseload.planner.routing import plan_routing
+from baseload.planner.routing_charts import routing_charts_of
+from baseload.planner.routing_records import OptionCell, RoutingPlan, SiteRouting
 from baseload.planner.simulated import SimulatedRates
 from baseload.report.plan_result import PlanResult, PlanRun, plan_result
+from baseload.theory.routing_instance import RoutingInstance
 
 HOSTILE = '<script>alert("x")</script> & $\\alpha$ 東京'
 
@@ -57,6 +62,7 @@ def make_plan(
     *,
     notes: tuple[str, ...] = (),
     simulated: bool = False,
+    routing: tuple[SiteRouting, tuple[Chart, ...]] | None = None,
 ) -> PlanResult:
     """A plan as the command makes it."""
     demand = make_demand() if demand is None else demand
@@ -91,13 +97,60 @@ def make_plan(
         )
     return plan_result(
         plan,
-        charts_of(plan, demand, simulated=dots),
+        charts_of(plan, demand, simulated=dots) + (() if routing is None else routing[1]),
         version="0.0",
         at_critical=rates_record(net_of(demand, plan.supply), critical_w),
         notes=notes,
         simulated=dots,
         run=run,
+        routing=None if routing is None else routing[0],
     )
+
+
+def make_routing(
+    *, jobs: float = 30.0, options: int = 3, name: str = "o"
+) -> tuple[SiteRouting, tuple[Chart, ...]]:
+    """Two classes, options that trade joules for right answers, and their charts."""
+    fail = np.array([[0.1, 0.2, 0.5], [0.05, 0.3, 0.6]])[:, :options]
+    mean = np.array([[60.0, 25.0, 10.0], [300.0, 130.0, 50.0]])[:, :options]
+    instance = RoutingInstance(
+        lam=[2.0, 1.0],
+        mean=mean,
+        second=2.0 * mean**2,
+        other_cost=4e-5 * fail,
+        Cu=0.3 / 3.6e6,
+        Cw=0.0,
+        b=300.0,
+        fail=fail,
+    )
+    names = tuple(f"{name}{at}" for at in range(options))
+    today = np.zeros(mean.shape)
+    today[:, 0] = 1.0
+    plan = plan_routing(
+        instance, store_j=jobs * 80.0, classes=("chat", "batch"), options=names, present=today
+    )
+    cells = tuple(
+        OptionCell(
+            class_name=label,
+            option=option,
+            mean_j=float(mean[k, a]),
+            cv2=1.0,
+            right_frac=float(1 - fail[k, a]),
+            other_usd=float(4e-5 * fail[k, a]),
+            allowed=a < 2,
+        )
+        for k, label in enumerate(plan.classes)
+        for a, option in enumerate(names)
+    )
+    made = SiteRouting(
+        **{field: getattr(plan, field) for field in RoutingPlan.__struct_fields__},
+        baseline_w=1000.0,
+        base_w=800.0,
+        requests_per_s=(2.0, 1.0),
+        right_usd=(4e-5, 4e-5),
+        cells=cells,
+    )
+    return made, routing_charts_of(plan, instance)
 
 
 SITE = Supply(baseline_w=1020.0, store_j=2 * 3.6e6, slot_s=60.0, name="site")
@@ -131,4 +184,10 @@ def plans() -> dict[str, PlanResult]:
             make_demand(name=HOSTILE, how=HOSTILE),
             notes=(HOSTILE,),
         ),
+        "routing": make_plan(SITE, routing=make_routing()),
+        "routing-hostile": make_plan(SITE, routing=make_routing(name=HOSTILE)),
+        "routing-small": make_plan(SITE, routing=make_routing(jobs=0.1)),
+        "routing-lattice": make_plan(SITE, routing=make_routing(jobs=3.5)),
+        "routing-one-option": make_plan(SITE, routing=make_routing(options=1)),
+        "routing-endless": make_plan(SITE, routing=make_routing(jobs=math.inf)),
     }

@@ -51,6 +51,14 @@ def test_the_slots_of_a_simulation(tmp_path, ending):
     assert log.waste_j.tolist() == [5, 0, 0]
     assert (log.unserved_j, log.lost_j, log.highest_level_j, log.time_s) == (1, 3, 15, 180)
     assert "conversion" in log.remarks[0]
+    assert log.capacity_j is None
+
+
+@pytest.mark.parametrize(("recorded", "known"), [(25.0, 25.0), (0.0, None), (float("inf"), None)])
+def test_the_capacity_that_a_slot_log_records(tmp_path, recorded, known):
+    path = tmp_path / "slots.parquet"
+    slots(capacity_j=[recorded] * 3).write_parquet(path)
+    assert read_energy_log(path).capacity_j == known
 
 
 def test_one_run_of_several(tmp_path):
@@ -76,6 +84,10 @@ def test_one_run_of_several(tmp_path):
         ({"demand_j": [1.0, float("nan"), 2.0]}, ("demand_j", "nan in data row 2")),
         ({"slot": [0, 1, 1]}, ("slot", "each slot once")),
         ({"start_s": [0.0, 60.0, 30.0]}, ("start_s", "data row 3")),
+        ({"capacity_j": [5.0, 5.0, 6.0]}, ("capacity_j", "6.0 in data row 3")),
+        ({"capacity_j": [-5.0] * 3}, ("capacity_j", "-5.0 in data row 1")),
+        ({"capacity_j": [None, 5.0, 5.0]}, ("capacity_j", "nothing in data row 1")),
+        ({"capacity_j": ["big"] * 3}, ("capacity_j", "'big' in data row 1")),
     ],
 )
 def test_a_bad_slot_is_named(tmp_path, changes, said):
@@ -101,8 +113,12 @@ def test_requests_against_a_baseline(tmp_path):
     assert log.third_j3_per_s == pytest.approx((27 + 64 + 125) / 120)
     assert log.auxiliary_j is None
     assert len(read_energy_log(path, baseline_w=0.1).net_j) == 2  # 60 s unless given
+    assert log.supply_known
+    alone = read_energy_log(path, slot_s=60.0)  # about the mean demand, 6 J a slot
+    assert not alone.supply_known
+    assert alone.net_j == pytest.approx([-1, 1])
+    assert "--baseline-kw" in alone.remarks[0]
     for settings, said in (
-        ({}, "--baseline-kw"),
         ({"baseline_w": 1.0, "slot_s": 1e4}, "at least one slot"),
         ({"baseline_w": 1.0, "slot_s": 0.0}, "--slot-s"),
         ({"baseline_w": -1.0}, "--baseline-kw"),
