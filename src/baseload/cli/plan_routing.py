@@ -20,6 +20,7 @@ from baseload.planner.routing_charts import routing_charts_of
 from baseload.planner.routing_records import SiteRouting
 from baseload.planner.routing_site import SiteOption, plan_site_routing
 from baseload.simulator.choices import Choice
+from baseload.workload.requests import tier_of
 
 _HOW = "docs/reference/scenario.md#option"
 
@@ -85,6 +86,7 @@ def routing_asked(
     digest = (case or inputs.case).digest
     classes = digest.classes
     used = [label for label, count in zip(classes, digest.class_requests, strict=True) if count > 0]
+    right_usd = _right_usd(inputs, classes, flags)
     notes: list[str] = []
     if choices:
         notes.append(
@@ -95,7 +97,7 @@ def routing_asked(
         _check_least(choices, used, flags.least_right_frac)
         if len(choices) == 1:
             notes.append("The scenario has one option: there is nothing to choose.")
-        elif not flags.right_usd:
+        elif not any(right_usd):
             notes.append(
                 "A right answer is worth nothing here (--right-usd): whatever costs the fewest"
                 " joules is best, right or wrong"
@@ -107,7 +109,7 @@ def routing_asked(
         inputs=inputs,
         case=case,
         options=options,
-        right_usd=(flags.right_usd or 0.0,) * len(classes),
+        right_usd=right_usd,
         least_right_frac=flags.least_right_frac,
         notes=tuple(notes),
     )
@@ -146,6 +148,15 @@ def route(
         ) from error
     plan = msgspec.structs.replace(found.plan, notes=(*notes, *found.plan.notes))
     return plan, routing_charts_of(plan, found.instance) if drawn else ()
+
+
+def _right_usd(
+    inputs: PlanInputs, classes: tuple[str, ...], flags: RoutingFlags
+) -> tuple[float, ...]:
+    """The value of a right answer by class [$]: the flag, else that of the class's tier."""
+    if flags.right_usd is not None:
+        return (flags.right_usd,) * len(classes)
+    return tuple(tier_of(label, inputs.scenario.tiers).right_usd for label in classes)
 
 
 def _whole_fleet(name: str, inputs: PlanInputs, flags: PlanFlags) -> FleetCase:
