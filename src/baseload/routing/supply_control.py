@@ -78,6 +78,7 @@ class SupplyControl:
         self._taken = np.zeros(policy.options.shape)
         self._hour = -1
         self._drift_w = 0.0
+        self.method = ""
 
     def begin(self, level_j: float, auxiliary_usd_per_j: float, waste_usd_per_j: float) -> None:
         """Before the first slot: nothing is known but the level and the prices."""
@@ -114,6 +115,19 @@ class SupplyControl:
             self._drift_w = float(outlook.net_w[0])
             self._write(outlook, self.rule.orders(outlook))
         self._place(signals)
+
+    def price_usd_per_j(self) -> Floats:
+        """What a joule at the bus costs at even levels of the store ``[NODES]`` [$/J], as picks
+        read it now: the mean over the joules of all answers, each class and option as often as it
+        was picked lately, alike before any was.
+        """
+        weight = (
+            np.where(self._rate_per_s.any(), self._rate_per_s, 1.0) * self._policy.joules.joules
+        )
+        total = float(weight.sum())
+        share = weight / total if total > 0.0 else weight
+        price: Floats = self._reference * np.tensordot(share, self._policy.joules.factor, axes=2)
+        return price
 
     def _count(self, signals: SupplySignals) -> None:
         """Follow the rate at which options are picked."""
@@ -156,6 +170,7 @@ class SupplyControl:
 
     def _write(self, outlook: Outlook, orders: JouleOrders) -> None:
         """Put the orders where picks read them."""
+        self.method = orders.method
         joules, options = self._policy.joules, self._policy.options
         mean_j = outlook.answers.mean_j
         joules.joules[:] = mean_j

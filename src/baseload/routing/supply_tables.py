@@ -97,14 +97,18 @@ def energy_scores(
     """
     levels = np.linspace(0.0, capacity_j, NODES)
     at = worth(levels)
-    jobs = capacity_j / max(1e-9, float(instance.mean[instance.available].max(initial=0.0)))
-    if jobs > _JOBS_TAYLOR:
+    if _expands(instance, capacity_j):
         second = 0.5 * instance.second[..., None] * at.om
         found: Floats = instance.mean[..., None] * at.lamS + second
         return found
     laws = quantile_laws(instance.mean, instance.second, cells=_LAW_CELLS)
     tables = full_jump_tables(instance, laws, level=levels, worth=lambda level: worth(level).value)
     return _joules_only(instance, tables.score)
+
+
+def _expands(instance: RoutingInstance, capacity_j: float) -> bool:
+    """Whether every answer is small against the store."""
+    return capacity_j > _JOBS_TAYLOR * float(instance.mean[instance.available].max(initial=0.0))
 
 
 def _joules_only(instance: RoutingInstance, score: Floats) -> Floats:
@@ -175,6 +179,7 @@ class AverageDay:
         self._solution: DynamicRouting | None = None
         self._scores: Floats | None = None
         self.guarded_away = 0
+        self.method = "steady"
 
     @property
     def solved(self) -> int:
@@ -205,7 +210,9 @@ class AverageDay:
     ) -> Floats:
         jobs = outlook.capacity_j / outlook.mean_job_j()
         lattice = _lattice(instance, outlook) if jobs < _JOBS_GUARDED else None
+        self.method = "taylor" if _expands(instance, outlook.capacity_j) else "steady"
         if lattice is not None and jobs < _JOBS_LATTICE:
+            self.method = "lattice"
             return _lattice_scores(lattice)
         scores = energy_scores(
             instance, outlook.capacity_j, lambda level: prices_at(solution, level)
@@ -217,6 +224,7 @@ class AverageDay:
         if guarded(lattice, instance.cheapest(np.moveaxis(total, -1, 0)))[2]:
             return scores
         self.guarded_away += 1
+        self.method = "guarded"
         price = static_price(instance, outlook.capacity_j)[1]
         return np.repeat(price * instance.mean[..., None], NODES, axis=-1)
 

@@ -37,6 +37,7 @@ from baseload.simulator.results import (
     PolicyResult,
     Quantiles,
     Series,
+    SupplyDiary,
     SupplyResult,
 )
 from baseload.simulator.scenario import Scenario
@@ -53,8 +54,9 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
 
     ``account_j`` [types, accounts] joules; ``busy_s``, ``batch_s`` [types]; ``still_s`` [types]
     seconds not busy within the trace. ``requests``: how many came; ``span_s``: when the last one
-    came. ``supply``: the books of the site under each of its scales. ``chosen`` [classes, options]:
-    answers by each option, where there is a choice.
+    came. ``supply``: the books of the site under each of its scales. ``joule_prices``: the diary
+    of a policy that looks at the supply. ``chosen`` [classes, options]: answers by each option,
+    where there is a choice.
     """
 
     histogram: NDArray[np.int64]
@@ -79,6 +81,7 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
     control: ControlSeries | None = None
     bound_energy_j: float | None = None
     supply: tuple[Settled, ...] = ()
+    joule_prices: SupplyDiary | None = None
     chosen: NDArray[np.int64] | None = None
     classes: tuple[str, ...] = ()
 
@@ -322,17 +325,22 @@ def result(
         },
         choice_frac=_choice_frac(scenario, runs),
         capped_frac=mean.get("capped_frac"),
-        **_at_main_scale(scenario, supply),
+        joule_prices=runs[0].joule_prices,
+        **_at_main_scale(scenario, supply, runs),
     )
 
 
-def _at_main_scale(scenario: Scenario, supply: Sequence[SupplyResult]) -> dict[str, Any]:
+def _at_main_scale(
+    scenario: Scenario, supply: Sequence[SupplyResult], runs: Sequence[Totals]
+) -> dict[str, Any]:
     """The fields of a result that stand for the scale nearest to 1."""
     if scenario.supplied is None:
         return {}
-    main = supply[scenario.supplied.main]
+    place = scenario.supplied.main
+    main = supply[place]
     names = ("total_cost_usd", "cost_usd", "auxiliary_j", "waste_j")
-    return {name: getattr(main, name) for name in names}
+    each = [run.supply[place].total_usd for run in runs]
+    return {name: getattr(main, name) for name in names} | {"total_cost_usd_by_seed": each}
 
 
 def _choice_frac(scenario: Scenario, runs: Sequence[Totals]) -> dict[str, dict[str, float]]:

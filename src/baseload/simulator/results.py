@@ -160,6 +160,68 @@ class SupplyResult(msgspec.Struct, frozen=True, kw_only=True):
     day: SupplyDay | None = None
 
 
+class DiaryDays(msgspec.Struct, frozen=True, kw_only=True):
+    """Means over some days of a run: how many, ``baseline_j`` a day, ``level_frac`` of the store,
+    what a joule at the bus cost, ``joules_per_answer`` as expected when it was picked, and the
+    share of each option in the picks of each class. ``None`` where nothing was picked, or no store
+    is there.
+    """
+
+    days: int
+    baseline_j: float
+    level_frac: float | None
+    price_usd_per_j: float
+    joules_per_answer: float | None
+    choice_frac: dict[str, dict[str, float]]
+
+
+class DiaryStretch(msgspec.Struct, frozen=True, kw_only=True):
+    """Hours around the darkest days of a run, at most 240: ``t_s`` start of each [s], mean powers
+    [W], mean level of the store [J], mean price of a joule [$/J]. The darkest days are those from
+    ``dark_from_s`` to ``dark_to_s``.
+    """
+
+    t_s: list[float]
+    baseline_w: list[float]
+    demand_w: list[float]
+    level_j: list[float]
+    price_usd_per_j: list[float]
+    dark_from_s: float
+    dark_to_s: float
+
+
+class SupplyDiary(msgspec.Struct, frozen=True, kw_only=True):
+    """What a policy that prices joules by the state of the supply did in a run. Hours are of the
+    day in UTC, 24 values; ``None`` where there was nothing. Joules are those at the bus.
+
+    ``methods``: hours by how the prices were found. ``solved``: how often a program or an equation
+    was solved; ``guarded_away``: tables that were no better than static. ``baseline_w``: mean day.
+    ``price_usd_per_j``: mean price of a joule; ``price_usd_per_j_by_level``: the same while the
+    store was in its lowest, middle and highest third. ``curve_usd_per_j`` ``[24][levels]``: mean
+    price at levels ``curve_level_frac`` of the store, after the start. ``choice_frac``: by class
+    and option, share of the picks of the hour. ``lowest``, ``highest``: the fifth of the days with
+    the least and the most supply; ``dark``: the darkest days in a row; ``before``: the day before
+    those; ``None`` in a run of few days.
+    """
+
+    rule: str
+    methods: dict[str, float]
+    solved: int
+    guarded_away: int
+    baseline_w: list[float | None]
+    price_usd_per_j: list[float | None]
+    price_usd_per_j_by_level: list[list[float | None]]
+    curve_level_frac: list[float]
+    curve_usd_per_j: list[list[float | None]]
+    choice_frac: dict[str, dict[str, list[float | None]]]
+    joules_per_answer: list[float | None]
+    lowest: DiaryDays | None = None
+    highest: DiaryDays | None = None
+    dark: DiaryDays | None = None
+    before: DiaryDays | None = None
+    stretch: DiaryStretch | None = None
+
+
 class PolicyResult(msgspec.Struct, frozen=True, kw_only=True):
     """What one policy cost, mean over seeds (percentiles and curves pool the requests of all
     seeds).
@@ -178,7 +240,10 @@ class PolicyResult(msgspec.Struct, frozen=True, kw_only=True):
     answers among all requests, refused ones being wrong; ``None`` in a scenario without options.
     ``choice_frac``: share of each option in the answers to a class. ``capped_frac``: share of
     answers that a cap cut, which count as wrong. ``total_cost_usd``, its parts ``cost_usd``,
-    ``auxiliary_j`` and ``waste_j``: those of ``supply`` at the scale nearest to 1.
+    ``auxiliary_j`` and ``waste_j``: those of ``supply`` at the scale nearest to 1;
+    ``total_cost_usd_by_seed``: the same of each seed, so that policies can be compared seed by
+    seed. ``joule_prices``: what the policy did with the price of a joule, in the first seed at that
+    scale; ``None`` for one that does not look at the supply.
     """
 
     policy: str
@@ -237,6 +302,8 @@ class PolicyResult(msgspec.Struct, frozen=True, kw_only=True):
     cost_usd: dict[str, float] = {}
     auxiliary_j: float | None = None
     waste_j: float | None = None
+    total_cost_usd_by_seed: list[float] = []
+    joule_prices: SupplyDiary | None = None
 
 
 class Simulation(msgspec.Struct, frozen=True, kw_only=True):

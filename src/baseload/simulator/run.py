@@ -31,6 +31,7 @@ from baseload.simulator.plant import Plant
 from baseload.simulator.records import LOG, Engine
 from baseload.simulator.results import SCHEMA, FleetRow, PolicyResult, Simulation, TraceInfo
 from baseload.simulator.scenario import Scenario, offered_load_frac
+from baseload.simulator.site_desk import SiteDesk
 from baseload.simulator.start import new_engine
 from baseload.simulator.supplied import settled
 from baseload.supply.accounts import SupplyAccount
@@ -389,7 +390,10 @@ def run_once(
             check=check,
             sink=None if slots is None else functools.partial(slots, name, seed),
         )
-        done = msgspec.structs.replace(done, supply=books)
+        desk = next((hand for hand in hands if isinstance(hand, SiteDesk)), None)
+        names = [choice.name for choice in scenario.choices]
+        diary = None if desk is None else desk.diary(classes=source.classes, options=names)
+        done = msgspec.structs.replace(done, supply=books, joule_prices=diary)
     if check:
         check_run(scenario, done, run.engine, fleet)
     return done
