@@ -175,8 +175,8 @@ class DiaryKeeper:
         return (middle_s % S_PER_DAY // S_PER_HOUR).astype(np.int64)
 
     def _days(self, hours: _Hours, names: _Names) -> dict[str, Any]:
-        """What the record says of single days; a day begins when it is darkest, half a day from
-        the middle of the supply, so that no day of sun is cut in two.
+        """What the record says of single days, once a day is known; a day begins when it is
+        darkest, half a day from the middle of the supply, so that no day of sun is cut in two.
         """
         middle_s = self._start_s + hours.start_s + 0.5 * hours.seconds
         begin_s = _darkest_s(middle_s % S_PER_DAY, hours.baseline_j)
@@ -184,6 +184,9 @@ class DiaryKeeper:
         number -= number[0]
         length_s = np.bincount(number, weights=hours.seconds)
         whole = np.flatnonzero(length_s > S_PER_DAY - S_PER_HOUR)
+        learned_s = self._methods.get(_START, 0.0) * S_PER_HOUR
+        begun_s = hours.start_s[np.searchsorted(number, whole)]
+        whole = whole[begun_s >= learned_s]
         if len(whole) < _FEWEST_DAYS:
             return {}
         supply_j = np.bincount(number, weights=hours.baseline_j)
