@@ -57,6 +57,7 @@ def _price_draw(row: Row) -> Draw:
         for place, values in enumerate(found.values(), start=1):
             axes.plot(levels, J_PER_KWH * np.asarray(values), linewidth=1.6, **line(place))
         axes.set_xlim(0, 100)
+        axes.set_ylim(bottom=min(0.0, axes.get_ylim()[0]))
         axes.set_xlabel("energy position in the store [%]")
         axes.set_ylabel("price of a joule [$/kWh]")
 

@@ -32,9 +32,9 @@ def _words(comparison: Comparison) -> str:
 def _figures(comparison: Comparison) -> list[str]:
     names = wording.listing([row.label for row in diarists(comparison)])
     reading = (
-        f"Mean price under {names}, first seed, at the energy position: the level of the store less "
-        "what answers under way will still draw. It falls from an empty to a full store where a "
-        "policy looks at the level, and a family of curves lies apart where it looks at the hour."
+        f"Mean price under {names}, first seed, at the energy position: the level of the store "
+        "less what answers under way will still draw. It falls from an empty to a full store where "
+        "a policy looks at the level; the curves lie apart where it looks at the hour."
     )
     prices = list(enumerate(diary_plots.price_names(comparison), start=1))
     found: list[tuple[str, str, str, Sequence[plots.Draw]]] = [

@@ -62,13 +62,10 @@ def _how(diary: SupplyDiary) -> str:
     """Which methods, for how long."""
     total = sum(diary.methods.values())
     shares = sorted(diary.methods.items(), key=lambda item: -item[1])
-    said = wording.listing(
-        [
-            f"{METHODS.get(name, name)} ({wording.percent(hours / total, 2)})"
-            for name, hours in shares
-        ]
+    said = "; ".join(
+        f"{wording.percent(hours / total, 2)} {METHODS.get(name, name)}" for name, hours in shares
     )
-    text = f"Found by, in shares of the time: {said}."
+    text = f"In shares of the time: {said}."
     if diary.solved:
         text += f" Solved {diary.solved} times, when supply, demand or prices had moved by a tenth."
     if diary.guarded_away:
@@ -81,12 +78,11 @@ def _how(diary: SupplyDiary) -> str:
 
 def _hours(diary: SupplyDiary, hours: tuple[int, ...], when: str) -> str:
     """Price, joules and choices of some hours."""
-    text = (
-        f"{_clock(hours)} UTC, when {when}: a joule cost {_price(_mean(diary, hours))} in the mean"
-    )
+    price = _price(_mean(diary, hours))
+    text = f"{_clock(hours)} UTC, when {when}: a joule cost {price} in the mean"
     answer_j = mean_over(diary.joules_per_answer, hours)
     if answer_j is not None:
-        text += f", an answer was expected to draw {wording.number(answer_j)} J"
+        text += f", {wording.number(answer_j)} J were expected of an answer"
     shares = {
         label: {option: mean_over(values, hours) or 0.0 for option, values in options.items()}
         for label, options in diary.choice_frac.items()
@@ -151,8 +147,8 @@ def _dark(diary: SupplyDiary) -> str:
     if low is None or high is None:
         return text
     text += (
-        f" Over the run, in the fifth of the days with the least supply ({_kwh(low)} a day) a joule "
-        f"cost {_price(low.price_usd_per_j)}{_answer(low)}; in the fifth with the most "
+        f" Over the run, in the fifth of the days with the least supply ({_kwh(low)} a day) a "
+        f"joule cost {_price(low.price_usd_per_j)}{_answer(low)}; in the fifth with the most "
         f"({_kwh(high)}) {_price(high.price_usd_per_j)}{_answer(high)}."
     )
     if low.joules_per_answer and high.joules_per_answer:

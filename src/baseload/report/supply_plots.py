@@ -205,7 +205,7 @@ def bill_parts(comparison: Comparison) -> list[str]:
 
 
 def bill_panel(comparison: Comparison) -> Draw:
-    """The cost of each policy, in parts, with the interval of the total; what earns lies left of 0."""
+    """The cost of each policy, in parts, and the total's interval; what earns lies left of 0."""
 
     def draw(axes: Axes) -> None:
         rows, parts = with_supply(comparison), bill_parts(comparison)
