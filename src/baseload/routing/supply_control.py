@@ -150,8 +150,10 @@ class SupplyControl:
         found = expected_answers(self._fleet, policy.options, policy.joules, self._rate_per_s)
         scale = self._site.pue
         barred = policy.options.fee_usd - self._fee_usd
-        return Answers(
-            scale * found.mean_j, scale * scale * found.square_j2, found.cost_usd - barred
+        return found._replace(
+            mean_j=scale * found.mean_j,
+            square_j2=scale * scale * found.square_j2,
+            cost_usd=found.cost_usd - barred,
         )
 
     def _write(self, outlook: Outlook, orders: JouleOrders) -> None:
