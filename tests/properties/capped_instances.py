@@ -23,7 +23,19 @@ import numpy as np
 from baseload.base.streams import stream
 from baseload.routing.fleet_state import FleetState
 from baseload.routing.pick import PolicyState
+from baseload.routing.policies import POLICIES
 from baseload.simulator import hands, oracle, run
+from baseload.simulator.choices import Choice
+from baseload.simulator.scenario import Group, Scenario
+from baseload.simulator.supplied import Supplied
+from baseload.supply.baseline import Constant
+from baseload.supply.site import Site
+from baseload.supply.store import Store
+from baseload.supply.tariff import FlatPrice, Tariff
+from baseload.testing.fleets import replica_type
+from baseload.workload.chunks import source_of
+from baseload.workload.tiers import Tier
+from baseload.workload.trace import Trace
 
 
 class Seen(NamedTuple):
@@ -38,7 +50,7 @@ class Capper:
 
     def __init__(self, seed: int, policy: PolicyState, span_s: float, caps: set[float]) -> None:
         self._rng, self._policy = stream(seed, "tests", "capper"), policy
-        self._gap_s = max(span_s, 1.0) / 8
+        self._gap_s = max(span_s, 1.0) / 20
         self._last_s, self._caps = span_s, caps
         self.next_s = 0.0
         self._wait()
@@ -64,6 +76,40 @@ def case(seed: int) -> plain.Case:
     rng = stream(seed, "tests", "caps")
     cap = None if seed % 4 == 0 else int(rng.choice([1, 2, 10, 60, 250]))
     return made._replace(scenario=msgspec.structs.replace(made.scenario, cap_tokens=cap))
+
+
+def at_a_dear_site(rule: str) -> plain.Case:
+    """Four hours of a fleet without a baseline, whose policy follows the stop rule."""
+    made, rng = plain.case(1), stream(1, "tests", "caps", "site")
+    count = 400
+    t_us = np.cumsum(rng.exponential(36e6, count)).astype(np.int64)
+    trace = Trace(
+        name="site",
+        t_us=t_us,
+        input_tokens=rng.integers(1, 50, count, dtype=np.int32),
+        output_tokens=np.ceil(rng.lognormal(3.5, 1.0, count)).astype(np.int32),
+        class_code=rng.integers(0, 2, count).astype(np.int16),
+        classes=("chat", "batch"),
+    )
+    site = Site(
+        baseline=Constant(value_w=0.0),
+        store=Store(capacity_j=5e4),
+        slot_s=30.0,
+        tariff=Tariff(energy=FlatPrice(usd_per_j=1e-2)),
+    )
+    scenario = Scenario(
+        name="site",
+        groups=(Group(kind=replica_type("fast", time_s_per_step=0.005), replicas=2),),
+        requests=lambda _seed: source_of(trace),
+        tiers=(Tier(name="all", classes=("chat", "batch"), right_usd=1.0),),
+        supplied=Supplied(site=site, scales=(1.0,)),
+        choices=(
+            Choice(name="long", right_frac={"": 0.9}),
+            Choice(name="short", tokens_factor={"": 0.4}, right_frac={"": 0.7}),
+        ),
+    )
+    policy = POLICIES[rule].with_parameters({"stop_rule": "1"})
+    return made._replace(scenario=scenario, trace=trace, policy=policy)
 
 
 @contextlib.contextmanager

@@ -94,7 +94,7 @@ def jobs_of(
     not depend on who runs it.
     """
     under: list[tuple[int | None, ...]] = [(cap,) for cap in caps] or [()]
-    jobs = []
+    jobs: list[Job] = []
     for (place, policy), cap in itertools.product(enumerate(policies), under):
         alone = ".py:" in policy
         for part in [tuple(range(seeds))] if alone else [(seed,) for seed in range(seeds)]:

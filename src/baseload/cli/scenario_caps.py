@@ -13,7 +13,7 @@ NO_CAP = "none"
 CapsEntry: TypeAlias = int | Literal["none"] | list[int | Literal["none"]] | None
 """``cap_tokens`` of a scenario file: one cap, or a list of them; ``none`` stands for no cap."""
 
-_ALLOWED = f"whole numbers of tokens from 1 to {MOST_TOKENS:,}, or none for no cap"
+_ALLOWED = f"whole numbers of tokens from 1 to {MOST_TOKENS:,}, or none for no cap: 4096,8192,none"
 
 
 def caps_of_text(text: str) -> tuple[int | None, ...]:
@@ -25,9 +25,7 @@ def caps_of_text(text: str) -> tuple[int | None, ...]:
         elif part.isascii() and part.isdigit() and len(part) <= len(str(MOST_TOKENS)):
             caps.append(int(part))
         else:
-            raise BadInputError(
-                "--cap-tokens", found=repr(part), allowed=f"{_ALLOWED}, such as 4096,8192,none"
-            )
+            raise BadInputError("--cap-tokens", found=repr(part), allowed=_ALLOWED)
     return _checked(caps, "--cap-tokens")
 
 

@@ -37,6 +37,7 @@ from baseload.workload.lengths import WHOLE_CLASS
 _BARRED_USD = 1e3  # fee of an option that may not answer: dearer than anything else
 _DAYS_OF_ENDLESS_STORE = 30.0
 _RATE_MEMORY_S = 3600.0
+_FEWEST_LEARNED = 100.0  # lengths of a class, the prior's count with them
 
 
 def slot_prices(site: Site, edges_s: Floats) -> tuple[Floats, Floats]:
@@ -112,7 +113,6 @@ class SupplyControl:
         )
         self._write(outlook, self.rule.orders(outlook))
         self._policy.joules.position[LEVEL_J] = level_j
-        self._cap(0.0)
 
     def look(self, signals: SupplySignals) -> None:
         """The slot that ended at ``signals.now_s``: learn from it, set the position, and once an
@@ -176,8 +176,9 @@ class SupplyControl:
 
     def _cap(self, now_s: float) -> None:
         """The stop rule: cap each class and option where one token more brings less than its joules
-        cost at the present position, never above the scenario's cap. Answers that nobody has put
-        a value on are left alone; requests keep the cap that they were sent with.
+        cost at the present position, never above the scenario's cap. Classes of which little is
+        known are left alone, since who cuts at once never learns how long answers are; so are those
+        that nobody has put a value on. Requests keep the cap that they were sent with.
         """
         if not self._stops:
             return
@@ -189,10 +190,10 @@ class SupplyControl:
         token_j = self._answers().token_j / self._site.pue
         worth, dollars = policy.rates[QUALITY], policy.rates[ENERGY]
         for code, number in np.ndindex(policy.options.shape):
-            option = self._own[code, number]
-            if option.right_usd == 0.0:
-                continue
+            option: Any = self._own[code, number]
             known = self._fleet.forecast[min(code, len(self._fleet.forecast) - 1), WHOLE_CLASS]
+            if option.right_usd == 0.0 or known["count"] < _FEWEST_LEARNED:
+                continue
             factor = float(np.interp(share, nodes, joules.factor[code, number]))
             cap = stopping_tokens(
                 known.mean_tokens * option.output_factor,
@@ -201,7 +202,7 @@ class SupplyControl:
                 right_frac=1.0 - option.wrong_frac,
                 usd_per_token=dollars * factor * token_j[code, number],
             )
-            policy.options[code, number].cap_tokens = min(cap, option.cap_tokens)
+            policy.options.cap_tokens[code, number] = min(cap, option.cap_tokens)
         joules.joules[:] = self._answers(policy.options).mean_j
 
     def _write(self, outlook: Outlook, orders: JouleOrders) -> None:

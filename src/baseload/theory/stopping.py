@@ -142,8 +142,9 @@ def stopping_tokens(
     worth_usd right_frac h(n) < usd_per_token: the one-step look-ahead. A lognormal hazard rises to
     one peak and falls from there, so this is also the fixed cap with the greatest expected gain
     (exact for a constant price). 1, the least there is, where that gain is below zero: the answer
-    is not worth starting (to within the price of half a token: their sum is taken by an integral). Infinite where a token costs nothing or brings money, and where the cap
-    would pass ``MOST_TOKENS``. Without spread: the mean, rounded up, or 1.
+    is not worth starting (to within the price of half a token: their sum is taken by an integral).
+    Infinite where a token costs nothing or brings money, and where the cap would pass
+    ``MOST_TOKENS``. Without spread: the mean, rounded up, or 1.
     docs/explanation/scaling-laws.md, 6.3.
     """
     mean = positive("mean_tokens", mean_tokens)
