@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 from rich.cells import cell_len
@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from baseload.report import wording
+from baseload.report.caps_table import caps_parts
 from baseload.report.figures import (
     DISTINGUISHABLE_FRAC,
     Comparison,
@@ -188,7 +189,8 @@ def _parts(comparison: Comparison, width: int) -> list[RenderableType]:
     return [
         _header(comparison),
         *_tables(comparison, width),
-        *_supply(comparison),
+        *_below(supply_parts(comparison)),
+        *_below(caps_parts(comparison)),
         Text(""),
         Group(*texts),
         Text(""),
@@ -196,9 +198,8 @@ def _parts(comparison: Comparison, width: int) -> list[RenderableType]:
     ]
 
 
-def _supply(comparison: Comparison) -> list[RenderableType]:
-    """The supply of a site below, where there is one."""
-    found = supply_parts(comparison)
+def _below(found: Sequence[RenderableType]) -> list[RenderableType]:
+    """A further table with an empty line before it, where there is one."""
     return [Text(""), *found] if found else []
 
 

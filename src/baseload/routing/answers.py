@@ -27,12 +27,14 @@ _PARTS = 4
 
 class Answers(NamedTuple):
     """Expected answers ``[classes, options]``: mean joules at the fleet, their mean square [J^2],
-    what a wrong or cut one and its fee cost [$]. Infinite cost where no replica serves the option.
+    what a wrong or cut one and its fee cost [$], joules of one token more. Infinite cost where no
+    replica serves the option.
     """
 
     mean_j: NDArray[np.float64]
     square_j2: NDArray[np.float64]
     cost_usd: NDArray[np.float64]
+    token_j: NDArray[np.float64]
 
 
 def expected_answers(
@@ -51,7 +53,7 @@ def expected_answers(
     mean and twice that, so their mean square follows from that of the output.
     """
     shape = options.shape
-    found = Answers(*(np.zeros(shape) for _ in range(3)))
+    found = Answers(*(np.zeros(shape) for _ in Answers._fields))
     load = np.zeros((*shape, len(state.cost)))
     _fill(state, options, prices, rate_per_s, load, *found)
     return found
@@ -151,6 +153,7 @@ def _fill(
     mean_j: NDArray[np.float64],
     square_j2: NDArray[np.float64],
     cost_usd: NDArray[np.float64],
+    joules_a_token: NDArray[np.float64],
 ) -> None:
     """Fill in the answers of all classes and options. ``load`` ``[classes, options, types]``:
     seconds that an answer takes.
@@ -193,6 +196,7 @@ def _fill(
                 rest_j = max(0.0, once - token_j * tokens)
                 token_j = (once - rest_j) / tokens
                 mean_j[code, number] = once
+                joules_a_token[code, number] = token_j
                 square_j2[code, number] = (
                     token_j * token_j * square + 2.0 * token_j * rest_j * tokens + rest_j * rest_j
                 )
