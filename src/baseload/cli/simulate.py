@@ -51,6 +51,18 @@ def simulate(
             ),
         ),
     ] = None,
+    cap_tokens: Annotated[
+        str | None,
+        typer.Option(
+            "--cap-tokens",
+            metavar="LIST",
+            help=(
+                "Run every policy under each of these caps on the tokens of an answer, separated "
+                "by commas, none for no cap: 4096,8192,none. A cut answer counts as wrong. "
+                "Default: as the scenario says, else none."
+            ),
+        ),
+    ] = None,
     json: options.Json = None,
     out: options.Out = None,
     requests: Annotated[
@@ -94,6 +106,7 @@ def simulate(
       baseload simulate azure-chat -p power_of_two:choices=3 -p mine.py:MyPolicy
       baseload simulate azure-320 --parking all --forecast perfect:error=0.3
       baseload simulate solar-site --supply-scale 0.8,0.9,1.0,1.1,1.2 --out report
+      baseload simulate solar-site --cap-tokens 4096,8192,16384,none -p variance_aware
       baseload simulate my.yaml --seeds 5 --json - | jq .policies[0].energy_j
       baseload simulate azure-chat --show > my.yaml
     """
@@ -115,6 +128,7 @@ def simulate(
     rows = _Rows(requests=requests, slots=slots)
     _check_jobs(jobs, rows)
     _check_outputs(scenario, json, out, rows)
+    from baseload.cli.scenario_caps import caps_of_text
     from baseload.cli.scenario_file import Overrides
 
     asked = Overrides(
@@ -122,6 +136,7 @@ def simulate(
         parking=parking,
         forecast=forecast,
         supply_scales=None if supply_scale is None else _scales(supply_scale),
+        caps=None if cap_tokens is None else caps_of_text(cap_tokens),
     )
     with Report(quiet=quiet) as report, redirect_stdout(sys.stderr):
         result = _run(scenario, policy or [], seeds, asked, rows, check, jobs, report)
@@ -228,10 +243,10 @@ def _run(
         report.say(f"starting {len(chosen)} policies")
     from baseload.cli.jobs import jobs_at_once, jobs_of
 
-    expected = made.requests(0).requests * seeds * len(chosen)
+    expected = made.requests(0).requests * seeds * len(chosen) * max(1, len(made.caps))
     at_once = 1 if rows.wanted else jobs_at_once(jobs, requests=expected)
     if at_once > 1:
-        wanted = jobs_of(scenario, specs, seeds=seeds, overrides=asked, check=check)
+        wanted = jobs_of(scenario, specs, seeds=seeds, overrides=asked, caps=made.caps, check=check)
         return _side_by_side(made, chosen, wanted, at_once, report)
     log = RequestLog(rows.requests, made) if rows.requests is not None else None
     slot_log = None

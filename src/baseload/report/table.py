@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 
 from rich.console import Console, Group, RenderableType
 from rich.text import Text
 
 from baseload.report import wording
+from baseload.report.caps_table import caps_parts
 from baseload.report.columns import PIPE_WIDTH, Column, fitting, set_table, widths
 from baseload.report.cost_table import cost_parts
 from baseload.report.figures import (
@@ -169,8 +171,9 @@ def _parts(comparison: Comparison, width: int) -> list[RenderableType]:
     return [
         _header(comparison),
         *_tables(comparison, width),
-        *_supply(comparison),
+        *_below(supply_parts(comparison)),
         *cost_parts(comparison, width),
+        *_below(caps_parts(comparison)),
         Text(""),
         Group(*texts),
         Text(""),
@@ -178,9 +181,8 @@ def _parts(comparison: Comparison, width: int) -> list[RenderableType]:
     ]
 
 
-def _supply(comparison: Comparison) -> list[RenderableType]:
-    """The supply of a site below, where there is one."""
-    found = supply_parts(comparison)
+def _below(found: Sequence[RenderableType]) -> list[RenderableType]:
+    """A further table with an empty line before it, where there is one."""
     return [Text(""), *found] if found else []
 
 

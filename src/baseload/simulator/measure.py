@@ -232,17 +232,22 @@ def result(
     runs: Sequence[Totals],
     *,
     baseline: Sequence[Totals],
+    bounded: Sequence[Totals],
 ) -> PolicyResult:
     """What a policy cost over the runs of all seeds: means, percentiles of all requests, intervals.
 
     ``baseline``: the runs of the first policy over the same seeds; the interval of the change in
-    energy is that of the paired differences.
+    energy is that of the paired differences. ``bounded``: those that carry the bounds.
     """
     pooled = np.sum([run.histogram for run in runs], axis=0)
     every = pooled.sum(axis=1)
     names = [tier.name for tier in scenario.tiers]
-    bounds = [first.bound_energy_j for first in baseline]
-    figures = [_figures(scenario, run, least) for run, least in zip(runs, bounds, strict=True)]
+    bounds = [first.bound_energy_j for first in bounded]
+    capped = _is_capped(scenario, runs)
+    figures = [
+        _figures(scenario, run, least, capped=capped)
+        for run, least in zip(runs, bounds, strict=True)
+    ]
     mean = {key: _mean(figure[key] for figure in figures) for key in figures[0]}
     tally = [run.tally for run in runs]
     count = len(runs)
@@ -321,11 +326,12 @@ def result(
         supply=supply,
         quality_frac=mean.get("quality_frac"),
         quality_frac_by_tier={
-            name: mean[f"quality_frac.{name}"] for name in names if scenario.choices
+            name: mean[f"quality_frac.{name}"] for name in names if f"quality_frac.{name}" in mean
         },
         choice_frac=_choice_frac(scenario, runs),
         capped_frac=mean.get("capped_frac"),
         joule_prices=runs[0].joule_prices,
+        demand_variance_j2_per_s=mean["demand_variance_j2_per_s"],
         **_at_main_scale(scenario, supply, runs),
     )
 
@@ -410,7 +416,15 @@ def _ratio(above: float, below: float) -> float | None:
     return above / below if below else None
 
 
-def _figures(scenario: Scenario, run: Totals, bound_j: float | None) -> dict[str, float | None]:
+def _is_capped(scenario: Scenario, runs: Sequence[Totals]) -> bool:
+    """Whether caps are a matter here: asked for, or answers were cut by a policy's own."""
+    asked = scenario.cap_tokens is not None or bool(scenario.caps)
+    return asked or any(run.tally.capped.any() for run in runs)
+
+
+def _figures(
+    scenario: Scenario, run: Totals, bound_j: float | None, *, capped: bool
+) -> dict[str, float | None]:
     """The figures of one run that are averaged over seeds and get an interval."""
     tally = run.tally
     energy_j = float(run.account_j.sum())
@@ -435,15 +449,17 @@ def _figures(scenario: Scenario, run: Totals, bound_j: float | None) -> dict[str
         "cause_weight_stream_j": run.stream_j,
         "cause_tokens_j": float(run.account_j[:, ACTIVE].sum()) - run.stream_j,
         "cause_rest_j": float(run.account_j[:, IDLE:].sum()),
+        "demand_variance_j2_per_s": float(tally.energy_j2.sum()) / length_s,
     }
-    if scenario.choices:
+    judged = bool(scenario.choices) or capped
+    if judged:
         found["quality_frac"] = _ratio(float(tally.right.sum()), completed + refused)
-    if scenario.cap_tokens is not None:
+    if capped:
         found["capped_frac"] = _ratio(int(tally.capped.sum()), completed)
     for index, tier in enumerate(scenario.tiers):
         row = tally[index]
         turned_away = int(row.refused.sum())
-        if scenario.choices:
+        if judged:
             found[f"quality_frac.{tier.name}"] = _ratio(
                 float(row.right.sum()), int(row.completed.sum()) + turned_away
             )

@@ -237,10 +237,13 @@ class PolicyResult(msgspec.Struct, frozen=True, kw_only=True):
     share), ``tokens`` (the rest of the steps), ``rest`` (idle, parked, off, waking);
     ``energy_j_by_tier``: of the requests. ``supply``: at a site, what its energy cost there under
     each scale of the baseline that was asked for. ``quality_frac``: expected share of right
-    answers among all requests, refused ones being wrong; ``None`` in a scenario without options.
+    answers among all requests, refused and cut ones being wrong; ``None`` in a scenario without
+    options and caps (with caps alone every whole answer counts as right).
     ``choice_frac``: share of each option in the answers to a class. ``capped_frac``: share of
-    answers that a cap cut, which count as wrong. ``total_cost_usd``, its parts ``cost_usd``,
-    ``auxiliary_j`` and ``waste_j``: those of ``supply`` at the scale nearest to 1;
+    answers that a cap cut, which count as wrong; ``None`` where nothing caps.
+    ``demand_variance_j2_per_s``: arrival rate of the answered x mean square of their joules, the
+    variance rate of the demand if requests come as a Poisson stream. ``total_cost_usd``, its parts
+    ``cost_usd``, ``auxiliary_j`` and ``waste_j``: those of ``supply`` at the scale nearest to 1;
     ``total_cost_usd_by_seed``: the same of each seed, so that policies can be compared seed by
     seed. ``joule_prices``: what the policy did with the price of a joule, in the first seed at that
     scale; ``None`` for one that does not look at the supply.
@@ -298,6 +301,7 @@ class PolicyResult(msgspec.Struct, frozen=True, kw_only=True):
     quality_frac_by_tier: dict[str, float | None] = {}
     choice_frac: dict[str, dict[str, float]] = {}
     capped_frac: float | None = None
+    demand_variance_j2_per_s: float | None = None
     total_cost_usd: float | None = None
     cost_usd: dict[str, float] = {}
     auxiliary_j: float | None = None

@@ -18,9 +18,10 @@ import numpy as np
 from baseload.base.errors import BadInputError
 from baseload.base.kernels import is_compiled
 from baseload.base.version import VERSION
-from baseload.routing.policy import AnyPolicy, Policy, name_of, parameters_of
+from baseload.routing.policy import AnyPolicy, Policy, name_of
 from baseload.simulator import jump
 from baseload.simulator.bound import bound
+from baseload.simulator.caps import cases_of, cut_at, listed_name, listed_parameters
 from baseload.simulator.checkers import check_run
 from baseload.simulator.course import Course
 from baseload.simulator.drivers import driver_of
@@ -75,7 +76,8 @@ def simulate(
     slots: SlotSink | None = None,
     done: Callable[[PolicyResult], None] | None = None,
 ) -> Simulation:
-    """What each of ``policies`` costs in ``scenario``, over seeds 0 .. ``seeds - 1``.
+    """What each of ``policies`` costs in ``scenario``, over seeds 0 .. ``seeds - 1``; each under
+    every cap where the scenario has several.
 
     ``check`` holds every run against the laws (``checkers``; an ``AssertionError`` names the law).
     ``progress``, ``log``, ``slots`` and ``done`` (called with each policy's result as soon as it is
@@ -88,10 +90,11 @@ def simulate(
     sources = kept({seed: scenario.requests(seed) for seed in range(seeds)})
     results: list[PolicyResult] = []
     baseline: list[Totals] = []
+    bounds: dict[int | None, list[Totals]] = {}
     facts: TraceFacts | None = None
-    for policy in policies:
+    for here, policy, bounded in cases_of(scenario, policies):
         runs, found = run_policy(
-            scenario,
+            here,
             policy,
             sources,
             check=check,
@@ -99,10 +102,12 @@ def simulate(
             log=log,
             slots=slots,
             watch=not results,
-            bounded=not results,
+            bounded=bounded,
         )
         facts, baseline = facts or found, baseline or runs
-        results.append(policy_result(scenario, policy, runs, baseline=baseline))
+        bounds.setdefault(here.cap_tokens, runs)
+        least = bounds[here.cap_tokens]
+        results.append(policy_result(here, policy, runs, baseline=baseline, bounded=least))
         if done is not None:
             done(results[-1])
     assert facts is not None
@@ -143,7 +148,8 @@ def run_policy(
             hasher=hasher,
         )
         if bounded:
-            least = bound(scenario, source, sleep=scenario.parking)
+            cut = cut_at(source, scenario.cap_tokens)
+            least = bound(scenario, cut, sleep=scenario.parking)
             run = msgspec.structs.replace(run, bound_energy_j=least.energy_j)
         runs.append(run)
         if check and isinstance(policy, Policy) and policy.price is None:
@@ -160,10 +166,19 @@ def run_policy(
 
 
 def policy_result(
-    scenario: Scenario, policy: AnyPolicy, runs: Sequence[Totals], *, baseline: Sequence[Totals]
+    scenario: Scenario,
+    policy: AnyPolicy,
+    runs: Sequence[Totals],
+    *,
+    baseline: Sequence[Totals],
+    bounded: Sequence[Totals] | None = None,
 ) -> PolicyResult:
-    """The result of a policy from its runs of all seeds; ``baseline``: those of the first one."""
-    return result(scenario, name_of(policy), parameters_of(policy), runs, baseline=baseline)
+    """The result of a policy from its runs of all seeds; ``baseline``: those of the first one;
+    ``bounded``: those of the first one under the same cap, with the bounds (the baseline's).
+    """
+    name, parameters = listed_name(scenario, policy), listed_parameters(scenario, policy)
+    least = baseline if bounded is None else bounded
+    return result(scenario, name, parameters, runs, baseline=baseline, bounded=least)
 
 
 def simulation_of(
@@ -177,6 +192,8 @@ def simulation_of(
     the runs of the first one, with the bounds.
     """
     bounds = [run.bound_energy_j for run in baseline if run.bound_energy_j is not None]
+    if len(scenario.caps) > 1:  # each cap has a bound of its own
+        bounds = []
     return Simulation(
         schema=SCHEMA,
         version=VERSION,
@@ -190,7 +207,11 @@ def simulation_of(
         policies=results,
         tiers={tier.name: _promise(tier) for tier in scenario.tiers},
         offered_load_frac=facts.offered_load_frac,
-        notes=[*scenario.notes, *_load_notes(facts.offered_load_frac, results)],
+        notes=[
+            *scenario.notes,
+            *_load_notes(facts.offered_load_frac, results),
+            *_cap_notes(results),
+        ],
     )
 
 
@@ -286,6 +307,16 @@ def _load_notes(load_frac: float, results: Sequence[PolicyResult]) -> list[str]:
     return notes
 
 
+def _cap_notes(results: Sequence[PolicyResult]) -> list[str]:
+    """What is assumed of answers that a cap cut, where there are any."""
+    if not any(one.capped_frac for one in results):
+        return []
+    return [
+        "Answers that a cap cut count as wrong: assumed, as is that a cap leaves the others as "
+        "they are."
+    ]
+
+
 def _reasons(result: PolicyResult) -> str:
     """Why requests were refused, in words."""
     counts = {reason.replace("_", " "): n for reason, n in result.refused_by_reason.items() if n}
@@ -346,7 +377,7 @@ def run_once(
     """One policy over one trace: the sums of the run. CPU time includes making the requests when
     they are streamed.
     """
-    name = name_of(policy)
+    name = listed_name(scenario, policy)
     fleet, state = new_engine(scenario, source, log_rows=_LOG_ROWS if log else 0)
     driver = driver_of(policy, fleet, scenario, source, seed=seed)
     state.total[0].laxity_queue = isinstance(policy, Policy) and policy.queue == "laxity"
