@@ -148,7 +148,7 @@ def _fill(
                 once = _answer_j(*seen, tokens)
                 if once >= best:
                     continue
-                best = once
+                best = once = max(0.0, once)  # an idle replica may draw more than a busy one
                 token_j = (_answer_j(*seen, 2.0 * tokens) - once) / tokens
                 rest_j = max(0.0, once - token_j * tokens)
                 token_j = (once - rest_j) / tokens

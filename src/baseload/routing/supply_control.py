@@ -26,6 +26,7 @@ from baseload.theory.inputs import Floats
 _BARRED_USD = 1e3  # fee of an option that may not answer: dearer than anything else
 _DAYS_OF_ENDLESS_STORE = 30.0
 _RATE_MEMORY_S = 3600.0
+_INSTANT_S = 1.0
 
 
 def slot_prices(site: Site, edges_s: Floats) -> tuple[Floats, Floats]:
@@ -45,11 +46,19 @@ def slot_prices(site: Site, edges_s: Floats) -> tuple[Floats, Floats]:
     return dear, site.waste_usd_per_j.slot_usd_per_j(edges_s, start_unix_s=site.start_unix_s)
 
 
+def start_prices(site: Site) -> tuple[float, float]:
+    """``slot_prices`` at the instant a run begins: what a meter of carbon shows then, not the mean
+    of a slot that has not passed.
+    """
+    dear, waste = slot_prices(site, np.array([0.0, min(_INSTANT_S, site.slot_s)]))
+    return float(dear[0]), float(waste[0])
+
+
 def reference_usd_per_j(site: Site) -> float:
     """Price of a joule that the fleet draws where nothing is known of the store [$/J]: auxiliary
-    energy in the first slot, with what the site loses on the way to the fleet. 1 without any price.
+    energy as the run begins, with what the site loses on the way to the fleet. 1 without any price.
     """
-    price = float(slot_prices(site, np.array([0.0, site.slot_s]))[0][0])
+    price = start_prices(site)[0]
     return site.pue * price if price > 0.0 else 1.0
 
 
@@ -76,19 +85,19 @@ class SupplyControl:
         self._fee_usd = policy.options.fee_usd.copy()
         self._rate_per_s = np.zeros(policy.options.shape)  # of picks, in the last hour or so
         self._taken = np.zeros(policy.options.shape)
-        self._hour = -1
+        self._hours = -1
         self._drift_w = 0.0
 
     def begin(self, level_j: float, auxiliary_usd_per_j: float, waste_usd_per_j: float) -> None:
         """Before the first slot: nothing is known but the level and the prices."""
         nothing = np.zeros(self._policy.options.shape[0])
-        self._hour = self.estimates.hour(0.0)
+        self._hours = self.estimates.hours_passed(0.0)
         outlook = Outlook(
             answers=self._answers(),
             store=self._site.store,
             capacity_j=self._capacity_j,
             level_j=level_j,
-            hour=self._hour,
+            hour=self.estimates.hour(0.0),
             seen_day=False,
             rate_per_s=np.tile(nothing, (24, 1)),
             net_w=np.zeros(24),
@@ -107,9 +116,9 @@ class SupplyControl:
         estimates = self.estimates
         estimates.add(signals)
         self._count(signals)
-        hour = estimates.hour(signals.now_s)
-        if hour != self._hour:
-            self._hour = hour
+        hours = estimates.hours_passed(signals.now_s)
+        if hours != self._hours:
+            self._hours = hours
             outlook = self._outlook(signals)
             self._drift_w = float(outlook.net_w[0])
             self._write(outlook, self.rule.orders(outlook))

@@ -203,7 +203,7 @@ class AverageDay:
     def _new_scores(
         self, instance: RoutingInstance, solution: DynamicRouting, outlook: Outlook
     ) -> Floats:
-        jobs = outlook.capacity_j / outlook.mean_job_j()
+        jobs = outlook.holds_answers()
         lattice = _lattice(instance, outlook) if jobs < _JOBS_GUARDED else None
         if lattice is not None and jobs < _JOBS_LATTICE:
             return _lattice_scores(lattice)
@@ -292,7 +292,6 @@ class DayStates:
 def cycle_of(outlook: Outlook, net_w: Floats, *, hours: int = 24) -> CycleProblem:
     """The hours to come as a cycle, chance spread over them evenly."""
     store, answers = outlook.store, outlook.answers
-    dearest = -outlook.auxiliary_usd_per_j * (1.0 - 1e-6)
     return CycleProblem(
         slot_s=S_PER_HOUR,
         b=net_w[:hours],
@@ -302,7 +301,7 @@ def cycle_of(outlook: Outlook, net_w: Floats, *, hours: int = 24) -> CycleProble
         second=answers.square_j2,
         other_cost=answers.cost_usd,
         Cu=outlook.auxiliary_usd_per_j[:hours],
-        Cw=np.maximum(outlook.waste_usd_per_j, dearest)[:hours],
+        Cw=outlook.waste_usd_per_j[:hours],
         B=outlook.capacity_j,
         eta_c=store.charge_efficiency,
         eta_d=store.discharge_efficiency,

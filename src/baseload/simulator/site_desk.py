@@ -15,7 +15,7 @@ from baseload.routing.fleet_state import FleetState
 from baseload.routing.pick import PolicyState
 from baseload.routing.position import PROMISED_J
 from baseload.routing.slow import Slow
-from baseload.routing.supply_control import SupplyControl, slot_prices
+from baseload.routing.supply_control import SupplyControl, slot_prices, start_prices
 from baseload.routing.supply_estimates import SupplySignals
 from baseload.simulator.plant import Machine
 from baseload.simulator.supplied import Supplied, baseline_between_w, slots_of
@@ -51,7 +51,7 @@ class SiteDesk:
         self._slot = 0
         self._drawn_j = self._promised_j = 0.0
         self._picked = np.zeros(policy.options.shape[0])
-        self.control.begin(float(self._state.level_j), self._dear[0], self._waste[0])
+        self.control.begin(float(self._state.level_j), *start_prices(site))
 
     @property
     def next_s(self) -> float:
