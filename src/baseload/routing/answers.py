@@ -19,6 +19,7 @@ from baseload.fleet.step import Cost
 from baseload.routing.estimate import marginal_energy_j, seats, step_s
 from baseload.routing.fleet_state import FleetState, Limits, Traffic
 from baseload.routing.position import JoulePrices
+from baseload.routing.price import ANY_MODEL
 from baseload.workload.lengths import WHOLE_CLASS, capped_length
 
 _FEWEST_PROMPTS = 10.0
@@ -26,7 +27,8 @@ _FEWEST_PROMPTS = 10.0
 
 class Answers(NamedTuple):
     """Expected answers ``[classes, options]``: mean joules at the fleet, their mean square [J^2],
-    what a wrong or cut one and its fee cost [$]. Infinite cost where no replica serves the option.
+    what a wrong or cut one and its fee cost [$]. Infinite cost where no replica serves the option,
+    and where the class may not have it.
     """
 
     mean_j: NDArray[np.float64]
@@ -133,13 +135,13 @@ def _fill(
             prompt, tokens, square, _ = _typical(state, prices, option, code)
             best = np.inf
             for kind in range(kinds):
-                if option.model >= 0 and option.model != state.limits[kind].model:
+                if option.model != ANY_MODEL and option.model != state.limits[kind].model:
                     continue
                 held = arrivals * load[code, number, kind]
                 for other in range(classes):
                     for taken in range(count):
                         model = options[other, taken].model
-                        here = model < 0 or model == state.limits[kind].model
+                        here = model == ANY_MODEL or model == state.limits[kind].model
                         if other != code and here:
                             held += rate_per_s[other, taken] * load[other, taken, kind]
                 if state.first[kind + 1] - state.first[kind] > 1:

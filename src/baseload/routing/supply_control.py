@@ -11,7 +11,8 @@ import math
 
 import numpy as np
 
-from baseload.base.units import S_PER_DAY
+from baseload.base.errors import BadInputError
+from baseload.base.units import J_PER_KWH, S_PER_DAY, S_PER_HOUR
 from baseload.routing.answers import Answers, expected_answers
 from baseload.routing.fleet_state import FleetState
 from baseload.routing.pick import PolicyState
@@ -52,6 +53,41 @@ def start_prices(site: Site) -> tuple[float, float]:
     """
     dear, waste = slot_prices(site, np.array([0.0, min(_INSTANT_S, site.slot_s)]))
     return float(dear[0]), float(waste[0])
+
+
+def check_weighable(name: str, site: Site, edges_s: Floats) -> None:
+    """Raise ``BadInputError`` where policy ``name`` would have nothing to weigh in the slots
+    between ``edges_s``: no price of energy that is short, or one at which wasting it pays.
+    """
+    islanded = site.auxiliary_limit_w == 0.0
+    asked = f"policy {name!r} weighs joules by their price"
+    if islanded and site.unserved_usd_per_j is None:
+        raise BadInputError(
+            f"{asked}: supply.prices.unserved_usd_per_kwh",
+            found="no price of demand that is not met, at a site without auxiliary energy",
+            allowed="dollars per kWh",
+            todo="give the price, or leave out the policies that look at the supply",
+        )
+    if not islanded and site.tariff is None:
+        raise BadInputError(
+            f"{asked}: supply.auxiliary.price_usd_per_kwh",
+            found="no price of auxiliary energy",
+            allowed="price_usd_per_kwh, or a recorded price",
+            todo="give the price, or leave out the policies that look at the supply",
+        )
+    dear, waste = slot_prices(site, edges_s)
+    wrong = np.flatnonzero(dear + waste <= 0.0)
+    if wrong.size:
+        at = int(wrong[0])
+        short = "unserved" if islanded else "auxiliary"
+        raise BadInputError(
+            f"{asked}: supply.prices.waste_usd_per_kwh",
+            found=f"{waste[at] * J_PER_KWH:g} for waste beside {dear[at] * J_PER_KWH:g} $/kWh for "
+            f"{short} energy, {edges_s[at] / S_PER_HOUR:g} hours into the run "
+            f"({wrong.size:,} slots)",
+            allowed="a sum above 0: else buying energy to waste it costs nothing, or pays",
+            todo="raise waste_usd_per_kwh, or leave out the policies that look at the supply",
+        )
 
 
 def reference_usd_per_j(site: Site) -> float:

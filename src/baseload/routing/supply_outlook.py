@@ -53,7 +53,13 @@ class Outlook(NamedTuple):
 
     def reference_w(self) -> float:
         """Mean demand [W] of answering every request by its first option."""
-        return float(self.rate_per_s.mean(axis=0) @ self.answers.mean_j[:, 0])
+        return float(self.rate_per_s.mean(axis=0) @ self.reference(self.answers.mean_j))
+
+    def reference(self, table: Floats) -> Floats:
+        """Of a table ``[classes, options]`` the first option that each class may have."""
+        first = np.argmax(np.isfinite(self.answers.cost_usd), axis=1)
+        found: Floats = table[np.arange(len(first)), first]
+        return found
 
     def prices_without_store(self) -> Floats:
         """What a joule is worth in each coming hour where nothing can be stored [$/J] ``[24]``: the
@@ -61,8 +67,9 @@ class Outlook(NamedTuple):
         surplus times that of waste. The net power of an hour is taken as normal, every request
         answered by its first option. Exact without chance within the hour.
         """
-        demand_w = self.rate_per_s @ self.answers.mean_j[:, 0]
-        variance = self.variance_j2_per_s + self.rate_per_s @ self.answers.square_j2[:, 0]
+        demand_w = self.rate_per_s @ self.reference(self.answers.mean_j)
+        variance = self.rate_per_s @ self.reference(self.answers.square_j2)
+        variance = variance + self.variance_j2_per_s
         spread_w = np.sqrt(variance / S_PER_HOUR)
         over = (demand_w - self.net_w) / np.maximum(spread_w, 1e-12)
         short: Floats = ndtr(over)

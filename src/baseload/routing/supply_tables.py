@@ -69,7 +69,7 @@ def key_numbers(outlook: Outlook) -> Floats:
     """
     demand_w = outlook.reference_w()
     variance = outlook.variance_j2_per_s + float(
-        outlook.rate_per_s.mean(axis=0) @ outlook.answers.square_j2[:, 0]
+        outlook.rate_per_s.mean(axis=0) @ outlook.reference(outlook.answers.square_j2)
     )
     finite = outlook.answers.cost_usd[np.isfinite(outlook.answers.cost_usd)]
     return np.array(

@@ -15,7 +15,12 @@ from baseload.routing.fleet_state import FleetState
 from baseload.routing.pick import PolicyState
 from baseload.routing.position import PROMISED_J
 from baseload.routing.slow import Slow
-from baseload.routing.supply_control import SupplyControl, slot_prices, start_prices
+from baseload.routing.supply_control import (
+    SupplyControl,
+    check_weighable,
+    slot_prices,
+    start_prices,
+)
 from baseload.routing.supply_estimates import SupplySignals
 from baseload.simulator.plant import Machine
 from baseload.simulator.supplied import Supplied, baseline_between_w, slots_of
@@ -43,6 +48,7 @@ class SiteDesk:
         self._supply_j = (
             scale * site.slot_s * baseline_between_w(site, edges_s, slots=self._slots, seed=seed)
         )
+        check_weighable(slow.supply, site, edges_s)
         self._dear, self._waste = slot_prices(site, edges_s)
         self._state = state_record(site.store)
         self._limits = limits_record(site.store, site.auxiliary_limit_w)
