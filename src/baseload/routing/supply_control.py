@@ -28,6 +28,7 @@ _BARRED_USD = 1e3  # fee of an option that may not answer: dearer than anything 
 _DAYS_OF_ENDLESS_STORE = 30.0
 _RATE_MEMORY_S = 3600.0
 _INSTANT_S = 1.0
+_NO_PRICE = 1e-9  # of the reference: a solver's last digits, whose sign says nothing
 
 
 def slot_prices(site: Site, edges_s: Floats) -> tuple[Floats, Floats]:
@@ -205,7 +206,8 @@ class SupplyControl:
         mean_j = outlook.answers.mean_j
         joules.joules[:] = mean_j
         unit = self._reference * np.where(mean_j > 0.0, mean_j, 1.0)
-        joules.factor[:] = orders.scores / unit[..., None]
+        factor = orders.scores / unit[..., None]
+        joules.factor[:] = np.where(np.abs(factor) < _NO_PRICE, 0.0, factor)
         options.fee_usd[:] = self._fee_usd
         for row, only in enumerate(orders.only.tolist()):
             if only >= 0:

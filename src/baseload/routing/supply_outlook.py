@@ -8,11 +8,14 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import ndtr
 
-from baseload.base.units import S_PER_HOUR
+from baseload.base.units import S_PER_DAY, S_PER_HOUR
 from baseload.routing.answers import Answers
 from baseload.supply.store import Store
 from baseload.theory.inputs import Floats
 from baseload.theory.routing_instance import RoutingInstance
+
+
+_STILL_FRAC = 1e-3
 
 
 class Outlook(NamedTuple):
@@ -39,7 +42,10 @@ class Outlook(NamedTuple):
     variance_j2_per_s: float
 
     def average(self) -> RoutingInstance:
-        """The usual day as one: mean rates, mean net supply, mean prices."""
+        """The usual day as one: mean rates, mean net supply, mean prices; of variance at least what
+        moves a thousandth of the store in a day, for without any there is no diffusion to solve.
+        """
+        still = (_STILL_FRAC * self.capacity_j) ** 2 / S_PER_DAY
         return RoutingInstance(
             lam=self.rate_per_s.mean(axis=0),
             mean=self.answers.mean_j,
@@ -48,7 +54,7 @@ class Outlook(NamedTuple):
             Cu=float(self.auxiliary_usd_per_j.mean()),
             Cw=float(self.waste_usd_per_j.mean()),
             b=float(self.usual_net_w.mean()),
-            v0=self.variance_j2_per_s,
+            v0=max(self.variance_j2_per_s, still),
         )
 
     def reference_w(self) -> float:

@@ -149,7 +149,7 @@ class Static:
         if self._given is None:
             self._given = np.zeros_like(self._shares)
         self._given += self._shares
-        only = np.argmax(self._given, axis=1)
+        only = np.argmax(np.round(self._given, 9), axis=1)  # whose turn is no matter of round-off
         self._given[np.arange(len(only)), only] -= 1.0
         return JouleOrders(scores, only)
 
