@@ -57,7 +57,7 @@ def case(seed: int) -> plain.Case:
         requests=lambda _seed: source_of(trace),
         parking=bool(rng.random() < 0.2),
         tiers=tuple(
-            msgspec.structs.replace(tier, right_usd=float(rng.choice([0.0, 1e-5, 1e-3])))
+            msgspec.structs.replace(tier, right_usd=float(rng.choice([1e-7, 1e-5, 1e-3])))
             for tier in made.scenario.tiers
         ),
         supplied=Supplied(site=site(rng, made.scenario)),

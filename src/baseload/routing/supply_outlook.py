@@ -14,7 +14,6 @@ from baseload.supply.store import Store
 from baseload.theory.inputs import Floats
 from baseload.theory.routing_instance import RoutingInstance
 
-
 _STILL_FRAC = 1e-3
 
 

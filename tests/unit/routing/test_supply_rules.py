@@ -27,19 +27,19 @@ def each_j(found, look):
 
 
 LOOKS = {
-    "average": dict(),
-    "day": dict(sun=1.0),
-    "night": dict(sun=1.0, hour=18),
-    "poor": dict(net_w=np.full(24, 20.0), usual_net_w=np.full(24, 20.0)),
-    "in the red": dict(net_w=np.full(24, -50.0), usual_net_w=np.full(24, -50.0)),
-    "rich": dict(net_w=np.full(24, 300.0), usual_net_w=np.full(24, 300.0)),
-    "first day": dict(seen_day=False),
-    "nobody comes": dict(rate_per_s=np.zeros((24, 2))),
-    "three answers": dict(capacity_j=1500.0, level_j=0.0),
-    "part of an answer": dict(capacity_j=100.0, level_j=50.0),
-    "part of an answer by day": dict(capacity_j=100.0, level_j=50.0, sun=1.0),
-    "no store": dict(capacity_j=0.0, level_j=0.0),
-    "no chance": dict(variance_j2_per_s=0.0),
+    "average": {},
+    "day": {"sun": 1.0},
+    "night": {"sun": 1.0, "hour": 18},
+    "poor": {"net_w": np.full(24, 20.0), "usual_net_w": np.full(24, 20.0)},
+    "in the red": {"net_w": np.full(24, -50.0), "usual_net_w": np.full(24, -50.0)},
+    "rich": {"net_w": np.full(24, 300.0), "usual_net_w": np.full(24, 300.0)},
+    "first day": {"seen_day": False},
+    "nobody comes": {"rate_per_s": np.zeros((24, 2))},
+    "three answers": {"capacity_j": 1500.0, "level_j": 0.0},
+    "part of an answer": {"capacity_j": 100.0, "level_j": 50.0},
+    "part of an answer by day": {"capacity_j": 100.0, "level_j": 50.0, "sun": 1.0},
+    "no store": {"capacity_j": 0.0, "level_j": 0.0},
+    "no chance": {"variance_j2_per_s": 0.0},
 }
 
 

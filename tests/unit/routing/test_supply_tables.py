@@ -153,7 +153,7 @@ def test_the_cycle_is_the_outlook():
     cycle = cycle_of(shown, shown.net_w, hours=12)
     assert np.array_equal(cycle.b, shown.net_w[:12])
     assert len(cycle.Cu) == 12
-    assert cycle.B == shown.capacity_j
+    assert shown.capacity_j == cycle.B
 
 
 def test_prices_beyond_the_ends_are_those_of_the_ends():
