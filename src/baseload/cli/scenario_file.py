@@ -78,6 +78,7 @@ class TierEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     target_miss_frac: float = 0.01
     right_usd: float = 0.0
     miss_usd: float = 0.0
+    right_floor: float | None = None
 
 
 class OptionEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -234,7 +235,7 @@ def _build(file: ScenarioFile, folder: Path, name: str, asked: Overrides) -> Sce
     if supplied is not None:
         warned = [*warned, *supply_notes(supplied.site)]
     caps = caps_of_entry(file.cap_tokens) if asked.caps is None else asked.caps
-    return Scenario(
+    made = Scenario(
         name=file.name or name,
         groups=groups,
         requests=requests,
@@ -252,6 +253,23 @@ def _build(file: ScenarioFile, folder: Path, name: str, asked: Overrides) -> Sce
         caps=caps,
         notes=(*notes, *noticed, *warned),
     )
+    _check_floors(made)
+    return made
+
+
+def _check_floors(scenario: Scenario) -> None:
+    """Refuse floors on right answers that nothing reaches, or where nothing is known of them."""
+    floors = {
+        f"tiers[{at}].right_floor": tier.right_floor
+        for at, tier in enumerate(scenario.tiers)
+        if tier.right_floor is not None
+    }
+    for field, floor in floors.items():
+        require(bool(scenario.choices), field, floor, "a floor beside options with right_frac")
+    if floors:
+        source = scenario.requests(0)
+        with within("tiers"):
+            scenario.options(source.classes, source.models)
 
 
 def _choices(entries: list[OptionEntry] | None, groups: tuple[Group, ...]) -> tuple[Choice, ...]:

@@ -217,6 +217,7 @@ def _run(
     """Everything up to the result. What can be refused is refused before the work starts."""
     from baseload.cli.policy_specs import failure_in, policy_of
     from baseload.routing.policies import POLICIES
+    from baseload.simulator.hands import names_that_can
 
     chosen: list[AnyPolicy] = [policy_of(spec) for spec in specs]
     report.say(f"reading {scenario}")
@@ -231,8 +232,8 @@ def _run(
         )
     if not chosen:
         specs = list(made.policies)
-        chosen = [policy_of(spec) for spec in specs] or list(POLICIES.values())
-        specs = specs or list(POLICIES)
+        specs = specs or names_that_can(made, POLICIES.values())
+        chosen = [policy_of(spec) for spec in specs]
     from baseload.cli.request_log import RequestLog
     from baseload.cli.slot_log import SlotLog
     from baseload.simulator.run import needs_compiling, simulate
@@ -298,9 +299,11 @@ def _side_by_side(
 ) -> Simulation:
     """The simulation from jobs in processes of their own."""
     from baseload.cli.jobs import gathered, run_jobs, title
+    from baseload.simulator.hands import check_looks
     from baseload.simulator.run import check_names
 
     check_names(chosen)
+    check_looks(made, chosen)
     report.say(f"{len(wanted)} runs, {at_once} at a time")
     results = run_jobs(
         wanted, at_once=at_once, done=lambda job, ended: report.ran_job(title(job), ended.runs)

@@ -19,6 +19,7 @@ from baseload.fleet.step import Cost
 from baseload.routing.estimate import marginal_energy_j, seats, step_s
 from baseload.routing.fleet_state import FleetState, Limits, Traffic
 from baseload.routing.position import JoulePrices
+from baseload.routing.price import ANY_MODEL
 from baseload.workload.lengths import WHOLE_CLASS, capped_length
 
 _FEWEST_PROMPTS = 10.0
@@ -28,7 +29,7 @@ _PARTS = 4
 class Answers(NamedTuple):
     """Expected answers ``[classes, options]``: mean joules at the fleet, their mean square [J^2],
     what a wrong or cut one and its fee cost [$], joules of one token more. Infinite cost where no
-    replica serves the option.
+    replica serves the option, and where the class may not have it.
     """
 
     mean_j: NDArray[np.float64]
@@ -138,7 +139,7 @@ def _others(
     for other in range(options.shape[0]):
         for taken in range(options.shape[1]):
             model = options[other, taken].model
-            if other != code and (model < 0 or model == state.limits[kind].model):
+            if other != code and (model == ANY_MODEL or model == state.limits[kind].model):
                 held += rate_per_s[other, taken] * load[other, taken, kind]
     return held
 
@@ -179,7 +180,7 @@ def _fill(
             prompt, tokens, square, _ = _typical(state, prices, option, code)
             best = np.inf
             for kind in range(kinds):
-                if option.model >= 0 and option.model != state.limits[kind].model:
+                if option.model != ANY_MODEL and option.model != state.limits[kind].model:
                     continue
                 own = arrivals * load[code, number, kind]
                 others = _others(state, options, rate_per_s, load, code, kind)
@@ -191,7 +192,7 @@ def _fill(
                 once = _class_j(*seen, tokens)
                 if once >= best:
                     continue
-                best = once
+                best = once = max(0.0, once)  # an idle replica may draw more than a busy one
                 token_j = (_class_j(*seen, 2.0 * tokens) - once) / tokens
                 rest_j = max(0.0, once - token_j * tokens)
                 token_j = (once - rest_j) / tokens

@@ -86,6 +86,20 @@ def _at_prices(outlook: Outlook, price: Floats) -> Floats:
     return outlook.answers.mean_j[..., None] * price
 
 
+def _now(outlook: Outlook) -> Floats:
+    """Scores of the price of this hour where nothing can be stored."""
+    return _at_prices(outlook, np.full(NODES, outlook.prices_without_store()[0]))
+
+
+def _without_store(outlook: Outlook) -> bool:
+    """Whether the price goes by the hour alone: there is no store, or one of less than an answer
+    that the day fills and empties. Where all hours are alike such a store has its lattice.
+    """
+    if outlook.capacity_j == 0.0:
+        return True
+    return outlook.holds_answers() < 1.0 and (not outlook.seen_day or moved_by_day(outlook))
+
+
 class FullJump:
     """Ours: the full-jump index on the energy position; each hour of the day a state of its own
     where the day moves the store; the rollout until a day has been seen.
@@ -107,6 +121,8 @@ class FullJump:
 
     def orders(self, outlook: Outlook) -> JouleOrders:
         """As ``Rule`` says."""
+        if _without_store(outlook):
+            return _priced(_now(outlook))
         if not outlook.seen_day:
             return _priced(start_scores(outlook), "rollout")
         if self._by_hour and moved_by_day(outlook):
@@ -131,6 +147,8 @@ class Expanded:
 
     def orders(self, outlook: Outlook) -> JouleOrders:
         """As ``Rule`` says."""
+        if _without_store(outlook):
+            return _priced(_now(outlook))
         if not outlook.seen_day:
             return _priced(start_scores(outlook), "rollout")
         _, solution = self._average.solve(outlook)
@@ -166,7 +184,9 @@ class Static:
             self._price = self._price_frac * float(outlook.auxiliary_usd_per_j[0])
         elif self._refresh.due(key_numbers(outlook)):
             self._shares = None
-            if moved_by_day(outlook):
+            if _without_store(outlook):
+                self._price = float(outlook.prices_without_store().mean())
+            elif moved_by_day(outlook):
                 self._price = best_price(outlook)
             else:
                 found = static_price(outlook.average(), outlook.capacity_j)
@@ -177,7 +197,7 @@ class Static:
         if self._given is None:
             self._given = np.zeros_like(self._shares)
         self._given += self._shares
-        only = np.argmax(self._given, axis=1)
+        only = np.argmax(np.round(self._given, 9), axis=1)  # whose turn is no matter of round-off
         self._given[np.arange(len(only)), only] -= 1.0
         return JouleOrders(scores, only, "static_program")
 

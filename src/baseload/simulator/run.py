@@ -25,7 +25,7 @@ from baseload.simulator.caps import cases_of, cut_at, listed_name, listed_parame
 from baseload.simulator.checkers import check_run
 from baseload.simulator.course import Course
 from baseload.simulator.drivers import driver_of
-from baseload.simulator.hands import hands_of
+from baseload.simulator.hands import check_looks, hands_of, looks
 from baseload.simulator.measure import Totals, result, service_usd, totals
 from baseload.simulator.oracle import engines_agree
 from baseload.simulator.plant import Plant
@@ -85,6 +85,7 @@ def simulate(
     policies, and for whatever is wrong with the trace.
     """
     check_names(policies)
+    check_looks(scenario, policies)
     if seeds < 1:
         raise BadInputError("number of seeds", found=str(seeds), allowed="an integer >= 1")
     sources = kept({seed: scenario.requests(seed) for seed in range(seeds)})
@@ -211,6 +212,7 @@ def simulation_of(
             *scenario.notes,
             *_load_notes(facts.offered_load_frac, results),
             *_cap_notes(results),
+            *_store_notes(scenario, results),
         ],
     )
 
@@ -317,6 +319,30 @@ def _cap_notes(results: Sequence[PolicyResult]) -> list[str]:
     ]
 
 
+def _store_notes(scenario: Scenario, results: Sequence[PolicyResult]) -> list[str]:
+    """What policies that look at the supply do about a store that tables are not made for."""
+    looking = [one for one in results if one.parameters.get("supply") and one.completed]
+    if scenario.supplied is None or not looking:
+        return []
+    site = scenario.supplied.site
+    store_j, first = site.store.usable_j, looking[0]
+    by_hour = "policies that look at the supply price a joule by whether the hour is short"
+    if store_j == 0.0:
+        return [f"The site has no store: {by_hour}."]
+    if math.isinf(store_j):
+        return [
+            "The store has no end: policies that look at the supply price joules as if it held a "
+            "month of baseline."
+        ]
+    answers = store_j * first.completed / max(1e-9, site.pue * first.energy_j_by_state["active"])
+    if answers >= 1.0:
+        return []
+    return [
+        f"The store holds {answers:.2g} mean answers (of {first.policy}): {by_hour}, and where all "
+        "hours are alike by the lattice of the store."
+    ]
+
+
 def _reasons(result: PolicyResult) -> str:
     """Why requests were refused, in words."""
     counts = {reason.replace("_", " "): n for reason, n in result.refused_by_reason.items() if n}
@@ -338,8 +364,7 @@ def run_scales(
     sums are those of the scale nearest to 1, with the books of all.
     """
     supplied = scenario.supplied
-    looks = isinstance(policy, Policy) and policy.slow.supply != "none"
-    if supplied is None or not looks or len(supplied.scales) == 1:
+    if supplied is None or not looks(policy) or len(supplied.scales) == 1:
         return run_once(scenario, policy, source, log=log, hasher=hasher, **settings)
     main: Totals | None = None
     books = []

@@ -101,13 +101,14 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
 
     def options(self, classes: Sequence[str], models: Sequence[str]) -> np.recarray[Any, Any]:
         """What may answer requests of ``classes``, rows of ``routing.price.OPTION`` ``[classes,
-        options]``; ``models``: those that requests ask for.
+        options]``; ``models``: those that requests ask for. Raises ``BadInputError`` for a floor on
+        right answers that no option reaches.
         """
         return option_table(
             self.choices,
             classes,
             models,
-            right_usd=[tier_of(name, self.tiers).right_usd for name in classes],
+            tiers=[tier_of(name, self.tiers) for name in classes],
             cap_tokens=math.inf if self.cap_tokens is None else float(self.cap_tokens),
         )
 

@@ -17,7 +17,12 @@ from baseload.routing.fleet_state import FleetState
 from baseload.routing.pick import PolicyState
 from baseload.routing.position import CAPACITY_J, PROMISED_J, position_j
 from baseload.routing.slow import Slow
-from baseload.routing.supply_control import SupplyControl, slot_prices
+from baseload.routing.supply_control import (
+    SupplyControl,
+    check_weighable,
+    slot_prices,
+    start_prices,
+)
 from baseload.routing.supply_estimates import SupplySignals
 from baseload.simulator.plant import Machine
 from baseload.simulator.results import SupplyDiary
@@ -49,6 +54,7 @@ class SiteDesk:
         self._supply_j = (
             scale * site.slot_s * baseline_between_w(site, edges_s, slots=self._slots, seed=seed)
         )
+        check_weighable(slow.supply, site, edges_s)
         self._dear, self._waste = slot_prices(site, edges_s)
         self._state = state_record(site.store)
         self._limits = limits_record(site.store, site.auxiliary_limit_w)
@@ -60,7 +66,7 @@ class SiteDesk:
         self._rule = slow.supply
         self._capacity_j = float(policy.joules.position[CAPACITY_J])
         self._keeper = DiaryKeeper(start_unix_s=site.start_unix_s, capacity_j=self._capacity_j)
-        self.control.begin(float(self._state.level_j), self._dear[0], self._waste[0])
+        self.control.begin(float(self._state.level_j), *start_prices(site))
         self._read_prices(0.0)
 
     @property

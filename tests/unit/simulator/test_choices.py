@@ -11,6 +11,7 @@ from baseload.base.errors import BadInputError
 from baseload.routing.policies import policy
 from baseload.simulator.choices import Choice, models_of, option_table
 from baseload.simulator.run import simulate
+from baseload.workload.tiers import Tier
 
 CAREFUL = Choice(name="careful", right_frac={"": 0.9})
 BRIEF = Choice(name="brief", tokens_factor={"": 0.25}, right_frac={"": 0.5, "batch": 0.85})
@@ -99,7 +100,10 @@ def test_the_table_has_a_row_for_each_class():
     assert option_table((), ("chat", "batch")).shape == (2, 1)
     assert (table.right_usd == 1.0).all()
     assert (table.cap_tokens == np.inf).all()
-    valued = option_table((CAREFUL,), ("chat", "batch"), right_usd=(0.5, 0.0), cap_tokens=100.0)
+    tiers = [
+        Tier(name=name, classes=(), right_usd=usd) for name, usd in (("one", 0.5), ("two", 0.0))
+    ]
+    valued = option_table((CAREFUL,), ("chat", "batch"), tiers=tiers, cap_tokens=100.0)
     assert valued.right_usd.tolist() == [[0.5], [0.0]]
     assert (valued.cap_tokens == 100.0).all()
 
