@@ -43,6 +43,7 @@ METHODS = {
     "constant_price": "a constant price",
     "static_program": "the best mixture of options that does not look at the store",
     "level": "the level of the store, by a rule of thumb",
+    "no_store": "whether the hour is short: there is no store",
 }
 """How orders are found, in words."""
 
@@ -122,7 +123,7 @@ class FullJump:
     def orders(self, outlook: Outlook) -> JouleOrders:
         """As ``Rule`` says."""
         if _without_store(outlook):
-            return _priced(_now(outlook))
+            return _priced(_now(outlook), "no_store")
         if not outlook.seen_day:
             return _priced(start_scores(outlook), "rollout")
         if self._by_hour and moved_by_day(outlook):
@@ -148,7 +149,7 @@ class Expanded:
     def orders(self, outlook: Outlook) -> JouleOrders:
         """As ``Rule`` says."""
         if _without_store(outlook):
-            return _priced(_now(outlook))
+            return _priced(_now(outlook), "no_store")
         if not outlook.seen_day:
             return _priced(start_scores(outlook), "rollout")
         _, solution = self._average.solve(outlook)
