@@ -160,6 +160,41 @@ class SupplyResult(msgspec.Struct, frozen=True, kw_only=True):
     day: SupplyDay | None = None
 
 
+class DispatchFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """A clairvoyant dispatch, mean over seeds: fields as in ``dispatch.Dispatch``, ``choice_frac``
+    by class and option.
+    """
+
+    total_cost_usd: float
+    cost_usd: dict[str, float]
+    cost_missing: list[str]
+    auxiliary_j: float
+    waste_j: float
+    unserved_j: float
+    demand_j: float
+    quality_frac: float | None
+    choice_frac: dict[str, dict[str, float]]
+    how: str
+
+
+class DispatchResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What the requests of ``policy``'s runs could have cost at the least, at the scale nearest to
+    1, up to the instants at which its runs ended.
+
+    ``proven``: no schedule can undercut it (docs/explanation/dispatch.md says what of); ``as_run``:
+    with the mean joules that the policy's own answers drew, no bound for others; ``None`` where it
+    refused requests. ``never_used``: by class, options whose joules it did not show; ``as_run``
+    leaves them out. ``run_cost_usd``: what the runs cost of what both count: without the demand
+    charge and broken promises, with fees [$].
+    """
+
+    policy: str
+    run_cost_usd: float
+    proven: DispatchFigures
+    as_run: DispatchFigures | None
+    never_used: dict[str, list[str]]
+
+
 class PolicyResult(msgspec.Struct, frozen=True, kw_only=True):
     """What one policy cost, mean over seeds (percentiles and curves pool the requests of all
     seeds).
@@ -179,6 +214,9 @@ class PolicyResult(msgspec.Struct, frozen=True, kw_only=True):
     ``choice_frac``: share of each option in the answers to a class. ``capped_frac``: share of
     answers that a cap cut, which count as wrong. ``total_cost_usd``, its parts ``cost_usd``,
     ``auxiliary_j`` and ``waste_j``: those of ``supply`` at the scale nearest to 1.
+    ``answer_energy_j``: mean joules of an answer to a class by an option, active ones of the fleet.
+    ``dispatch``: the least that its requests could have cost, ``cost_over_dispatch`` its own cost as
+    a multiple of the proven one, ``cost_over_dispatch_as_run`` of the other; where asked for.
     """
 
     policy: str
@@ -237,6 +275,10 @@ class PolicyResult(msgspec.Struct, frozen=True, kw_only=True):
     cost_usd: dict[str, float] = {}
     auxiliary_j: float | None = None
     waste_j: float | None = None
+    answer_energy_j: dict[str, dict[str, float]] = {}
+    cost_over_dispatch: float | None = None
+    cost_over_dispatch_as_run: float | None = None
+    dispatch: DispatchResult | None = None
 
 
 class Simulation(msgspec.Struct, frozen=True, kw_only=True):

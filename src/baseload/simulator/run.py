@@ -23,6 +23,7 @@ from baseload.simulator import jump
 from baseload.simulator.bound import bound
 from baseload.simulator.checkers import check_run
 from baseload.simulator.course import Course
+from baseload.simulator.dispatch_run import check_dispatch, dispatch_of_run, dispatch_result
 from baseload.simulator.drivers import driver_of
 from baseload.simulator.hands import hands_of
 from baseload.simulator.measure import Totals, result, service_usd, totals
@@ -73,17 +74,20 @@ def simulate(
     log: LogSink | None = None,
     slots: SlotSink | None = None,
     done: Callable[[PolicyResult], None] | None = None,
+    dispatch: bool = False,
 ) -> Simulation:
     """What each of ``policies`` costs in ``scenario``, over seeds 0 .. ``seeds - 1``.
 
     ``check`` holds every run against the laws (``checkers``; an ``AssertionError`` names the law).
     ``progress``, ``log``, ``slots`` and ``done`` (called with each policy's result as soon as it is
-    there) may be left out. Raises ``BadInputError`` for a seed count below 1, for no or two equal
+    there) may be left out. ``dispatch``: find the clairvoyant dispatch of each run too. Raises ``BadInputError`` for a seed count below 1, for no or two equal
     policies, and for whatever is wrong with the trace.
     """
     check_names(policies)
     if seeds < 1:
         raise BadInputError("number of seeds", found=str(seeds), allowed="an integer >= 1")
+    if dispatch:
+        check_dispatch(scenario)
     sources = kept({seed: scenario.requests(seed) for seed in range(seeds)})
     results: list[PolicyResult] = []
     baseline: list[Totals] = []
@@ -99,6 +103,7 @@ def simulate(
             slots=slots,
             watch=not results,
             bounded=not results,
+            dispatch=dispatch,
         )
         facts, baseline = facts or found, baseline or runs
         results.append(policy_result(scenario, policy, runs, baseline=baseline))
@@ -119,10 +124,12 @@ def run_policy(
     slots: SlotSink | None = None,
     watch: bool = False,
     bounded: bool = False,
+    dispatch: bool = False,
 ) -> tuple[list[Totals], TraceFacts | None]:
     """The runs of one policy over the ``sources`` of some seeds, and, where ``watch`` asks for
     it, what the first of them says of the requests. ``bounded``: find the clairvoyant bound of each
-    seed's requests too. Other arguments as in ``simulate``.
+    seed's requests too. ``dispatch``: and the clairvoyant dispatch at its site, but not beside runs
+    at lower clocks, which it does not bound. Other arguments as in ``simulate``.
     """
     runs: list[Totals] = []
     facts: TraceFacts | None = None
@@ -144,6 +151,9 @@ def run_policy(
         if bounded:
             least = bound(scenario, source, sleep=scenario.parking)
             run = msgspec.structs.replace(run, bound_energy_j=least.energy_j)
+        if dispatch and not (isinstance(policy, Policy) and policy.slow.clocks):
+            beside = dispatch_of_run(scenario, source, run, seed=seed)
+            run = msgspec.structs.replace(run, dispatch=beside)
         runs.append(run)
         if check and isinstance(policy, Policy) and policy.price is None:
             _against_steps(scenario, policy, source, seed)
@@ -162,7 +172,9 @@ def policy_result(
     scenario: Scenario, policy: AnyPolicy, runs: Sequence[Totals], *, baseline: Sequence[Totals]
 ) -> PolicyResult:
     """The result of a policy from its runs of all seeds; ``baseline``: those of the first one."""
-    return result(scenario, name_of(policy), parameters_of(policy), runs, baseline=baseline)
+    name = name_of(policy)
+    found = result(scenario, name, parameters_of(policy), runs, baseline=baseline)
+    return msgspec.structs.replace(found, dispatch=dispatch_result(scenario, name, runs))
 
 
 def simulation_of(
