@@ -97,7 +97,7 @@ def tuned(bench: Bench, scenario: Scenario, source: TraceSource) -> dict[str, st
         for spec in specs:
             usd[spec] = figures(scenario, run_once(scenario, policy(spec), source))["cost_usd"]
             bench.say(f"{spec}: ${usd[spec]:,.2f}")
-        best[name] = min(specs, key=lambda spec: usd[spec])  # noqa: B023
+        best[name] = min(usd, key=usd.__getitem__)
         tried |= usd
     bench.inputs["cost_usd_of_settings_on_seed_0"] = tried
     return best

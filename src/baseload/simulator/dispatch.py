@@ -67,8 +67,8 @@ class Dispatch(msgspec.Struct, frozen=True, kw_only=True):
 
 class RunDispatch(msgspec.Struct, frozen=True, kw_only=True):
     """The dispatches of one run's requests: ``proven``, and ``as_run`` with the joules that the run
-    showed (``None``: it did not show enough). ``run_cost_usd``: what the run cost of what they count
-    [$].
+    showed (``None``: it did not show enough). ``run_cost_usd``: what the run cost of what they
+    count [$].
     """
 
     run_cost_usd: float

@@ -1,5 +1,5 @@
-"""What a run cost beside the clairvoyant dispatch of the same requests: with proven joules, and with
-those that the run itself showed (docs/explanation/dispatch.md).
+"""What a run cost beside the clairvoyant dispatch of the same requests: with proven joules, and
+with those that the run itself showed (docs/explanation/dispatch.md).
 """
 
 from __future__ import annotations
@@ -40,10 +40,13 @@ def dispatch_of_run(
 ) -> RunDispatch:
     """The dispatch of the requests of a finished run, at the scale nearest to 1, up to the instant
     at which the run ended; *as run* with the mean joules of its own answers and what its fleet drew
-    beside them, ``None`` where a class that came was never answered.
+    beside them; requests that the run refused are answered there like the others. ``None`` where no
+    request was answered.
     """
     check_dispatch(scenario)
-    assert scenario.supplied is not None and run.chosen is not None and run.chosen_j is not None
+    assert scenario.supplied is not None
+    assert run.chosen is not None
+    assert run.chosen_j is not None
     main = scenario.supplied.main
     end_s = run.supply[main].account.span_s
     given = {
@@ -54,9 +57,8 @@ def dispatch_of_run(
     }
     joules = np.full(run.chosen.shape, math.inf)
     np.divide(run.chosen_j, run.chosen, out=joules, where=run.chosen > 0)
-    answered = bool(np.isfinite(joules).any(axis=1)[run.chosen.sum(axis=1) > 0].all())
     as_run = None
-    if answered and not run.refused.any():
+    if np.isfinite(joules).any():
         rest_j = float(run.account_j.sum() - run.account_j[:, ACTIVE].sum())
         as_run = dispatch_of(scenario, source, joules=joules, floor_w=rest_j / end_s, **given)
     return RunDispatch(

@@ -182,8 +182,7 @@ class DispatchResult(msgspec.Struct, frozen=True, kw_only=True):
     1, up to the instants at which its runs ended.
 
     ``proven``: no schedule can undercut it (docs/explanation/dispatch.md says what of); ``as_run``:
-    with the mean joules that the policy's own answers drew, no bound for others; ``None`` where it
-    refused requests. ``never_used``: by class, options whose joules it did not show; ``as_run``
+    with the mean joules that the policy's own answers drew, no bound for others. ``never_used``: by class, options whose joules it did not show; ``as_run``
     leaves them out. ``run_cost_usd``: what the runs cost of what both count: without the demand
     charge and broken promises, with fees [$].
     """
@@ -215,8 +214,8 @@ class PolicyResult(msgspec.Struct, frozen=True, kw_only=True):
     answers that a cap cut, which count as wrong. ``total_cost_usd``, its parts ``cost_usd``,
     ``auxiliary_j`` and ``waste_j``: those of ``supply`` at the scale nearest to 1.
     ``answer_energy_j``: mean joules of an answer to a class by an option, active ones of the fleet.
-    ``dispatch``: the least that its requests could have cost, ``cost_over_dispatch`` its own cost as
-    a multiple of the proven one, ``cost_over_dispatch_as_run`` of the other; where asked for.
+    ``dispatch``: the least that its requests could have cost, ``cost_over_dispatch`` its own cost
+    as a multiple of the proven one, ``cost_over_dispatch_as_run`` of the other; where asked for.
     """
 
     policy: str

@@ -80,8 +80,9 @@ def simulate(
 
     ``check`` holds every run against the laws (``checkers``; an ``AssertionError`` names the law).
     ``progress``, ``log``, ``slots`` and ``done`` (called with each policy's result as soon as it is
-    there) may be left out. ``dispatch``: find the clairvoyant dispatch of each run too. Raises ``BadInputError`` for a seed count below 1, for no or two equal
-    policies, and for whatever is wrong with the trace.
+    there) may be left out. ``dispatch``: find the clairvoyant dispatch of each run too. Raises
+    ``BadInputError`` for a seed count below 1, for no or two equal policies, for a dispatch without
+    a site, and for whatever is wrong with the trace.
     """
     check_names(policies)
     if seeds < 1:
