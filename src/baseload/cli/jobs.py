@@ -53,7 +53,8 @@ KEEP_IN_ALL = 4 * KEEP_REQUESTS
 class Job(msgspec.Struct, frozen=True, kw_only=True):
     """One policy over some seeds of a scenario, by name: a scenario's name or file and what goes
     before it, a policy as ``--policy`` takes it. ``watch``: tell also what the requests are;
-    ``bounded``: and the least joules that any schedule of them could need.
+    ``bounded``: and the least joules that any schedule of them could need; ``dispatch``: and the
+    least cost at the site.
     """
 
     scenario: str
@@ -63,6 +64,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     check: bool = False
     watch: bool = False
     bounded: bool = False
+    dispatch: bool = False
 
 
 class JobResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,6 +85,7 @@ def jobs_of(
     seeds: int,
     overrides: Overrides | None = None,
     check: bool = False,
+    dispatch: bool = False,
 ) -> list[Job]:
     """The jobs of a simulation: one a policy and seed, the first one watching. A policy from a
     file is one job, because what its code remembers must not depend on who runs it.
@@ -99,6 +102,7 @@ def jobs_of(
                 check=check,
                 watch=place == 0 and part[0] == 0,
                 bounded=place == 0,
+                dispatch=dispatch,
             )
             jobs.append(job)
     return jobs
@@ -202,6 +206,7 @@ class _Worker:
                 progress=self._progress,
                 watch=job.watch,
                 bounded=job.bounded,
+                dispatch=job.dispatch,
             )
         except BaseloadError:
             raise

@@ -51,6 +51,16 @@ def simulate(
             ),
         ),
     ] = None,
+    dispatch: Annotated[
+        bool,
+        typer.Option(
+            "--dispatch",
+            help=(
+                "At a site: say also what the same requests could have cost at the least, had all "
+                "of them and the weather been known beforehand (some seconds a policy and seed)."
+            ),
+        ),
+    ] = False,
     json: options.Json = None,
     out: options.Out = None,
     requests: Annotated[
@@ -94,6 +104,7 @@ def simulate(
       baseload simulate azure-chat -p power_of_two:choices=3 -p mine.py:MyPolicy
       baseload simulate azure-320 --parking all --forecast perfect:error=0.3
       baseload simulate solar-site --supply-scale 0.8,0.9,1.0,1.1,1.2 --out report
+      baseload simulate solar-site -p variance_aware -p best_static --dispatch
       baseload simulate my.yaml --seeds 5 --json - | jq .policies[0].energy_j
       baseload simulate azure-chat --show > my.yaml
     """
@@ -124,7 +135,7 @@ def simulate(
         supply_scales=None if supply_scale is None else _scales(supply_scale),
     )
     with Report(quiet=quiet) as report, redirect_stdout(sys.stderr):
-        result = _run(scenario, policy or [], seeds, asked, rows, check, jobs, report)
+        result = _run(scenario, policy or [], seeds, asked, rows, check, jobs, dispatch, report)
         result = _remarked(result)
         if scenario == JOULESCHED:
             result = _with_study(result, report)
@@ -197,6 +208,7 @@ def _run(
     rows: _Rows,
     check: bool,
     jobs: int | None,
+    dispatch: bool,
     report: Report,
 ) -> Simulation:
     """Everything up to the result. What can be refused is refused before the work starts."""
@@ -214,6 +226,10 @@ def _run(
             found="a scenario without a supply section",
             allowed="a scenario with one, such as solar-site",
         )
+    if dispatch:
+        from baseload.simulator.dispatch_run import check_dispatch
+
+        check_dispatch(made)
     if not chosen:
         specs = list(made.policies)
         chosen = [policy_of(spec) for spec in specs] or list(POLICIES.values())
@@ -231,7 +247,9 @@ def _run(
     expected = made.requests(0).requests * seeds * len(chosen)
     at_once = 1 if rows.wanted else jobs_at_once(jobs, requests=expected)
     if at_once > 1:
-        wanted = jobs_of(scenario, specs, seeds=seeds, overrides=asked, check=check)
+        wanted = jobs_of(
+            scenario, specs, seeds=seeds, overrides=asked, check=check, dispatch=dispatch
+        )
         return _side_by_side(made, chosen, wanted, at_once, report)
     log = RequestLog(rows.requests, made) if rows.requests is not None else None
     slot_log = None
@@ -247,6 +265,7 @@ def _run(
             log=log.add if log is not None else None,
             slots=slot_log.add if slot_log is not None else None,
             done=report.done,
+            dispatch=dispatch,
         )
     except BaseloadError:
         raise

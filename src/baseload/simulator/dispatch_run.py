@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -49,7 +50,7 @@ def dispatch_of_run(
     assert run.chosen_j is not None
     main = scenario.supplied.main
     end_s = run.supply[main].account.span_s
-    given = {
+    given: dict[str, Any] = {
         "seed": seed,
         "right_usd": {name: tier_of(name, scenario.tiers).right_usd for name in source.classes},
         "scale": scenario.supplied.scales[main],

@@ -182,9 +182,10 @@ class DispatchResult(msgspec.Struct, frozen=True, kw_only=True):
     1, up to the instants at which its runs ended.
 
     ``proven``: no schedule can undercut it (docs/explanation/dispatch.md says what of); ``as_run``:
-    with the mean joules that the policy's own answers drew, no bound for others. ``never_used``: by class, options whose joules it did not show; ``as_run``
-    leaves them out. ``run_cost_usd``: what the runs cost of what both count: without the demand
-    charge and broken promises, with fees [$].
+    with the mean joules that the policy's own answers drew, no bound for others; ``None`` where
+    nothing was answered. ``never_used``: by class, options whose joules it did not show;
+    ``as_run`` leaves them out. ``run_cost_usd``: what the runs cost of what both count: without the
+    demand charge and broken promises, with fees [$].
     """
 
     policy: str
@@ -297,3 +298,4 @@ class Simulation(msgspec.Struct, frozen=True, kw_only=True):
     forecast: str = "online"
     notes: list[str] = []
     joulesched: JouleSchedStudy | None = None
+    dispatch: DispatchResult | None = None

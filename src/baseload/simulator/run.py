@@ -30,7 +30,14 @@ from baseload.simulator.measure import Totals, result, service_usd, totals
 from baseload.simulator.oracle import engines_agree
 from baseload.simulator.plant import Plant
 from baseload.simulator.records import LOG, Engine
-from baseload.simulator.results import SCHEMA, FleetRow, PolicyResult, Simulation, TraceInfo
+from baseload.simulator.results import (
+    SCHEMA,
+    DispatchResult,
+    FleetRow,
+    PolicyResult,
+    Simulation,
+    TraceInfo,
+)
 from baseload.simulator.scenario import Scenario, offered_load_frac
 from baseload.simulator.start import new_engine
 from baseload.simulator.supplied import settled
@@ -202,8 +209,16 @@ def simulation_of(
         policies=results,
         tiers={tier.name: _promise(tier) for tier in scenario.tiers},
         offered_load_frac=facts.offered_load_frac,
+        dispatch=_dispatch(results),
         notes=[*scenario.notes, *_load_notes(facts.offered_load_frac, results)],
     )
+
+
+def _dispatch(results: Sequence[PolicyResult]) -> DispatchResult | None:
+    """The dispatch of the last policy that looks at the supply, else of the last that has one."""
+    found = [one for one in results if one.dispatch is not None]
+    looks = [one for one in found if one.parameters.get("supply")]
+    return (looks or found)[-1].dispatch if found else None
 
 
 def _against_steps(scenario: Scenario, policy: Policy, source: TraceSource, seed: int) -> None:
