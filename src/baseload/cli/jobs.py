@@ -56,7 +56,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     """One policy over some seeds of a scenario, by name: a scenario's name or file and what goes
     before it, a policy as ``--policy`` takes it. ``caps``: the one cap in force, where the
     scenario has several (empty: as it says). ``watch``: tell also what the requests are;
-    ``bounded``: and the least joules that any schedule of them could need.
+    ``bounded``: and the least joules that any schedule of them could need; ``dispatch``: and the
+    least cost at the site.
     """
 
     scenario: str
@@ -67,6 +68,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     check: bool = False
     watch: bool = False
     bounded: bool = False
+    dispatch: bool = False
 
 
 class JobResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -88,6 +90,7 @@ def jobs_of(
     overrides: Overrides | None = None,
     caps: Sequence[int | None] = (),
     check: bool = False,
+    dispatch: bool = False,
 ) -> list[Job]:
     """The jobs of a simulation: one a policy, cap (of the scenario's ``caps``) and seed, the first
     one watching. A policy from a file is one job under a cap, because what its code remembers must
@@ -107,6 +110,7 @@ def jobs_of(
                 check=check,
                 watch=not jobs,
                 bounded=place == 0,
+                dispatch=dispatch,
             )
             jobs.append(job)
     return jobs
@@ -219,6 +223,7 @@ class _Worker:
                 progress=self._progress,
                 watch=job.watch,
                 bounded=job.bounded,
+                dispatch=job.dispatch,
             )
         except BaseloadError:
             raise

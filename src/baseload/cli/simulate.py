@@ -63,6 +63,16 @@ def simulate(
             ),
         ),
     ] = None,
+    dispatch: Annotated[
+        bool,
+        typer.Option(
+            "--dispatch",
+            help=(
+                "At a site: say also what the same requests could have cost at the least, had all "
+                "of them and the weather been known beforehand (some seconds a policy and seed)."
+            ),
+        ),
+    ] = False,
     json: options.Json = None,
     out: options.Out = None,
     requests: Annotated[
@@ -107,6 +117,7 @@ def simulate(
       baseload simulate azure-320 --parking all --forecast perfect:error=0.3
       baseload simulate solar-site --supply-scale 0.8,0.9,1.0,1.1,1.2 --out report
       baseload simulate solar-site --cap-tokens 4096,8192,16384,none -p variance_aware
+      baseload simulate solar-site -p variance_aware -p best_static --dispatch
       baseload simulate my.yaml --seeds 5 --json - | jq .policies[0].energy_j
       baseload simulate azure-chat --show > my.yaml
     """
@@ -139,7 +150,7 @@ def simulate(
         caps=None if cap_tokens is None else caps_of_text(cap_tokens),
     )
     with Report(quiet=quiet) as report, redirect_stdout(sys.stderr):
-        result = _run(scenario, policy or [], seeds, asked, rows, check, jobs, report)
+        result = _run(scenario, policy or [], seeds, asked, rows, check, jobs, dispatch, report)
         result = _remarked(result)
         if scenario == JOULESCHED:
             result = _with_study(result, report)
@@ -212,6 +223,7 @@ def _run(
     rows: _Rows,
     check: bool,
     jobs: int | None,
+    dispatch: bool,
     report: Report,
 ) -> Simulation:
     """Everything up to the result. What can be refused is refused before the work starts."""
@@ -230,6 +242,10 @@ def _run(
             found="a scenario without a supply section",
             allowed="a scenario with one, such as solar-site",
         )
+    if dispatch:
+        from baseload.simulator.dispatch_run import check_dispatch
+
+        check_dispatch(made)
     if not chosen:
         specs = list(made.policies)
         specs = specs or names_that_can(made, POLICIES.values())
@@ -247,7 +263,15 @@ def _run(
     expected = made.requests(0).requests * seeds * len(chosen) * max(1, len(made.caps))
     at_once = 1 if rows.wanted else jobs_at_once(jobs, requests=expected)
     if at_once > 1:
-        wanted = jobs_of(scenario, specs, seeds=seeds, overrides=asked, caps=made.caps, check=check)
+        wanted = jobs_of(
+            scenario,
+            specs,
+            seeds=seeds,
+            overrides=asked,
+            caps=made.caps,
+            check=check,
+            dispatch=dispatch,
+        )
         return _side_by_side(made, chosen, wanted, at_once, report)
     log = RequestLog(rows.requests, made) if rows.requests is not None else None
     slot_log = None
@@ -263,6 +287,7 @@ def _run(
             log=log.add if log is not None else None,
             slots=slot_log.add if slot_log is not None else None,
             done=report.done,
+            dispatch=dispatch,
         )
     except BaseloadError:
         raise

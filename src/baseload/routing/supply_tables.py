@@ -42,7 +42,7 @@ _STEPS_PER_JOB = 8.0
 _CYCLE_NODES = 129
 _AHEAD_HOURS = 12  # by then the deviation from the usual day has died out
 _SAME_FRAC = 0.002  # of the store: a deviation that is none
-_LAW_CELLS = 24
+_LAW_CELLS = 12
 
 
 class Refresh:

@@ -164,6 +164,7 @@ def finish(engine: Engine, fleet: FleetState, replica: Row, place: int, now_s: f
     tally.wrong_usd += (1.0 - right) * option.right_usd
     tally.capped += slot.capped
     engine.chosen[slot.class_code, slot.option] += 1
+    engine.chosen_j[slot.class_code, slot.option] += slot.energy_j
     leave(fleet, slot.replica, slot.tokens)
     learned = slot.output / option.output_factor
     if slot.capped:

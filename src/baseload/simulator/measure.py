@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from baseload.base.units import S_PER_HOUR, S_PER_MINUTE, kg_from_g, mj_from_j
+from baseload.simulator.dispatch import RunDispatch
 from baseload.simulator.plant import Diary, Tick
 from baseload.simulator.records import (
     ACTIVE,
@@ -56,7 +57,8 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
     seconds not busy within the trace. ``requests``: how many came; ``span_s``: when the last one
     came. ``supply``: the books of the site under each of its scales. ``joule_prices``: the diary
     of a policy that looks at the supply. ``chosen`` [classes, options]: answers by each option,
-    where there is a choice.
+    where there is a choice, and ``chosen_j`` their joules. ``dispatch``: the clairvoyant one of its
+    requests, where it was asked for.
     """
 
     histogram: NDArray[np.int64]
@@ -83,6 +85,8 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
     supply: tuple[Settled, ...] = ()
     joule_prices: SupplyDiary | None = None
     chosen: NDArray[np.int64] | None = None
+    chosen_j: NDArray[np.float64] | None = None
+    dispatch: RunDispatch | None = None
     classes: tuple[str, ...] = ()
 
 
@@ -125,7 +129,8 @@ def totals(
         wakes=int(total.wakes),
         parked_s=float(engine.state_s[:, PARKED].sum() + engine.state_s[:, OFF].sum()),
         stream_j=float(engine.replicas.stream_j.sum()),
-        chosen=engine.chosen.copy() if scenario.choices else None,
+        chosen=engine.chosen.copy(),
+        chosen_j=engine.chosen_j.copy(),
         classes=tuple(classes),
         weights=() if diary is None else diary.mean_weight,
         control=None if diary is None else _control_series(scenario, diary.ticks),
@@ -329,6 +334,9 @@ def result(
             name: mean[f"quality_frac.{name}"] for name in names if f"quality_frac.{name}" in mean
         },
         choice_frac=_choice_frac(scenario, runs),
+        answer_energy_j=_answer_energy_j(scenario, runs),
+        cost_over_dispatch=mean.get("cost_over_dispatch"),
+        cost_over_dispatch_as_run=mean.get("cost_over_dispatch_as_run"),
         capped_frac=mean.get("capped_frac"),
         joule_prices=runs[0].joule_prices,
         demand_variance_j2_per_s=mean["demand_variance_j2_per_s"],
@@ -360,6 +368,21 @@ def _choice_frac(scenario: Scenario, runs: Sequence[Totals]) -> dict[str, dict[s
         for label, row in zip(runs[0].classes, chosen, strict=True)
         if row.sum() > 0
     }
+
+
+def _answer_energy_j(scenario: Scenario, runs: Sequence[Totals]) -> dict[str, dict[str, float]]:
+    """Mean joules of an answer to each class by each option that gave any, over all runs."""
+    if not scenario.choices:
+        return {}
+    counts = np.sum([run.chosen for run in runs if run.chosen is not None], axis=0)
+    joules = np.sum([run.chosen_j for run in runs if run.chosen_j is not None], axis=0)
+    found: dict[str, dict[str, float]] = {}
+    for row, label in enumerate(runs[0].classes):
+        for at, choice in enumerate(scenario.choices):
+            if counts[row, at]:
+                each_j = float(joules[row, at] / counts[row, at])
+                found.setdefault(label, {})[choice.name] = each_j
+    return found
 
 
 def _supply(scenario: Scenario, runs: Sequence[Totals]) -> list[SupplyResult]:
@@ -416,6 +439,11 @@ def _ratio(above: float, below: float) -> float | None:
     return above / below if below else None
 
 
+def _multiple(above: float, below: float) -> float | None:
+    """How many times ``below``, or ``None`` of nothing and of less."""
+    return above / below if below > 0.0 else None
+
+
 def _is_capped(scenario: Scenario, runs: Sequence[Totals]) -> bool:
     """Whether caps are a matter here: asked for, or answers were cut by a policy's own."""
     asked = scenario.cap_tokens is not None or bool(scenario.caps)
@@ -454,6 +482,12 @@ def _figures(
     judged = bool(scenario.choices) or capped
     if judged:
         found["quality_frac"] = _ratio(float(tally.right.sum()), completed + refused)
+    if run.dispatch is not None:
+        cost_usd, other = run.dispatch.run_cost_usd, run.dispatch.as_run
+        found["cost_over_dispatch"] = _multiple(cost_usd, run.dispatch.proven.total_cost_usd)
+        found["cost_over_dispatch_as_run"] = (
+            None if other is None else _multiple(cost_usd, other.total_cost_usd)
+        )
     if capped:
         found["capped_frac"] = _ratio(int(tally.capped.sum()), completed)
     for index, tier in enumerate(scenario.tiers):

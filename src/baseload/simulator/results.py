@@ -222,6 +222,41 @@ class SupplyDiary(msgspec.Struct, frozen=True, kw_only=True):
     stretch: DiaryStretch | None = None
 
 
+class DispatchFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """A clairvoyant dispatch, mean over seeds: fields as in ``dispatch.Dispatch``, ``choice_frac``
+    by class and option.
+    """
+
+    total_cost_usd: float
+    cost_usd: dict[str, float]
+    cost_missing: list[str]
+    auxiliary_j: float
+    waste_j: float
+    unserved_j: float
+    demand_j: float
+    quality_frac: float | None
+    choice_frac: dict[str, dict[str, float]]
+    how: str
+
+
+class DispatchResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What the requests of ``policy``'s runs could have cost at the least, at the scale nearest to
+    1, up to the instants at which its runs ended.
+
+    ``proven``: no schedule can undercut it (docs/explanation/dispatch.md says what of); ``as_run``:
+    with the mean joules that the policy's own answers drew, no bound for others; ``None`` where
+    nothing was answered. ``never_used``: by class, options whose joules it did not show;
+    ``as_run`` leaves them out. ``run_cost_usd``: what the runs cost of what both count: without the
+    demand charge and broken promises, with fees [$].
+    """
+
+    policy: str
+    run_cost_usd: float
+    proven: DispatchFigures
+    as_run: DispatchFigures | None
+    never_used: dict[str, list[str]]
+
+
 class PolicyResult(msgspec.Struct, frozen=True, kw_only=True):
     """What one policy cost, mean over seeds (percentiles and curves pool the requests of all
     seeds).
@@ -247,6 +282,9 @@ class PolicyResult(msgspec.Struct, frozen=True, kw_only=True):
     ``total_cost_usd_by_seed``: the same of each seed, so that policies can be compared seed by
     seed. ``joule_prices``: what the policy did with the price of a joule, in the first seed at that
     scale; ``None`` for one that does not look at the supply.
+    ``answer_energy_j``: mean joules of an answer to a class by an option, active ones of the fleet.
+    ``dispatch``: the least that its requests could have cost, ``cost_over_dispatch`` its own cost
+    as a multiple of the proven one, ``cost_over_dispatch_as_run`` of the other; where asked for.
     """
 
     policy: str
@@ -308,6 +346,10 @@ class PolicyResult(msgspec.Struct, frozen=True, kw_only=True):
     waste_j: float | None = None
     total_cost_usd_by_seed: list[float] = []
     joule_prices: SupplyDiary | None = None
+    answer_energy_j: dict[str, dict[str, float]] = {}
+    cost_over_dispatch: float | None = None
+    cost_over_dispatch_as_run: float | None = None
+    dispatch: DispatchResult | None = None
 
 
 class Simulation(msgspec.Struct, frozen=True, kw_only=True):
@@ -327,3 +369,4 @@ class Simulation(msgspec.Struct, frozen=True, kw_only=True):
     forecast: str = "online"
     notes: list[str] = []
     joulesched: JouleSchedStudy | None = None
+    dispatch: DispatchResult | None = None

@@ -24,13 +24,21 @@ from baseload.simulator.bound import bound
 from baseload.simulator.caps import cases_of, cut_at, listed_name, listed_parameters
 from baseload.simulator.checkers import check_run
 from baseload.simulator.course import Course
+from baseload.simulator.dispatch_run import check_dispatch, dispatch_of_run, dispatch_result
 from baseload.simulator.drivers import driver_of
 from baseload.simulator.hands import check_looks, hands_of, looks
 from baseload.simulator.measure import Totals, result, service_usd, totals
 from baseload.simulator.oracle import engines_agree
 from baseload.simulator.plant import Plant
 from baseload.simulator.records import LOG, Engine
-from baseload.simulator.results import SCHEMA, FleetRow, PolicyResult, Simulation, TraceInfo
+from baseload.simulator.results import (
+    SCHEMA,
+    DispatchResult,
+    FleetRow,
+    PolicyResult,
+    Simulation,
+    TraceInfo,
+)
 from baseload.simulator.scenario import Scenario, offered_load_frac
 from baseload.simulator.site_desk import SiteDesk
 from baseload.simulator.start import new_engine
@@ -75,19 +83,23 @@ def simulate(
     log: LogSink | None = None,
     slots: SlotSink | None = None,
     done: Callable[[PolicyResult], None] | None = None,
+    dispatch: bool = False,
 ) -> Simulation:
     """What each of ``policies`` costs in ``scenario``, over seeds 0 .. ``seeds - 1``; each under
     every cap where the scenario has several.
 
     ``check`` holds every run against the laws (``checkers``; an ``AssertionError`` names the law).
     ``progress``, ``log``, ``slots`` and ``done`` (called with each policy's result as soon as it is
-    there) may be left out. Raises ``BadInputError`` for a seed count below 1, for no or two equal
-    policies, and for whatever is wrong with the trace.
+    there) may be left out. ``dispatch``: find the clairvoyant dispatch of each run too. Raises
+    ``BadInputError`` for a seed count below 1, for no or two equal policies, for a dispatch without
+    a site, and for whatever is wrong with the trace.
     """
     check_names(policies)
     check_looks(scenario, policies)
     if seeds < 1:
         raise BadInputError("number of seeds", found=str(seeds), allowed="an integer >= 1")
+    if dispatch:
+        check_dispatch(scenario)
     sources = kept({seed: scenario.requests(seed) for seed in range(seeds)})
     results: list[PolicyResult] = []
     baseline: list[Totals] = []
@@ -104,6 +116,7 @@ def simulate(
             slots=slots,
             watch=not results,
             bounded=bounded,
+            dispatch=dispatch,
         )
         facts, baseline = facts or found, baseline or runs
         bounds.setdefault(here.cap_tokens, runs)
@@ -126,10 +139,12 @@ def run_policy(
     slots: SlotSink | None = None,
     watch: bool = False,
     bounded: bool = False,
+    dispatch: bool = False,
 ) -> tuple[list[Totals], TraceFacts | None]:
     """The runs of one policy over the ``sources`` of some seeds, and, where ``watch`` asks for
     it, what the first of them says of the requests. ``bounded``: find the clairvoyant bound of each
-    seed's requests too. Other arguments as in ``simulate``.
+    seed's requests too. ``dispatch``: and the clairvoyant dispatch at its site, but not beside runs
+    at lower clocks, which it does not bound. Other arguments as in ``simulate``.
     """
     runs: list[Totals] = []
     facts: TraceFacts | None = None
@@ -152,6 +167,9 @@ def run_policy(
             cut = cut_at(source, scenario.cap_tokens)
             least = bound(scenario, cut, sleep=scenario.parking)
             run = msgspec.structs.replace(run, bound_energy_j=least.energy_j)
+        if dispatch and not (isinstance(policy, Policy) and policy.slow.clocks):
+            beside = dispatch_of_run(scenario, source, run, seed=seed)
+            run = msgspec.structs.replace(run, dispatch=beside)
         runs.append(run)
         if check and isinstance(policy, Policy) and policy.price is None:
             _against_steps(scenario, policy, source, seed)
@@ -179,7 +197,8 @@ def policy_result(
     """
     name, parameters = listed_name(scenario, policy), listed_parameters(scenario, policy)
     least = baseline if bounded is None else bounded
-    return result(scenario, name, parameters, runs, baseline=baseline, bounded=least)
+    found = result(scenario, name, parameters, runs, baseline=baseline, bounded=least)
+    return msgspec.structs.replace(found, dispatch=dispatch_result(scenario, name, runs))
 
 
 def simulation_of(
@@ -208,6 +227,7 @@ def simulation_of(
         policies=results,
         tiers={tier.name: _promise(tier) for tier in scenario.tiers},
         offered_load_frac=facts.offered_load_frac,
+        dispatch=_dispatch(results),
         notes=[
             *scenario.notes,
             *_load_notes(facts.offered_load_frac, results),
@@ -215,6 +235,13 @@ def simulation_of(
             *_store_notes(scenario, results),
         ],
     )
+
+
+def _dispatch(results: Sequence[PolicyResult]) -> DispatchResult | None:
+    """The dispatch of the last policy that looks at the supply, else of the last that has one."""
+    found = [one for one in results if one.dispatch is not None]
+    looks = [one for one in found if one.parameters.get("supply")]
+    return (looks or found)[-1].dispatch if found else None
 
 
 def _against_steps(scenario: Scenario, policy: Policy, source: TraceSource, seed: int) -> None:
