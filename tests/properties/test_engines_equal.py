@@ -6,9 +6,11 @@ from __future__ import annotations
 
 import os
 
+import capped_instances
 import engine_instances as instances
 import numpy as np
 import pytest
+import site_instances
 import slow_instances
 
 from baseload.routing.policies import POLICIES
@@ -32,6 +34,73 @@ def test_jump_equals_steps_under_slow_control(part):
     """Under random orders and under the real controllers, parking or not, whatever the forecast."""
     seen = slow_instances.compare_many(part * EACH, EACH)
     assert seen["requests"] > 10 * EACH
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+def test_jump_equals_steps_under_caps(part):
+    """Caps on answers that stand and caps that change on the way; the lengths learned too."""
+    seen = capped_instances.compare_many(part * EACH, EACH)
+    assert seen["requests"] > 10 * EACH
+
+
+def test_the_capped_instances_cover_what_they_should():
+    """Answers cut and whole; caps that change; options under caps."""
+    cut = moved = 0
+    with_options = set()
+    for seed in range(40):
+        made = capped_instances.case(seed)
+        with capped_instances.watched(made) as seen:
+            run, _ = instances.by_jumps(made)
+        cut += int(run.tally.capped.sum())
+        moved += len(seen.caps[0]) > 1
+        with_options.add((bool(made.scenario.choices), made.scenario.cap_tokens is None))
+    assert cut > 50
+    assert moved >= 10
+    assert len(with_options) == 4
+
+
+@pytest.mark.parametrize("rule", ["variance_aware", "best_static", "lyapunov"])
+def test_jump_equals_steps_under_the_stop_rule(rule):
+    """A site that buys its joules dear: caps are set each hour by what both engines learned."""
+    made = capped_instances.at_a_dear_site(rule)
+    with capped_instances.watched(made):
+        run, _ = instances.by_jumps(made)
+    assert 0.02 < run.tally.capped.sum() / len(made.trace) < 0.9
+    seen = capped_instances.compare(made)
+    assert max(seen.errors.values()) <= instances.TOLERANCE
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+def test_jump_equals_steps_at_a_site(part):
+    """Under policies that look at the supply: the same decisions, and the same to look at."""
+    count = max(1, EACH // 2)
+    seen = site_instances.compare_many(part * count, count)
+    assert seen["requests"] > 10 * count
+
+
+@pytest.mark.parametrize("seed", [88, 1132])
+def test_a_price_of_nothing_has_no_sign(seed):
+    """The last digits of a price of zero, in which the engines differ, decided who answers."""
+    site_instances.compare_many(seed, 1)
+
+
+def test_the_site_instances_cover_what_they_should():
+    """Every policy that looks, stores of every size, days that are learned or not."""
+    made = [site_instances.case(seed) for seed in range(PARTS * 20)]
+    assert {one.policy.name for one in made} == set(site_instances.LOOKING)
+    sites = [one.scenario.supplied.site for one in made]
+    stores = {round(np.log10(max(1.0, min(1e9, one.store.usable_j)))) for one in sites}
+    assert stores >= {0, 3, 6, 7, 9}
+    assert {one.slot_s > 3600.0 for one in sites} == {True, False}
+    assert sum(one.trace.span_s > 86_400.0 for one in made) > 20
+    assert any(one.auxiliary_limit_w == 0.0 for one in sites)
+    assert any(one.carbon_usd_per_g for one in sites)
+    solved = 0
+    for one in made[:40]:
+        with site_instances.noting() as controllers:
+            instances.by_jumps(one)
+        solved += controllers[0].estimates.baseline_w.known
+    assert solved > 3
 
 
 def test_the_slow_instances_cover_what_they_should():

@@ -61,6 +61,18 @@ def simulate(
             ),
         ),
     ] = False,
+    cap_tokens: Annotated[
+        str | None,
+        typer.Option(
+            "--cap-tokens",
+            metavar="LIST",
+            help=(
+                "Run every policy under each of these caps on the tokens of an answer, separated "
+                "by commas, none for no cap: 4096,8192,none. A cut answer counts as wrong. "
+                "Default: as the scenario says, else none."
+            ),
+        ),
+    ] = None,
     json: options.Json = None,
     out: options.Out = None,
     requests: Annotated[
@@ -105,6 +117,7 @@ def simulate(
       baseload simulate azure-320 --parking all --forecast perfect:error=0.3
       baseload simulate solar-site --supply-scale 0.8,0.9,1.0,1.1,1.2 --out report
       baseload simulate solar-site -p variance_aware -p best_static --dispatch
+      baseload simulate solar-site --cap-tokens 4096,8192,16384,none -p variance_aware
       baseload simulate my.yaml --seeds 5 --json - | jq .policies[0].energy_j
       baseload simulate azure-chat --show > my.yaml
     """
@@ -126,6 +139,7 @@ def simulate(
     rows = _Rows(requests=requests, slots=slots)
     _check_jobs(jobs, rows)
     _check_outputs(scenario, json, out, rows)
+    from baseload.cli.scenario_caps import caps_of_text
     from baseload.cli.scenario_file import Overrides
 
     asked = Overrides(
@@ -133,6 +147,7 @@ def simulate(
         parking=parking,
         forecast=forecast,
         supply_scales=None if supply_scale is None else _scales(supply_scale),
+        caps=None if cap_tokens is None else caps_of_text(cap_tokens),
     )
     with Report(quiet=quiet) as report, redirect_stdout(sys.stderr):
         result = _run(scenario, policy or [], seeds, asked, rows, check, jobs, dispatch, report)
@@ -214,6 +229,7 @@ def _run(
     """Everything up to the result. What can be refused is refused before the work starts."""
     from baseload.cli.policy_specs import failure_in, policy_of
     from baseload.routing.policies import POLICIES
+    from baseload.simulator.hands import names_that_can
 
     chosen: list[AnyPolicy] = [policy_of(spec) for spec in specs]
     report.say(f"reading {scenario}")
@@ -232,8 +248,8 @@ def _run(
         check_dispatch(made)
     if not chosen:
         specs = list(made.policies)
-        chosen = [policy_of(spec) for spec in specs] or list(POLICIES.values())
-        specs = specs or list(POLICIES)
+        specs = specs or names_that_can(made, POLICIES.values())
+        chosen = [policy_of(spec) for spec in specs]
     from baseload.cli.request_log import RequestLog
     from baseload.cli.slot_log import SlotLog
     from baseload.simulator.run import needs_compiling, simulate
@@ -244,11 +260,17 @@ def _run(
         report.say(f"starting {len(chosen)} policies")
     from baseload.cli.jobs import jobs_at_once, jobs_of
 
-    expected = made.requests(0).requests * seeds * len(chosen)
+    expected = made.requests(0).requests * seeds * len(chosen) * max(1, len(made.caps))
     at_once = 1 if rows.wanted else jobs_at_once(jobs, requests=expected)
     if at_once > 1:
         wanted = jobs_of(
-            scenario, specs, seeds=seeds, overrides=asked, check=check, dispatch=dispatch
+            scenario,
+            specs,
+            seeds=seeds,
+            overrides=asked,
+            caps=made.caps,
+            check=check,
+            dispatch=dispatch,
         )
         return _side_by_side(made, chosen, wanted, at_once, report)
     log = RequestLog(rows.requests, made) if rows.requests is not None else None
@@ -302,9 +324,11 @@ def _side_by_side(
 ) -> Simulation:
     """The simulation from jobs in processes of their own."""
     from baseload.cli.jobs import gathered, run_jobs, title
+    from baseload.simulator.hands import check_looks
     from baseload.simulator.run import check_names
 
     check_names(chosen)
+    check_looks(made, chosen)
     report.say(f"{len(wanted)} runs, {at_once} at a time")
     results = run_jobs(
         wanted, at_once=at_once, done=lambda job, ended: report.ran_job(title(job), ended.runs)

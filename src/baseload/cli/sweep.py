@@ -163,6 +163,7 @@ def _run(
     from baseload.cli.jobs import jobs_at_once, jobs_of, run_jobs, title
     from baseload.cli.policy_specs import policy_of
     from baseload.routing.policies import POLICIES
+    from baseload.simulator.hands import check_looks, names_that_can
     from baseload.simulator.run import check_names, needs_compiling
 
     chosen = [policy_of(spec) for spec in specs]
@@ -172,9 +173,10 @@ def _run(
     made = {one: load_scenario(scenario, overrides=one) for one in asked}
     first = made[asked[0]]
     if not specs:
-        specs = list(first.policies) or list(POLICIES)
+        specs = list(first.policies) or names_that_can(first, POLICIES.values())
         chosen = [policy_of(spec) for spec in specs]
     check_names(chosen)
+    check_looks(first, chosen)
     if (asked[-1].load_frac or 0) > 1:
         report.warn(
             "the fleet completes no more than load 1; what comes beyond waits or is refused"
@@ -184,9 +186,12 @@ def _run(
     wanted = [
         job
         for one in reversed(asked)  # the longest first, so that no process waits at the end
-        for job in jobs_of(scenario, specs, seeds=seeds, overrides=one, check=check)
+        for job in jobs_of(
+            scenario, specs, seeds=seeds, overrides=one, caps=first.caps, check=check
+        )
     ]
     expected = sum(one.requests(0).requests for one in made.values()) * seeds * len(chosen)
+    expected *= max(1, len(first.caps))
     at_once = jobs_at_once(jobs, requests=expected)
     report.say(f"{len(wanted)} runs, {min(at_once, len(wanted))} at a time")
     results = run_jobs(

@@ -47,9 +47,9 @@ def supply_parts(comparison: Comparison) -> list[Table | Text]:
             name = row.label if place == 0 else ""
             table.add_row(*(Text(cell) for cell in (name, *cells(found))))
     lines = [LEGEND, *missing_words(comparison)]
-    found = dispatch_words(comparison)
-    if found:
-        return [table, Text(""), Text(found), *(Text(line, style="dim") for line in lines)]
+    bound = dispatch_words(comparison)
+    if bound:
+        return [table, Text(""), Text(bound), *(Text(line, style="dim") for line in lines)]
     return [table, Text(""), *(Text(line, style="dim") for line in lines)]
 
 

@@ -25,6 +25,7 @@ from baseload.routing.fleet_state import (
 )
 from baseload.routing.position import JoulePrices, price_joules, promise
 from baseload.routing.price import (
+    ANY_MODEL,
     BACKLOG,
     Option,
     Request,
@@ -76,7 +77,7 @@ def admits(state: FleetState, kind: int, request: Request) -> bool:
 @kernel
 def _serves(state: FleetState, kind: int, option: Option) -> bool:
     """Whether an option runs on replicas of a type."""
-    return option.model < 0 or option.model == state.limits[kind].model
+    return option.model == ANY_MODEL or option.model == state.limits[kind].model
 
 
 @kernel
@@ -298,15 +299,25 @@ def takes(state: FleetState, request: Request, replica: int) -> bool:
 
 
 @kernel
-def _next_that_takes(state: FleetState, request: Request, start: int, low: int, high: int) -> int:
-    """The first replica from ``start`` on, cyclically in ``low .. high - 1``, that can take the
+def _answers(state: FleetState, policy: PolicyState, request: Request, replica: int) -> bool:
+    """Whether a replica can take the request now, and an option runs on it."""
+    if not takes(state, request, replica):
+        return False
+    return _first_option(state, policy, request, state.type_of[replica]) >= 0
+
+
+@kernel
+def _next_that_takes(
+    state: FleetState, policy: PolicyState, request: Request, start: int, low: int, high: int
+) -> int:
+    """The first replica from ``start`` on, cyclically in ``low .. high - 1``, that can answer the
     request, or -1.
     """
     replica = start
     for _ in range(high - low):
         if replica >= high:
             replica = low
-        if takes(state, request, replica):
+        if _answers(state, policy, request, replica):
             return replica
         replica += 1
     return -1
@@ -321,16 +332,17 @@ def _random(state: FleetState, policy: PolicyState, request: Request) -> int:
     replica = 0
     for _ in range(_DRAWS):
         replica = below(policy.random, count)
-        if takes(state, request, replica):
+        if _answers(state, policy, request, replica):
             return replica
-    return _next_that_takes(state, request, replica, 0, count)
+    return _next_that_takes(state, policy, request, replica, 0, count)
 
 
 @kernel
 def _round_robin(state: FleetState, policy: PolicyState, request: Request) -> int:
     """The next replica in turn that can take the request."""
     everyone = policy.turn.shape[0] - 1
-    replica = _next_that_takes(state, request, policy.turn[everyone], 0, state.type_of.shape[0])
+    count, turn = state.type_of.shape[0], policy.turn[everyone]
+    replica = _next_that_takes(state, policy, request, turn, 0, count)
     if replica >= 0:
         policy.turn[everyone] = replica + 1
     return replica
@@ -344,7 +356,8 @@ def _weighted_round_robin(state: FleetState, policy: PolicyState, request: Reque
     total, best = 0.0, -1
     for kind in range(state.cost.shape[0]):
         size = state.open_count[kind]
-        if size > 0 and admits(state, kind, request):
+        able = admits(state, kind, request)
+        if size > 0 and able and _first_option(state, policy, request, kind) >= 0:
             share = policy.weights[kind] * size
             total += share
             policy.credit[kind] += share
@@ -354,11 +367,11 @@ def _weighted_round_robin(state: FleetState, policy: PolicyState, request: Reque
         return -1
     policy.credit[best] -= total
     low, high = state.first[best], state.first[best + 1]
-    replica = _next_that_takes(state, request, low + policy.turn[best], low, high)
+    replica = _next_that_takes(state, policy, request, low + policy.turn[best], low, high)
     if replica >= 0:
         policy.turn[best] = replica + 1 - low
         return replica
-    return _next_that_takes(state, request, 0, 0, state.type_of.shape[0])
+    return _next_that_takes(state, policy, request, 0, 0, state.type_of.shape[0])
 
 
 @kernel

@@ -25,7 +25,7 @@ from baseload.routing import pick as rules
 from baseload.routing.estimate import capacity_per_s
 from baseload.routing.fleet_state import FleetState
 from baseload.routing.position import joule_prices, no_joule_prices
-from baseload.routing.price import CARBON, FEE, KNOBS, PARTS, QUALITY, UNITS, plain_option
+from baseload.routing.price import BARRED, CARBON, FEE, KNOBS, PARTS, QUALITY, UNITS, plain_option
 from baseload.routing.sizing import profile
 from baseload.routing.slow import Slow
 from baseload.workload.requests import Request
@@ -196,11 +196,15 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True):
 
     def _may_take(self, options: np.recarray[Any, Any]) -> np.recarray[Any, Any]:
         """The options that the policy chooses among: all where it prices wrong answers, else the
-        first, the reference, because nothing would keep it from the least thinking there is.
+        first that a class may have, the reference, because nothing would keep it from the least
+        thinking there is.
         """
         if self.price is None and self.rule == "price" and self.rates.get("quality", 0.0) > 0:
             return options
-        return options[:, :1].view(np.recarray)
+        first = np.argmax(options.model != BARRED, axis=1)
+        table = options[:, : int(first.max()) + 1].copy()
+        table["model"][np.arange(table.shape[1]) != first[:, None]] = BARRED
+        return table.view(np.recarray)
 
     def with_parameters(self, values: dict[str, str]) -> Policy:
         """This policy with some parameters replaced, from text: ``choices``, or ``rate_<part>``."""

@@ -106,11 +106,11 @@ OPTION = np.dtype(
         ("joule_factor", np.float64),
     ]
 )
-"""An option (model x effort) for one class of requests: code of its model (-1: any), factor on the
-forecast output, cap on it (inf: none; an answer that is cut is wrong), probability that an answer
-that is not cut is wrong, value of a right answer, fee, and the shadow price of its joules now over
-the rate of the energy part (1 without a supply that anyone looks at; below 0 where energy would be
-thrown away).
+"""An option (model x effort) for one class of requests: code of its model (-1: any; -2: none, the
+class may not have it), factor on the forecast output, cap on it (inf: none; an answer that is cut
+is wrong), probability that an answer that is not cut is wrong, value of a right answer, fee, and
+the shadow price of its joules now over the rate of the energy part (1 without a supply that anyone
+looks at; below 0 where energy would be thrown away).
 """
 
 REQUEST = np.dtype(
@@ -134,6 +134,9 @@ promised to the last token, the promises by themselves (inf: none), the controll
 tier, the grid's intensity now, the model asked for (-1: any), its class, the instant of the pick.
 """
 
+ANY_MODEL, BARRED = -1, -2
+"""Codes of an option's model that are no model: any will do, and none does."""
+
 Option: TypeAlias = Any
 """One row of ``OPTION``."""
 Request: TypeAlias = Any
@@ -153,6 +156,16 @@ def plain_option() -> np.recarray[Any, Any]:
 def option_row(options: Any, request: Request) -> int:
     """The row of the option table ``[classes or 1, options]`` that counts for a request."""
     return int(request.class_code) if options.shape[0] > 1 else 0
+
+
+@kernel
+def reference_option(options: Any, request: Request) -> int:
+    """The first option that the request's class may have: who does not choose takes it."""
+    row = option_row(options, request)
+    for number in range(options.shape[1]):
+        if options[row, number].model != BARRED:
+            return number
+    return 0
 
 
 def request_row(

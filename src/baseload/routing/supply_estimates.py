@@ -94,20 +94,30 @@ class SupplyEstimates:
         """Hour of the site's day at ``now_s``."""
         return int((self._start_s + now_s) % S_PER_DAY // S_PER_HOUR)
 
+    def hours_passed(self, now_s: float) -> int:
+        """Whole hours of the site's clock up to ``now_s``."""
+        return int((self._start_s + now_s) // S_PER_HOUR)
+
     def add(self, signals: SupplySignals) -> None:
         """Take in the slot that has ended."""
         slot_s = signals.slot_s
-        hour = self.hour(signals.now_s - 0.5 * slot_s)
-        share = min(1.0, slot_s / S_PER_HOUR)
+        hours = self._hours(signals.now_s, slot_s)
+        share = min(1.0, slot_s / len(hours) / S_PER_HOUR)
         baseline_w = signals.baseline_j / slot_s
         floor_w = (signals.demand_j - signals.promised_j) / slot_s
-        self._deviate(hour, baseline_w - floor_w, signals)
-        self._follow(hour, baseline_w, share)
-        self.baseline_w.add(hour, baseline_w, share)
-        self.floor_w.add(hour, floor_w, share)
-        self.rate_per_s.add(hour, signals.picked / slot_s, share)
-        self.auxiliary_usd_per_j.add(hour, signals.auxiliary_usd_per_j, share)
-        self.waste_usd_per_j.add(hour, signals.waste_usd_per_j, share)
+        self._deviate(hours, baseline_w - floor_w, signals)
+        self._follow(hours, baseline_w, share)
+        for hour in hours:
+            self.baseline_w.add(hour, baseline_w, share)
+            self.floor_w.add(hour, floor_w, share)
+            self.rate_per_s.add(hour, signals.picked / slot_s, share)
+            self.auxiliary_usd_per_j.add(hour, signals.auxiliary_usd_per_j, share)
+            self.waste_usd_per_j.add(hour, signals.waste_usd_per_j, share)
+
+    def _hours(self, end_s: float, slot_s: float) -> list[int]:
+        """The hours that a slot is about: the one of its middle, or each one of a longer slot."""
+        parts = min(HOURS, math.ceil(slot_s / S_PER_HOUR))
+        return [self.hour(end_s - (part + 0.5) * slot_s / parts) for part in range(parts)]
 
     def variance_j2_per_s(self) -> float:
         """Long-run variance rate [J^2/s] of what no decision moves, about the usual day."""
@@ -124,9 +134,9 @@ class SupplyEstimates:
         expected: Floats = self.baseline_w.filled()[order] * (1.0 + (self.ratio - 1.0) * fade)
         return expected
 
-    def _follow(self, hour: int, baseline_w: float, share: float) -> None:
+    def _follow(self, hours: list[int], baseline_w: float, share: float) -> None:
         """Follow the ratio of the baseline to its usual day, where that has any."""
-        usual = self.baseline_w.mean[hour]
+        usual = float(self.baseline_w.mean[hours].mean())
         if not self.baseline_w.known:
             return
         weight = usual / max(1e-9, float(self.baseline_w.mean.max()))
@@ -134,9 +144,9 @@ class SupplyEstimates:
             gain = min(1.0, 0.5 * share * (0.5 + weight))
             self.ratio += gain * (min(3.0, baseline_w / usual) - self.ratio)
 
-    def _deviate(self, hour: int, net_w: float, signals: SupplySignals) -> None:
+    def _deviate(self, hours: list[int], net_w: float, signals: SupplySignals) -> None:
         """Collect the day's net energy beyond the usual; at midnight it becomes variance."""
-        usual = self.baseline_w.mean[hour] - self.floor_w.mean[hour]
+        usual = float((self.baseline_w.mean[hours] - self.floor_w.mean[hours]).mean())
         if not self.baseline_w.known:
             mean = float((self.baseline_w.filled() - self.floor_w.filled()).mean())
             if self._slots:

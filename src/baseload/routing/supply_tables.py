@@ -35,10 +35,11 @@ from baseload.theory.store_cost import static_index_prices
 
 MOVED_FRAC = 0.1
 _SWING_FRAC = 0.05  # of the store: from here on the hour of the day is a state of its own
-_JOBS_TAYLOR = 300.0  # beyond it the full-jump score is the Taylor score to 0.1 %
+_JOBS_TAYLOR = 1e6  # beyond it an answer is lost in the last digits of the store's worth
 _JOBS_GUARDED = 90.0
 _JOBS_LATTICE = 5.0
 _STEPS_PER_JOB = 8.0
+_LONGEST_ANSWER = 10.0  # mean answers of the dearest option: where lattice laws end
 _CYCLE_NODES = 129
 _AHEAD_HOURS = 12  # by then the deviation from the usual day has died out
 _SAME_FRAC = 0.002  # of the store: a deviation that is none
@@ -69,7 +70,7 @@ def key_numbers(outlook: Outlook) -> Floats:
     """
     demand_w = outlook.reference_w()
     variance = outlook.variance_j2_per_s + float(
-        outlook.rate_per_s.mean(axis=0) @ outlook.answers.square_j2[:, 0]
+        outlook.rate_per_s.mean(axis=0) @ outlook.reference(outlook.answers.square_j2)
     )
     finite = outlook.answers.cost_usd[np.isfinite(outlook.answers.cost_usd)]
     return np.array(
@@ -93,18 +94,26 @@ def energy_scores(
     instance: RoutingInstance, capacity_j: float, worth: Callable[[Floats], Prices]
 ) -> Floats:
     """Worth of the joules of each answer ``[classes, options, NODES]`` [$]: full jumps, or, where
-    answers are small against the store, their expansion to second order.
+    answers are nothing against the store, their expansion to second order, within the prices of
+    auxiliary energy and of waste. (An expansion alone goes far beyond them at the ends of a store
+    that would soon leave them by itself, however large it is: the price falls within less than an
+    answer there.)
     """
     levels = np.linspace(0.0, capacity_j, NODES)
     at = worth(levels)
-    jobs = capacity_j / max(1e-9, float(instance.mean[instance.available].max(initial=0.0)))
-    if jobs > _JOBS_TAYLOR:
-        second = 0.5 * instance.second[..., None] * at.om
-        found: Floats = instance.mean[..., None] * at.lamS + second
+    if _expands(instance, capacity_j):
+        mean_j = instance.mean[..., None]
+        worth_usd = mean_j * at.lamS + 0.5 * instance.second[..., None] * at.om
+        found: Floats = np.clip(worth_usd, -instance.Cw * mean_j, instance.Cu * mean_j)
         return found
     laws = quantile_laws(instance.mean, instance.second, cells=_LAW_CELLS)
     tables = full_jump_tables(instance, laws, level=levels, worth=lambda level: worth(level).value)
     return _joules_only(instance, tables.score)
+
+
+def _expands(instance: RoutingInstance, capacity_j: float) -> bool:
+    """Whether every answer is small against the store."""
+    return capacity_j > _JOBS_TAYLOR * float(instance.mean[instance.available].max(initial=0.0))
 
 
 def _joules_only(instance: RoutingInstance, score: Floats) -> Floats:
@@ -163,7 +172,8 @@ def _lattice(instance: RoutingInstance, outlook: Outlook) -> JumpLattice | None:
         return None
     step_j = min(outlook.mean_job_j() / _STEPS_PER_JOB, 0.9 * instance.b / total)
     steps = int(np.ceil(outlook.capacity_j / step_j))
-    return jump_lattice(instance, outlook.capacity_j, delta=outlook.capacity_j / steps)
+    cap_j = _LONGEST_ANSWER * max(float(instance.mean[instance.available].max()), step_j)
+    return jump_lattice(instance, outlook.capacity_j, delta=outlook.capacity_j / steps, cap=cap_j)
 
 
 class AverageDay:
@@ -175,6 +185,7 @@ class AverageDay:
         self._solution: DynamicRouting | None = None
         self._scores: Floats | None = None
         self.guarded_away = 0
+        self.method = "steady"
 
     @property
     def solved(self) -> int:
@@ -203,9 +214,11 @@ class AverageDay:
     def _new_scores(
         self, instance: RoutingInstance, solution: DynamicRouting, outlook: Outlook
     ) -> Floats:
-        jobs = outlook.capacity_j / outlook.mean_job_j()
+        jobs = outlook.holds_answers()
         lattice = _lattice(instance, outlook) if jobs < _JOBS_GUARDED else None
+        self.method = "taylor" if _expands(instance, outlook.capacity_j) else "steady"
         if lattice is not None and jobs < _JOBS_LATTICE:
+            self.method = "lattice"
             return _lattice_scores(lattice)
         scores = energy_scores(
             instance, outlook.capacity_j, lambda level: prices_at(solution, level)
@@ -217,6 +230,7 @@ class AverageDay:
         if guarded(lattice, instance.cheapest(np.moveaxis(total, -1, 0)))[2]:
             return scores
         self.guarded_away += 1
+        self.method = "guarded"
         price = static_price(instance, outlook.capacity_j)[1]
         return np.repeat(price * instance.mean[..., None], NODES, axis=-1)
 
@@ -228,6 +242,8 @@ def _lattice_scores(lattice: JumpLattice) -> Floats:
     dear = option_values(lattice, value) - waiting_values(lattice, value)[:, None, None]
     cost = np.where(instance.available, instance.other_cost, 0.0)
     worth = np.where(instance.available, dear - cost, 0.0)
+    mean = lattice.job @ (lattice.delta * np.arange(lattice.job.shape[-1]))  # a little off
+    worth *= np.divide(instance.mean, mean, out=np.zeros_like(mean), where=mean > 0.0)
     at = np.linspace(0.0, len(worth) - 1.0, NODES)
     left = np.minimum(at.astype(int), len(worth) - 2)
     share = (at - left)[:, None, None]
@@ -261,12 +277,11 @@ class DayStates:
         def worth(level: Floats) -> Prices:
             value = np.concatenate(([0.0], np.cumsum(0.5 * (price[1:] + price[:-1]) * levels[1])))
             inside = np.clip(level, 0.0, levels[-1])
+            cell = np.minimum((inside / levels[1]).astype(int), len(levels) - 2)
+            here = np.interp(inside, levels, price)
+            worth = value[cell] + 0.5 * (price[cell] + here) * (inside - levels[cell])
             below = np.minimum(level, 0.0) * float(price[0])
-            return Prices(
-                np.interp(inside, levels, price),
-                np.interp(inside, levels, steep),
-                np.interp(inside, levels, value) + below,
-            )
+            return Prices(here, np.interp(inside, levels, steep), worth + below)
 
         return energy_scores(outlook.average(), outlook.capacity_j, worth)
 
@@ -292,7 +307,6 @@ class DayStates:
 def cycle_of(outlook: Outlook, net_w: Floats, *, hours: int = 24) -> CycleProblem:
     """The hours to come as a cycle, chance spread over them evenly."""
     store, answers = outlook.store, outlook.answers
-    dearest = -outlook.auxiliary_usd_per_j * (1.0 - 1e-6)
     return CycleProblem(
         slot_s=S_PER_HOUR,
         b=net_w[:hours],
@@ -302,7 +316,7 @@ def cycle_of(outlook: Outlook, net_w: Floats, *, hours: int = 24) -> CycleProble
         second=answers.square_j2,
         other_cost=answers.cost_usd,
         Cu=outlook.auxiliary_usd_per_j[:hours],
-        Cw=np.maximum(outlook.waste_usd_per_j, dearest)[:hours],
+        Cw=outlook.waste_usd_per_j[:hours],
         B=outlook.capacity_j,
         eta_c=store.charge_efficiency,
         eta_d=store.discharge_efficiency,

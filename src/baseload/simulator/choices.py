@@ -15,7 +15,8 @@ import msgspec
 import numpy as np
 
 from baseload.base.errors import BadInputError
-from baseload.routing.price import OPTION, plain_option
+from baseload.routing.price import BARRED, OPTION, plain_option
+from baseload.workload.tiers import Tier
 
 
 class Choice(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,15 +66,17 @@ def option_table(
     classes: Sequence[str],
     asked: Sequence[str] = (),
     *,
-    right_usd: Sequence[float] = (),
+    tiers: Sequence[Tier] = (),
     cap_tokens: float = math.inf,
 ) -> np.recarray[Any, Any]:
     """The choices as rows of ``price.OPTION``, ``[classes, options]``; a plain one for none.
 
-    ``asked``: models that requests of the trace ask for; ``right_usd``: value of a right answer to
-    a request of each class (none or all 0: 1, so that a policy's rate is the value);
-    ``cap_tokens``: where every answer is cut.
+    ``asked``: models that requests of the trace ask for; ``tiers``: of each class, with the value
+    of a right answer (none or all 0: 1, so that a policy's rate is the value) and the floor below
+    which an option is barred; ``cap_tokens``: where every answer is cut. Raises ``BadInputError``
+    for a floor that no option reaches.
     """
+    right_usd = [tier.right_usd for tier in tiers]
     if not choices:
         plain = np.tile(plain_option(), (max(1, len(classes)), 1)).view(np.recarray)
         return _valued(plain, right_usd, cap_tokens)
@@ -85,7 +88,28 @@ def option_table(
             option.fee_usd, option.joule_factor = choice.fee_usd, 1.0
             option.output_factor = choice.tokens(label)
             option.wrong_frac = 1.0 - choice.right(label)
+    for row, label, tier in zip(table, classes, tiers, strict=bool(tiers)):
+        _bar(row, choices, label, tier)
     return _valued(table, right_usd, cap_tokens)
+
+
+def _bar(row: Any, choices: Sequence[Choice], label: str, tier: Tier) -> None:
+    """Bar the options of a class that are right less often than its tier asks for."""
+    if tier.right_floor is None:
+        return
+    right = [choice.right(label) for choice in choices]
+    best = max(range(len(right)), key=right.__getitem__)
+    if right[best] < tier.right_floor:
+        raise BadInputError(
+            f"tier {tier.name!r}: right_floor of {tier.right_floor:g}",
+            found=f"class {label}: the best option, {choices[best].name}, is right in "
+            f"{right[best]:g} of the answers",
+            allowed="a floor that an option reaches in every class of the tier",
+            todo="lower right_floor, add an option, or put the class into a tier of its own",
+        )
+    for option, share in zip(row, right, strict=True):
+        if share < tier.right_floor:
+            option.model = BARRED
 
 
 def _valued(

@@ -19,7 +19,7 @@ from baseload.routing.fleet_state import FleetState, keep_index
 from baseload.routing.pick import PolicyState, admits, takes
 from baseload.routing.policy import AnyPolicy, ChoosesInPython, Policy, fleet_view, name_of
 from baseload.routing.price import Request as VisibleRequest
-from baseload.routing.price import option_row
+from baseload.routing.price import option_row, reference_option
 from baseload.routing.supply_control import reference_usd_per_j, table_capacity_j
 from baseload.simulator import jump
 from baseload.simulator.records import Engine
@@ -101,6 +101,7 @@ def _compiled_with(price: Callable[..., float]) -> dict[str, Any]:
 
     @kernel_uncached
     def pick(state: FleetState, policy: PolicyState, request: VisibleRequest) -> tuple[int, int]:
+        option = reference_option(policy.options, request)
         best, found = math.inf, -1
         for kind in range(state.cost.shape[0]):
             if not admits(state, kind, request):
@@ -115,14 +116,14 @@ def _compiled_with(price: Callable[..., float]) -> dict[str, Any]:
                     state.cost[kind],
                     state.limits[kind],
                     state.traffic[0],
-                    policy.options[option_row(policy.options, request), 0],
+                    policy.options[option_row(policy.options, request), option],
                     request,
                     state.in_flight[replica],
                     state.tokens[replica],
                 )
                 if value < best:
                     best, found = value, replica
-        return 0, found
+        return option, found
 
     space = {**vars(jump), "pick": pick}
     for name in _AROUND_PICK:
@@ -183,9 +184,10 @@ def _python_driver(
             if replica < 0 or not takes(fleet, visible, replica):
                 jump.refuse(engine, fleet, visible, code, now_s)
                 continue
-            option = engine.options[option_row(engine.options, visible), 0]
+            number = reference_option(engine.options, visible)
+            cap_tokens = engine.options[option_row(engine.options, visible), number].cap_tokens
             jump.place_request(
-                engine, fleet, replica, 0, option.cap_tokens, first + at, now_s, row, visible
+                engine, fleet, replica, number, cap_tokens, first + at, now_s, row, visible
             )
         if until_s > -math.inf and not jump.advance(engine, fleet, until_s):
             return -1

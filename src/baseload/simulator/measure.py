@@ -38,6 +38,7 @@ from baseload.simulator.results import (
     PolicyResult,
     Quantiles,
     Series,
+    SupplyDiary,
     SupplyResult,
 )
 from baseload.simulator.scenario import Scenario
@@ -54,9 +55,10 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
 
     ``account_j`` [types, accounts] joules; ``busy_s``, ``batch_s`` [types]; ``still_s`` [types]
     seconds not busy within the trace. ``requests``: how many came; ``span_s``: when the last one
-    came. ``supply``: the books of the site under each of its scales. ``chosen`` [classes, options]:
-    answers by each option, and ``chosen_j`` their joules. ``dispatch``: the clairvoyant one of its
-    requests, where it was asked for.
+    came. ``supply``: the books of the site under each of its scales. ``joule_prices``: the diary
+    of a policy that looks at the supply. ``chosen`` [classes, options]: answers by each option,
+    and ``chosen_j`` their joules. ``dispatch``: the clairvoyant one of its requests, where it was
+    asked for.
     """
 
     histogram: NDArray[np.int64]
@@ -81,6 +83,7 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
     control: ControlSeries | None = None
     bound_energy_j: float | None = None
     supply: tuple[Settled, ...] = ()
+    joule_prices: SupplyDiary | None = None
     chosen: NDArray[np.int64] | None = None
     chosen_j: NDArray[np.float64] | None = None
     dispatch: RunDispatch | None = None
@@ -234,17 +237,22 @@ def result(
     runs: Sequence[Totals],
     *,
     baseline: Sequence[Totals],
+    bounded: Sequence[Totals],
 ) -> PolicyResult:
     """What a policy cost over the runs of all seeds: means, percentiles of all requests, intervals.
 
     ``baseline``: the runs of the first policy over the same seeds; the interval of the change in
-    energy is that of the paired differences.
+    energy is that of the paired differences. ``bounded``: those that carry the bounds.
     """
     pooled = np.sum([run.histogram for run in runs], axis=0)
     every = pooled.sum(axis=1)
     names = [tier.name for tier in scenario.tiers]
-    bounds = [first.bound_energy_j for first in baseline]
-    figures = [_figures(scenario, run, least) for run, least in zip(runs, bounds, strict=True)]
+    bounds = [first.bound_energy_j for first in bounded]
+    capped = _is_capped(scenario, runs)
+    figures = [
+        _figures(scenario, run, least, capped=capped)
+        for run, least in zip(runs, bounds, strict=True)
+    ]
     mean = {key: _mean(figure[key] for figure in figures) for key in figures[0]}
     tally = [run.tally for run in runs]
     count = len(runs)
@@ -323,24 +331,30 @@ def result(
         supply=supply,
         quality_frac=mean.get("quality_frac"),
         quality_frac_by_tier={
-            name: mean[f"quality_frac.{name}"] for name in names if scenario.choices
+            name: mean[f"quality_frac.{name}"] for name in names if f"quality_frac.{name}" in mean
         },
         choice_frac=_choice_frac(scenario, runs),
         answer_energy_j=_answer_energy_j(scenario, runs),
         cost_over_dispatch=mean.get("cost_over_dispatch"),
         cost_over_dispatch_as_run=mean.get("cost_over_dispatch_as_run"),
         capped_frac=mean.get("capped_frac"),
-        **_at_main_scale(scenario, supply),
+        joule_prices=runs[0].joule_prices,
+        demand_variance_j2_per_s=mean["demand_variance_j2_per_s"],
+        **_at_main_scale(scenario, supply, runs),
     )
 
 
-def _at_main_scale(scenario: Scenario, supply: Sequence[SupplyResult]) -> dict[str, Any]:
+def _at_main_scale(
+    scenario: Scenario, supply: Sequence[SupplyResult], runs: Sequence[Totals]
+) -> dict[str, Any]:
     """The fields of a result that stand for the scale nearest to 1."""
     if scenario.supplied is None:
         return {}
-    main = supply[scenario.supplied.main]
+    place = scenario.supplied.main
+    main = supply[place]
     names = ("total_cost_usd", "cost_usd", "auxiliary_j", "waste_j")
-    return {name: getattr(main, name) for name in names}
+    each = [run.supply[place].total_usd for run in runs]
+    return {name: getattr(main, name) for name in names} | {"total_cost_usd_by_seed": each}
 
 
 def _choice_frac(scenario: Scenario, runs: Sequence[Totals]) -> dict[str, dict[str, float]]:
@@ -430,7 +444,15 @@ def _multiple(above: float, below: float) -> float | None:
     return above / below if below > 0.0 else None
 
 
-def _figures(scenario: Scenario, run: Totals, bound_j: float | None) -> dict[str, float | None]:
+def _is_capped(scenario: Scenario, runs: Sequence[Totals]) -> bool:
+    """Whether caps are a matter here: asked for, or answers were cut by a policy's own."""
+    asked = scenario.cap_tokens is not None or bool(scenario.caps)
+    return asked or any(run.tally.capped.any() for run in runs)
+
+
+def _figures(
+    scenario: Scenario, run: Totals, bound_j: float | None, *, capped: bool
+) -> dict[str, float | None]:
     """The figures of one run that are averaged over seeds and get an interval."""
     tally = run.tally
     energy_j = float(run.account_j.sum())
@@ -455,8 +477,10 @@ def _figures(scenario: Scenario, run: Totals, bound_j: float | None) -> dict[str
         "cause_weight_stream_j": run.stream_j,
         "cause_tokens_j": float(run.account_j[:, ACTIVE].sum()) - run.stream_j,
         "cause_rest_j": float(run.account_j[:, IDLE:].sum()),
+        "demand_variance_j2_per_s": float(tally.energy_j2.sum()) / length_s,
     }
-    if scenario.choices:
+    judged = bool(scenario.choices) or capped
+    if judged:
         found["quality_frac"] = _ratio(float(tally.right.sum()), completed + refused)
     if run.dispatch is not None:
         cost_usd, other = run.dispatch.run_cost_usd, run.dispatch.as_run
@@ -464,12 +488,12 @@ def _figures(scenario: Scenario, run: Totals, bound_j: float | None) -> dict[str
         found["cost_over_dispatch_as_run"] = (
             None if other is None else _multiple(cost_usd, other.total_cost_usd)
         )
-    if scenario.cap_tokens is not None:
+    if capped:
         found["capped_frac"] = _ratio(int(tally.capped.sum()), completed)
     for index, tier in enumerate(scenario.tiers):
         row = tally[index]
         turned_away = int(row.refused.sum())
-        if scenario.choices:
+        if judged:
             found[f"quality_frac.{tier.name}"] = _ratio(
                 float(row.right.sum()), int(row.completed.sum()) + turned_away
             )

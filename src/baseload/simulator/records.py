@@ -141,6 +141,7 @@ TALLY = np.dtype(
         ("input_tokens", np.int64),
         ("output_tokens", np.int64),
         ("energy_j", np.float64),
+        ("energy_j2", np.float64),  # of their squares
         ("right", np.float64),  # expected right answers
         ("wrong_usd", np.float64),  # what right ones in place of wrong and refused ones were worth
         ("capped", np.int64),  # answers cut by a cap

@@ -26,6 +26,7 @@ from baseload.testing.price_laws import (
 )
 from baseload.testing.report import Findings, PolicyReport
 from baseload.testing.slow_laws import check_slow
+from baseload.testing.supply_laws import check_supply
 
 _clock_s = (
     time.perf_counter
@@ -261,6 +262,7 @@ class _Check:
             self.exchange(policy, case, picks)
         check_prices(policy, case, self.found, seed=self.seed)
         check_slow(policy, case, self.found, seed=self.seed)
+        check_supply(policy, case, self.found, seed=self.seed)
 
     def index(self, policy: Policy, case: Instance) -> None:
         """The same run with the plain scan beside the index."""

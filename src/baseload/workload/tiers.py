@@ -17,6 +17,7 @@ class Tier(msgspec.Struct, frozen=True, kw_only=True):
     ``target_miss_frac`` is the share that may. ``priority`` orders the queue inside a replica, 0
     first. ``classes`` lists the request classes that belong to the tier. ``right_usd``: what a
     right answer is worth more than a wrong one [$]; ``miss_usd``: what a broken promise costs [$].
+    ``right_floor``: no option may answer that is right less often; ``None``: any may.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Tier(msgspec.Struct, frozen=True, kw_only=True):
     target_miss_frac: float = 0.01
     right_usd: float = 0.0
     miss_usd: float = 0.0
+    right_floor: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse deadlines that cannot be kept or compared."""
@@ -44,6 +46,12 @@ class Tier(msgspec.Struct, frozen=True, kw_only=True):
                 f"tier {self.name!r}: target_miss_frac",
                 found=repr(self.target_miss_frac),
                 allowed="0 to 1",
+            )
+        if self.right_floor is not None and not 0 <= self.right_floor <= 1:
+            raise BadInputError(
+                f"tier {self.name!r}: right_floor",
+                found=repr(self.right_floor),
+                allowed="0 to 1, or null for none",
             )
         for name in ("right_usd", "miss_usd"):
             value = getattr(self, name)

@@ -5,12 +5,20 @@ from __future__ import annotations
 import msgspec
 import numpy as np
 import pytest
-from made_scenarios import groups_of, made_scenario, made_trace
+from made_scenarios import TIERS, groups_of, made_scenario, made_trace
 
 from baseload.base.errors import BadInputError
-from baseload.routing.policies import policy
+from baseload.routing.policies import POLICIES, policy
+from baseload.routing.price import BARRED
 from baseload.simulator.choices import Choice, models_of, option_table
 from baseload.simulator.run import simulate
+from baseload.simulator.supplied import Supplied
+from baseload.supply.baseline import Constant
+from baseload.supply.site import Site
+from baseload.supply.store import Store
+from baseload.supply.tariff import FlatPrice, Tariff
+from baseload.testing import FirstFree
+from baseload.workload.tiers import Tier
 
 CAREFUL = Choice(name="careful", right_frac={"": 0.9})
 BRIEF = Choice(name="brief", tokens_factor={"": 0.25}, right_frac={"": 0.5, "batch": 0.85})
@@ -99,7 +107,10 @@ def test_the_table_has_a_row_for_each_class():
     assert option_table((), ("chat", "batch")).shape == (2, 1)
     assert (table.right_usd == 1.0).all()
     assert (table.cap_tokens == np.inf).all()
-    valued = option_table((CAREFUL,), ("chat", "batch"), right_usd=(0.5, 0.0), cap_tokens=100.0)
+    tiers = [
+        Tier(name=name, classes=(), right_usd=usd) for name, usd in (("one", 0.5), ("two", 0.0))
+    ]
+    valued = option_table((CAREFUL,), ("chat", "batch"), tiers=tiers, cap_tokens=100.0)
     assert valued.right_usd.tolist() == [[0.5], [0.0]]
     assert (valued.cap_tokens == 100.0).all()
 
@@ -111,3 +122,70 @@ def test_the_table_has_a_row_for_each_class():
 def test_numbers_that_are_no_option(numbers):
     with pytest.raises(BadInputError, match="option 'x'"):
         Choice(name="x", **numbers)
+
+
+def floored(floor, label="chat"):
+    """The tiers of these tests, one of them with a floor."""
+    return tuple(
+        msgspec.structs.replace(tier, right_floor=floor) if label in tier.classes else tier
+        for tier in TIERS
+    )
+
+
+def test_a_floor_bars_what_is_right_less_often_for_its_classes_alone():
+    table = option_table((BRIEF, CAREFUL), ("chat", "batch"), tiers=floored(0.6))
+    assert table.model.tolist() == [[BARRED, -1], [-1, -1]]
+    exact = option_table((BRIEF, CAREFUL), ("chat", "batch"), tiers=floored(0.5))
+    assert (exact.model == -1).all()
+
+
+@pytest.mark.parametrize("name", [*POLICIES, "python"])
+def test_no_policy_goes_below_a_floor(name):
+    """The reference is barred too: who does not weigh answers takes the first that is left."""
+    choices = (BRIEF, CAREFUL, Choice(name="good", tokens_factor={"": 2.0}, right_frac={"": 0.8}))
+    place = Site(
+        baseline=Constant(value_w=500.0),
+        store=Store(capacity_j=1e4),
+        tariff=Tariff(energy=FlatPrice(usd_per_j=1e-3)),
+        slot_s=5.0,
+    )
+    one = FirstFree() if name == "python" else policy(name)
+    scenario = made_scenario(
+        made_trace(150), choices=choices, tiers=floored(0.6), supplied=Supplied(site=place)
+    )
+    found = simulate(scenario, [one], check=name != "python").policies[0]
+    assert found.completed == 150
+    assert found.choice_frac["chat"].get("brief", 0.0) == 0.0
+    if name == "least_loaded":
+        assert found.choice_frac["chat"]["careful"] == 1.0
+        assert found.choice_frac["batch"]["brief"] == 1.0
+
+
+@pytest.mark.parametrize("name", ["random", "round_robin", "weighted_round_robin", "power_of_two"])
+def test_a_replica_that_no_option_runs_on_is_not_drawn(name):
+    """It was sent the request with the last option of the table."""
+    fast, slow = groups_of(1, 2)
+    other = msgspec.structs.replace(
+        slow, kind=msgspec.structs.replace(slow.kind, model="another-model")
+    )
+    choices = (Choice(name="a", model=fast.kind.model), Choice(name="b", model="another-model"))
+    scenario = made_scenario(made_trace(100), groups=(fast, other), choices=choices)
+    found = simulate(scenario, [policy(name)], check=True).policies[0]
+    assert found.choice_frac["chat"]["a"] == 1.0
+    assert found.energy_j_by_model["another-model"] == pytest.approx(
+        sum(found.energy_j_by_device_and_state[other.kind.device].values())
+    )
+
+
+def test_a_floor_that_no_option_reaches_names_the_best():
+    with pytest.raises(BadInputError) as error:
+        option_table((BRIEF, CAREFUL), ("chat", "batch"), tiers=floored(0.95))
+    said = str(error.value)
+    assert "'interactive': right_floor of 0.95" in said
+    assert "class chat: the best option, careful, is right in 0.9" in said
+
+
+@pytest.mark.parametrize("floor", [-0.1, 1.1, float("nan")])
+def test_floors_that_are_no_shares(floor):
+    with pytest.raises(BadInputError, match="right_floor"):
+        floored(floor)

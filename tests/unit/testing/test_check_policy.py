@@ -15,12 +15,16 @@ import numpy as np
 import pytest
 
 from baseload.routing import pick as room
+from baseload.routing import supply_control
 from baseload.routing.policies import POLICIES
 from baseload.routing.policy import Policy
+from baseload.routing.position import NODES, PROMISED_J
 from baseload.routing.price import OPTION
 from baseload.routing.slow import Orders, Slow
+from baseload.routing.supply_rules import JouleOrders
 from baseload.testing import LAWS, FirstFree, check_policy
 from baseload.testing import instances as drawn
+from baseload.testing import supply_laws
 from baseload.testing.environment import environment
 
 FEW = 10
@@ -387,7 +391,7 @@ def test_every_law_has_a_breaker():
         for mark in test.pytestmark
         for at in range(len(mark.args[1]))
     }
-    assert named | {"exchange", "orders"} == set(LAWS)
+    assert named | {"exchange", "orders", "joule prices"} == set(LAWS)
 
 
 def test_the_report_says_what_where_and_how_to_see_it_again():
@@ -452,3 +456,45 @@ def test_instances_are_the_same_everywhere():
     assert {step.urgency for step in steps} == {0.0, 1e-3, 1.0, 1e3}
     assert all(0 <= step.answers < step.stays for step in steps)
     assert OPTION.names is not None
+
+
+def test_a_policy_that_looks_at_the_supply_is_tried_at_sites(monkeypatch):
+    """Prices that are no numbers, that differ from run to run, and a rule that there is none of."""
+    honest = POLICIES["variance_aware"]
+    assert broken(honest, instances=4) == set()
+    no_rule = msgspec.structs.replace(
+        honest, slow=msgspec.structs.replace(honest.slow, supply="sunshine")
+    )
+    assert broken(no_rule, instances=1) == {"joule prices"}
+
+    class Spoilt:
+        def __init__(self, value):
+            self.value = value
+
+        def orders(self, look):
+            scores = np.repeat(self.value() * look.answers.mean_j[..., None], NODES, axis=-1)
+            return JouleOrders(scores, np.full(len(scores), -1))
+
+    for value in (lambda: float("nan"), iter(range(10**6)).__next__):
+        spoilt = Spoilt(value)
+        monkeypatch.setattr(supply_control, "rule_of", lambda *_, spoilt=spoilt: spoilt)
+        assert broken(honest, instances=1) == {"joule prices"}
+
+
+@pytest.mark.parametrize(
+    ("part", "law"), [("joules", "joule prices"), ("options", "index"), ("rates", "hands off")]
+)
+def test_picks_at_a_site_that_are_wrong_are_found(monkeypatch, part, law):
+    """A pick that promises twice, one that differs from the scan, one that changes its rates."""
+    kept = supply_laws.pick
+
+    def pick(fleet, state, row):
+        option, replica = kept(fleet, state, row)
+        if part == "joules" and replica >= 0:
+            state.joules.position[PROMISED_J] *= 2.0
+        if part == "rates":
+            state.rates[:] += 1.0
+        return (option + (part == "options"), replica)
+
+    monkeypatch.setattr(supply_laws, "pick", pick)
+    assert law in broken(POLICIES["lyapunov"], instances=2)
