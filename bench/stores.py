@@ -72,7 +72,7 @@ def main() -> None:
     bench.inputs = {"days": days, "seeds": seeds, "requests_a_day": 86400, "baseline_w": BASELINE_W}
     bench.notes += [
         "Costs are auxiliary energy, waste and wrong answers. The goal is the size of the "
-        "forecast's error in the reference study; a run of days has an error of its own: see the "
+        "forecast's error in the reference study; a run of days has an error of its own, see the "
         "range.",
         "The lattice has lumps of exact lognormal laws: its optimum is the least that any policy "
         "that sees the level can cost there.",

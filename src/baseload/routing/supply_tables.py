@@ -39,6 +39,7 @@ _JOBS_TAYLOR = 1e6  # beyond it an answer is lost in the last digits of the stor
 _JOBS_GUARDED = 90.0
 _JOBS_LATTICE = 5.0
 _STEPS_PER_JOB = 8.0
+_LONGEST_ANSWER = 10.0  # mean answers of the dearest option: where lattice laws end
 _CYCLE_NODES = 129
 _AHEAD_HOURS = 12  # by then the deviation from the usual day has died out
 _SAME_FRAC = 0.002  # of the store: a deviation that is none
@@ -171,7 +172,8 @@ def _lattice(instance: RoutingInstance, outlook: Outlook) -> JumpLattice | None:
         return None
     step_j = min(outlook.mean_job_j() / _STEPS_PER_JOB, 0.9 * instance.b / total)
     steps = int(np.ceil(outlook.capacity_j / step_j))
-    return jump_lattice(instance, outlook.capacity_j, delta=outlook.capacity_j / steps)
+    cap_j = _LONGEST_ANSWER * max(float(instance.mean[instance.available].max()), step_j)
+    return jump_lattice(instance, outlook.capacity_j, delta=outlook.capacity_j / steps, cap=cap_j)
 
 
 class AverageDay:
@@ -240,6 +242,8 @@ def _lattice_scores(lattice: JumpLattice) -> Floats:
     dear = option_values(lattice, value) - waiting_values(lattice, value)[:, None, None]
     cost = np.where(instance.available, instance.other_cost, 0.0)
     worth = np.where(instance.available, dear - cost, 0.0)
+    mean = lattice.job @ (lattice.delta * np.arange(lattice.job.shape[-1]))  # a little off
+    worth *= np.divide(instance.mean, mean, out=np.zeros_like(mean), where=mean > 0.0)
     at = np.linspace(0.0, len(worth) - 1.0, NODES)
     left = np.minimum(at.astype(int), len(worth) - 2)
     share = (at - left)[:, None, None]

@@ -27,10 +27,10 @@ def check_dispatch(scenario: Scenario) -> None:
         raise BadInputError(
             "dispatch of a scenario without a supply", found="none", allowed="a site that feeds it"
         )
-    if scenario.cap_tokens is not None:
+    if scenario.cap_tokens is not None or any(cap is not None for cap in scenario.caps):
         raise BadInputError(
             "dispatch of a scenario with a cap on answers",
-            found=f"{scenario.cap_tokens} tokens",
+            found="one",
             allowed="no cap",
             todo="leave out the cap: the bound weighs whole answers",
         )

@@ -144,7 +144,7 @@ def run_policy(
     """The runs of one policy over the ``sources`` of some seeds, and, where ``watch`` asks for
     it, what the first of them says of the requests. ``bounded``: find the clairvoyant bound of each
     seed's requests too. ``dispatch``: and the clairvoyant dispatch at its site, but not beside runs
-    at lower clocks, which it does not bound. Other arguments as in ``simulate``.
+    that lower clocks or cut answers, which it does not bound. Other arguments as in ``simulate``.
     """
     runs: list[Totals] = []
     facts: TraceFacts | None = None
@@ -167,7 +167,7 @@ def run_policy(
             cut = cut_at(source, scenario.cap_tokens)
             least = bound(scenario, cut, sleep=scenario.parking)
             run = msgspec.structs.replace(run, bound_energy_j=least.energy_j)
-        if dispatch and not (isinstance(policy, Policy) and policy.slow.clocks):
+        if dispatch and not _is_beyond(policy, run):
             beside = dispatch_of_run(scenario, source, run, seed=seed)
             run = msgspec.structs.replace(run, dispatch=beside)
         runs.append(run)
@@ -235,6 +235,12 @@ def simulation_of(
             *_store_notes(scenario, results),
         ],
     )
+
+
+def _is_beyond(policy: AnyPolicy, run: Totals) -> bool:
+    """Whether a run can do what the dispatch cannot: lower clocks, or cut answers short."""
+    lowers = isinstance(policy, Policy) and policy.slow.clocks
+    return lowers or bool(run.tally.capped.any())
 
 
 def _dispatch(results: Sequence[PolicyResult]) -> DispatchResult | None:

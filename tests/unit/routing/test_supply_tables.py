@@ -119,6 +119,30 @@ def test_small_stores_have_the_lattice(monkeypatch):
         assert price.min() >= -1e-7 * (1 + 1e-9)
 
 
+@pytest.mark.parametrize("capacity_j", [1000.0, 9000.0])
+def test_only_the_ratio_of_joules_and_their_price_counts(capacity_j):
+    """Answers of kilojoules once had lattice laws that ended at 80 J, the unit of the reference
+    study: all policies looked alike and the guard replaced every table.
+    """
+    small = outlook(capacity_j=capacity_j)
+    for factor in (0.01, 100.0):
+        answers = small.answers
+        shown = outlook(capacity_j=factor * capacity_j)._replace(
+            answers=answers._replace(
+                mean_j=factor * answers.mean_j, square_j2=factor**2 * answers.square_j2
+            ),
+            net_w=factor * small.net_w,
+            usual_net_w=factor * small.usual_net_w,
+            variance_j2_per_s=factor**2 * small.variance_j2_per_s,
+            auxiliary_usd_per_j=small.auxiliary_usd_per_j / factor,
+            waste_usd_per_j=small.waste_usd_per_j / factor,
+        )
+        average, other = AverageDay(), AverageDay()
+        expected = average.scores(small)
+        assert other.scores(shown) == pytest.approx(expected, rel=1e-6, abs=1e-12)
+        assert average.guarded_away == other.guarded_away == 0
+
+
 def test_the_guard_takes_the_static_price(monkeypatch):
     monkeypatch.setattr(tables, "guarded", lambda *_: (None, None, False))
     average, shown = AverageDay(), outlook(capacity_j=9000.0)
