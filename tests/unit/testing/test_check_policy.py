@@ -22,9 +22,8 @@ from baseload.routing.position import NODES, PROMISED_J
 from baseload.routing.price import OPTION
 from baseload.routing.slow import Orders, Slow
 from baseload.routing.supply_rules import JouleOrders
-from baseload.testing import LAWS, FirstFree, check_policy
+from baseload.testing import LAWS, FirstFree, check_policy, supply_laws
 from baseload.testing import instances as drawn
-from baseload.testing import supply_laws
 from baseload.testing.environment import environment
 
 FEW = 10
