@@ -80,6 +80,15 @@ def pin() -> bool:
     return True
 
 
+def one_thread() -> None:
+    """Start this script again with one thread for linear algebra, unless it has been told so: more
+    of them wait for each other, busily, where a process has one core.
+    """
+    if os.environ.get("OPENBLAS_NUM_THREADS") != "1":
+        os.environ["OPENBLAS_NUM_THREADS"] = "1"
+        os.execv(sys.executable, [sys.executable, *sys.argv])
+
+
 def cpu_s() -> float:
     """CPU seconds of this process so far, all threads."""
     return time.process_time()

@@ -45,7 +45,7 @@ def loaded_fleet(replicas: int) -> FleetState:
     counts = rng.integers(0, 41, replicas)
     for replica, count in enumerate(counts.tolist()):
         for tokens in rng.integers(100, 4_000, count).tolist():
-            enter(state, replica, tokens)
+            enter(state, replica, tokens, 0)
     return state
 
 
@@ -77,7 +77,7 @@ def picks(bench: Bench, replicas: int) -> None:
 
         def change(made: Any = made) -> None:
             _, replica = rules.pick(state, made, request)
-            enter(state, replica, 1_250)
+            enter(state, replica, 1_250, 0)
             leave(state, replica, 1_250)
 
         for _ in range(bench.repeats(5)):

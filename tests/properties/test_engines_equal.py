@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 
+import capped_instances
 import engine_instances as instances
 import numpy as np
 import pytest
@@ -33,6 +34,40 @@ def test_jump_equals_steps_under_slow_control(part):
     """Under random orders and under the real controllers, parking or not, whatever the forecast."""
     seen = slow_instances.compare_many(part * EACH, EACH)
     assert seen["requests"] > 10 * EACH
+
+
+@pytest.mark.parametrize("part", range(PARTS))
+def test_jump_equals_steps_under_caps(part):
+    """Caps on answers that stand and caps that change on the way; the lengths learned too."""
+    seen = capped_instances.compare_many(part * EACH, EACH)
+    assert seen["requests"] > 10 * EACH
+
+
+def test_the_capped_instances_cover_what_they_should():
+    """Answers cut and whole; caps that change; options under caps."""
+    cut = moved = 0
+    with_options = set()
+    for seed in range(40):
+        made = capped_instances.case(seed)
+        with capped_instances.watched(made) as seen:
+            run, _ = instances.by_jumps(made)
+        cut += int(run.tally.capped.sum())
+        moved += len(seen.caps[0]) > 1
+        with_options.add((bool(made.scenario.choices), made.scenario.cap_tokens is None))
+    assert cut > 50
+    assert moved >= 10
+    assert len(with_options) == 4
+
+
+@pytest.mark.parametrize("rule", ["variance_aware", "best_static", "lyapunov"])
+def test_jump_equals_steps_under_the_stop_rule(rule):
+    """A site that buys its joules dear: caps are set each hour by what both engines learned."""
+    made = capped_instances.at_a_dear_site(rule)
+    with capped_instances.watched(made):
+        run, _ = instances.by_jumps(made)
+    assert 0.02 < run.tally.capped.sum() / len(made.trace) < 0.9
+    seen = capped_instances.compare(made)
+    assert max(seen.errors.values()) <= instances.TOLERANCE
 
 
 @pytest.mark.parametrize("part", range(PARTS))

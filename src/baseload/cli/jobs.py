@@ -8,6 +8,7 @@ itself.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import multiprocessing
 import os
 import signal
@@ -26,6 +27,7 @@ from baseload.cli.policy_specs import failure_in, policy_of
 from baseload.cli.scenario_file import Overrides, load_scenario
 from baseload.routing.policies import POLICIES
 from baseload.routing.policy import AnyPolicy, Policy
+from baseload.simulator.caps import at_cap, cases_of
 from baseload.simulator.measure import Totals
 from baseload.simulator.results import Simulation
 from baseload.simulator.run import (
@@ -52,17 +54,21 @@ KEEP_IN_ALL = 4 * KEEP_REQUESTS
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
     """One policy over some seeds of a scenario, by name: a scenario's name or file and what goes
-    before it, a policy as ``--policy`` takes it. ``watch``: tell also what the requests are;
-    ``bounded``: and the least joules that any schedule of them could need.
+    before it, a policy as ``--policy`` takes it. ``caps``: the one cap in force, where the
+    scenario has several (empty: as it says). ``watch``: tell also what the requests are;
+    ``bounded``: and the least joules that any schedule of them could need; ``dispatch``: and the
+    least cost at the site.
     """
 
     scenario: str
     policy: str
     seeds: tuple[int, ...]
     overrides: Overrides = Overrides()
+    caps: tuple[int | None, ...] = ()
     check: bool = False
     watch: bool = False
     bounded: bool = False
+    dispatch: bool = False
 
 
 class JobResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -82,13 +88,17 @@ def jobs_of(
     *,
     seeds: int,
     overrides: Overrides | None = None,
+    caps: Sequence[int | None] = (),
     check: bool = False,
+    dispatch: bool = False,
 ) -> list[Job]:
-    """The jobs of a simulation: one a policy and seed, the first one watching. A policy from a
-    file is one job, because what its code remembers must not depend on who runs it.
+    """The jobs of a simulation: one a policy, cap (of the scenario's ``caps``) and seed, the first
+    one watching. A policy from a file is one job under a cap, because what its code remembers must
+    not depend on who runs it.
     """
-    jobs = []
-    for place, policy in enumerate(policies):
+    under: list[tuple[int | None, ...]] = [(cap,) for cap in caps] or [()]
+    jobs: list[Job] = []
+    for (place, policy), cap in itertools.product(enumerate(policies), under):
         alone = ".py:" in policy
         for part in [tuple(range(seeds))] if alone else [(seed,) for seed in range(seeds)]:
             job = Job(
@@ -96,9 +106,11 @@ def jobs_of(
                 policy=policy,
                 seeds=part,
                 overrides=overrides or Overrides(),
+                caps=cap,
                 check=check,
-                watch=place == 0 and part[0] == 0,
+                watch=not jobs,
                 bounded=place == 0,
+                dispatch=dispatch,
             )
             jobs.append(job)
     return jobs
@@ -111,12 +123,19 @@ def gathered(
     ``simulator.run.simulate`` but for the CPU time.
     """
     runs = [run for result in results for run in result.runs]
-    seeds = len(runs) // len(policies)
+    cases = cases_of(scenario, policies)
+    seeds = len(runs) // len(cases)
     facts = next(result.facts for result in results if result.facts is not None)
-    baseline = runs[:seeds]
+    each = [runs[at * seeds : (at + 1) * seeds] for at in range(len(cases))]
+    baseline = each[0]
+    least = {
+        case.scenario.cap_tokens: mine
+        for case, mine in zip(cases, each, strict=True)
+        if case.bounded
+    }
     rows = [
-        policy_result(scenario, policy, runs[at * seeds : (at + 1) * seeds], baseline=baseline)
-        for at, policy in enumerate(policies)
+        policy_result(here, policy, mine, baseline=baseline, bounded=least[here.cap_tokens])
+        for (here, policy, _), mine in zip(cases, each, strict=True)
     ]
     return simulation_of(scenario, rows, facts, baseline=baseline)
 
@@ -124,6 +143,7 @@ def gathered(
 def title(job: Job) -> str:
     """The job in words, for people who wait for it."""
     words = [job.policy]
+    words += ["uncapped" if cap is None else f"cap {cap}" for cap in job.caps]
     if job.overrides.load_frac is not None:
         words.append(f"load {job.overrides.load_frac:g}")
     if job.seeds != (0,):
@@ -194,14 +214,16 @@ class _Worker:
         try:
             self._read(job)
             sources = {seed: self._sources[seed] for seed in job.seeds}
+            capped = [at_cap(self._scenario, cap) for cap in job.caps]
             runs, facts = run_policy(
-                self._scenario,
+                capped[0] if capped else self._scenario,
                 self._policy(job.policy),
                 sources,
                 check=job.check,
                 progress=self._progress,
                 watch=job.watch,
                 bounded=job.bounded,
+                dispatch=job.dispatch,
             )
         except BaseloadError:
             raise

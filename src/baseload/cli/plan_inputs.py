@@ -89,10 +89,12 @@ def plan_inputs(name: str, flags: PlanFlags) -> PlanInputs:
     read = read_scenario(name)
     asked = Overrides(load_frac=flags.load_frac, parking=flags.parking)
     fleet_only = ReadScenario(
-        msgspec.structs.replace(read.file, supply=None), read.folder, read.name
+        msgspec.structs.replace(read.file, supply=None, cap_tokens=None), read.folder, read.name
     )
     scenario = scenario_of(fleet_only, asked)
     notes: list[str] = []
+    if read.file.cap_tokens is not None:
+        notes.append("The plan takes answers as long as in the trace: cap_tokens caps runs only.")
     horizon_s = S_PER_YEAR if flags.horizon_s is None else flags.horizon_s
     site = None
     if read.file.supply is not None:

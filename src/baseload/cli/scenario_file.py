@@ -15,6 +15,7 @@ import msgspec
 
 from baseload.base.errors import BadInputError, unknown_name
 from baseload.base.units import g_per_j_from_g_per_kwh
+from baseload.cli.scenario_caps import CapsEntry, caps_of_entry
 from baseload.cli.scenario_fields import number, require, within
 from baseload.cli.scenario_notes import scenario_notes
 from baseload.cli.scenario_supply import SupplyEntry, supplied_of, supply_notes
@@ -106,6 +107,7 @@ class ScenarioFile(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     forecast: str = "online"
     supply: SupplyEntry | None = None
     options: list[OptionEntry] | None = None
+    cap_tokens: CapsEntry = None
     policies: list[str] = []
 
 
@@ -115,12 +117,14 @@ class Overrides(msgspec.Struct, frozen=True, kw_only=True):
     ``load_frac``: multiply the trace to this share of the fleet's capacity in the busiest minutes.
     ``parking``: ``all`` or ``none``. ``forecast``: a length forecaster, as
     ``workload.forecasts.forecast_of_text`` reads it. ``supply_scales``: factors on the baseline.
+    ``caps``: on the tokens of an answer, each to be run (``None`` among them: no cap).
     """
 
     load_frac: float | None = None
     parking: str | None = None
     forecast: str | None = None
     supply_scales: tuple[float, ...] | None = None
+    caps: tuple[int | None, ...] | None = None
 
 
 def builtin_scenarios() -> dict[str, str]:
@@ -230,6 +234,7 @@ def _build(file: ScenarioFile, folder: Path, name: str, asked: Overrides) -> Sce
     supplied = _supplied(file.supply, folder, requests(0).span_s, asked.supply_scales)
     if supplied is not None:
         warned = [*warned, *supply_notes(supplied.site)]
+    caps = caps_of_entry(file.cap_tokens) if asked.caps is None else asked.caps
     made = Scenario(
         name=file.name or name,
         groups=groups,
@@ -244,6 +249,8 @@ def _build(file: ScenarioFile, folder: Path, name: str, asked: Overrides) -> Sce
         forecast=_forecast(file.forecast if asked.forecast is None else asked.forecast),
         supplied=supplied,
         choices=_choices(file.options, groups),
+        cap_tokens=caps[0] if caps else None,
+        caps=caps,
         notes=(*notes, *noticed, *warned),
     )
     _check_floors(made)

@@ -51,6 +51,28 @@ def simulate(
             ),
         ),
     ] = None,
+    cap_tokens: Annotated[
+        str | None,
+        typer.Option(
+            "--cap-tokens",
+            metavar="LIST",
+            help=(
+                "Run every policy under each of these caps on the tokens of an answer, separated "
+                "by commas, none for no cap: 4096,8192,none. A cut answer counts as wrong. "
+                "Default: as the scenario says, else none."
+            ),
+        ),
+    ] = None,
+    dispatch: Annotated[
+        bool,
+        typer.Option(
+            "--dispatch",
+            help=(
+                "At a site: say also what the same requests could have cost at the least, had all "
+                "of them and the weather been known beforehand (some seconds a policy and seed)."
+            ),
+        ),
+    ] = False,
     json: options.Json = None,
     out: options.Out = None,
     requests: Annotated[
@@ -94,6 +116,8 @@ def simulate(
       baseload simulate azure-chat -p power_of_two:choices=3 -p mine.py:MyPolicy
       baseload simulate azure-320 --parking all --forecast perfect:error=0.3
       baseload simulate solar-site --supply-scale 0.8,0.9,1.0,1.1,1.2 --out report
+      baseload simulate solar-site --cap-tokens 4096,8192,16384,none -p variance_aware
+      baseload simulate solar-site -p variance_aware -p best_static --dispatch
       baseload simulate my.yaml --seeds 5 --json - | jq .policies[0].energy_j
       baseload simulate azure-chat --show > my.yaml
     """
@@ -115,6 +139,7 @@ def simulate(
     rows = _Rows(requests=requests, slots=slots)
     _check_jobs(jobs, rows)
     _check_outputs(scenario, json, out, rows)
+    from baseload.cli.scenario_caps import caps_of_text
     from baseload.cli.scenario_file import Overrides
 
     asked = Overrides(
@@ -122,9 +147,10 @@ def simulate(
         parking=parking,
         forecast=forecast,
         supply_scales=None if supply_scale is None else _scales(supply_scale),
+        caps=None if cap_tokens is None else caps_of_text(cap_tokens),
     )
     with Report(quiet=quiet) as report, redirect_stdout(sys.stderr):
-        result = _run(scenario, policy or [], seeds, asked, rows, check, jobs, report)
+        result = _run(scenario, policy or [], seeds, asked, rows, check, jobs, dispatch, report)
         result = _remarked(result)
         if scenario == JOULESCHED:
             result = _with_study(result, report)
@@ -197,6 +223,7 @@ def _run(
     rows: _Rows,
     check: bool,
     jobs: int | None,
+    dispatch: bool,
     report: Report,
 ) -> Simulation:
     """Everything up to the result. What can be refused is refused before the work starts."""
@@ -215,6 +242,10 @@ def _run(
             found="a scenario without a supply section",
             allowed="a scenario with one, such as solar-site",
         )
+    if dispatch:
+        from baseload.simulator.dispatch_run import check_dispatch
+
+        check_dispatch(made)
     if not chosen:
         specs = list(made.policies)
         specs = specs or names_that_can(made, POLICIES.values())
@@ -229,10 +260,18 @@ def _run(
         report.say(f"starting {len(chosen)} policies")
     from baseload.cli.jobs import jobs_at_once, jobs_of
 
-    expected = made.requests(0).requests * seeds * len(chosen)
+    expected = made.requests(0).requests * seeds * len(chosen) * max(1, len(made.caps))
     at_once = 1 if rows.wanted else jobs_at_once(jobs, requests=expected)
     if at_once > 1:
-        wanted = jobs_of(scenario, specs, seeds=seeds, overrides=asked, check=check)
+        wanted = jobs_of(
+            scenario,
+            specs,
+            seeds=seeds,
+            overrides=asked,
+            caps=made.caps,
+            check=check,
+            dispatch=dispatch,
+        )
         return _side_by_side(made, chosen, wanted, at_once, report)
     log = RequestLog(rows.requests, made) if rows.requests is not None else None
     slot_log = None
@@ -248,6 +287,7 @@ def _run(
             log=log.add if log is not None else None,
             slots=slot_log.add if slot_log is not None else None,
             done=report.done,
+            dispatch=dispatch,
         )
     except BaseloadError:
         raise

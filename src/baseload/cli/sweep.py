@@ -186,9 +186,12 @@ def _run(
     wanted = [
         job
         for one in reversed(asked)  # the longest first, so that no process waits at the end
-        for job in jobs_of(scenario, specs, seeds=seeds, overrides=one, check=check)
+        for job in jobs_of(
+            scenario, specs, seeds=seeds, overrides=one, caps=first.caps, check=check
+        )
     ]
     expected = sum(one.requests(0).requests for one in made.values()) * seeds * len(chosen)
+    expected *= max(1, len(first.caps))
     at_once = jobs_at_once(jobs, requests=expected)
     report.say(f"{len(wanted)} runs, {min(at_once, len(wanted))} at a time")
     results = run_jobs(

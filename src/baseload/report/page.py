@@ -10,6 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from html import escape
 
 from baseload.report import course_plots, inline_svg, palette, plots, readings, why, wording
+from baseload.report.caps_table import caps_section
+from baseload.report.cost_section import cost_section
+from baseload.report.diary_section import diary_section
 from baseload.report.figures import (
     Comparison,
     Row,
@@ -66,6 +69,9 @@ def page_html(
             notes(simulation.notes),
             _results(comparison),
             supply_section(comparison),
+            cost_section(comparison),
+            diary_section(comparison),
+            caps_section(comparison),
             _why(comparison),
             _figures(comparison),
             _devices(comparison),

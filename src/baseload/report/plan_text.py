@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from baseload.report.columns import PIPE_WIDTH
 from baseload.report.plan_result import PlanResult
 from baseload.report.plan_sections import (
     all_notes,
@@ -20,7 +21,6 @@ from baseload.report.plan_sections import (
 from baseload.report.plan_wording import STANDINGS
 from baseload.report.routing_sections import routing_sections
 from baseload.report.section import Section
-from baseload.report.table import PIPE_WIDTH
 
 _LEAST_WORDS = 18
 

@@ -19,6 +19,8 @@ COST_WORDS = {
     "carbon_usd": "carbon",
     "unserved_usd": "unserved demand",
     "wear_usd": "wear of the store",
+    "wrong_usd": "wrong answers",
+    "miss_usd": "missed promises",
 }
 """Parts of the cost of a site, by field."""
 

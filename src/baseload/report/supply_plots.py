@@ -205,7 +205,7 @@ def bill_parts(comparison: Comparison) -> list[str]:
 
 
 def bill_panel(comparison: Comparison) -> Draw:
-    """The cost of each policy, in parts; what earns lies left of 0."""
+    """The cost of each policy, in parts, and the total's interval; what earns lies left of 0."""
 
     def draw(axes: Axes) -> None:
         rows, parts = with_supply(comparison), bill_parts(comparison)
@@ -220,6 +220,10 @@ def bill_panel(comparison: Comparison) -> Draw:
                 right, left = right + max(value, 0.0), left + min(value, 0.0)
             total = main_of(row).total_cost_usd
             words = "" if total is None else f"${total:,.4g}"
+            span = main_of(row).interval.get("total_cost_usd")
+            if span is not None:
+                axes.plot(span, (height, height), color=palette.INK, linewidth=1.4)
+                right = max(right, span[1])
             axes.annotate(
                 words, (right, height), xytext=(4, 0), textcoords="offset points", va="center",
                 fontsize=8,

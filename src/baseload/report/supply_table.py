@@ -47,7 +47,31 @@ def supply_parts(comparison: Comparison) -> list[Table | Text]:
             name = row.label if place == 0 else ""
             table.add_row(*(Text(cell) for cell in (name, *cells(found))))
     lines = [LEGEND, *missing_words(comparison)]
+    least = dispatch_words(comparison)
+    if least:
+        return [table, Text(""), Text(least), *(Text(line, style="dim") for line in lines)]
     return [table, Text(""), *(Text(line, style="dim") for line in lines)]
+
+
+def dispatch_words(comparison: Comparison) -> str:
+    """The clairvoyant dispatch in a line; empty where nobody asked for it."""
+    found = comparison.simulation.dispatch
+    if found is None:
+        return ""
+    multiples = [
+        f"{row.label} {_number(row.result.cost_over_dispatch)} x"
+        for row in comparison.rows
+        if row.result.cost_over_dispatch is not None
+    ]
+    least = _number(found.proven.total_cost_usd)
+    words = (
+        f"clairvoyant dispatch: no schedule costs less than ${least} (misses not counted)"
+        f"{': ' if multiples else ''}{', '.join(multiples)}."
+    )
+    if found.as_run is None:
+        return words
+    timed = _number(found.as_run.total_cost_usd)
+    return f"{words} With the joules an answer of {found.policy}: ${timed}."
 
 
 def cells(found: SupplyResult) -> tuple[str, ...]:

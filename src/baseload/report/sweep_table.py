@@ -13,9 +13,9 @@ from rich.console import Console
 from rich.text import Text
 
 from baseload.report import wording
+from baseload.report.columns import BEST_STYLE, PIPE_WIDTH
 from baseload.report.figures import DISTINGUISHABLE_FRAC
 from baseload.report.sweep_figures import has_bound, headline, points_at, points_of, thriftiest
-from baseload.report.table import BEST_STYLE, PIPE_WIDTH
 from baseload.simulator.sweeps import Sweep, SweepPoint
 
 BROKEN = " !"

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Sequence
 
-import msgspec
-from rich.cells import cell_len
 from rich.console import Console, Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from baseload.report import wording
+from baseload.report.caps_table import caps_parts
+from baseload.report.columns import PIPE_WIDTH, Column, fitting, set_table, widths
+from baseload.report.cost_table import cost_parts
 from baseload.report.figures import (
     DISTINGUISHABLE_FRAC,
     Comparison,
@@ -22,23 +22,6 @@ from baseload.report.figures import (
 )
 from baseload.report.supply_table import supply_parts
 from baseload.simulator.results import Simulation
-
-PIPE_WIDTH = 100
-"""Columns assumed where there is no terminal to ask."""
-
-NAME_WIDTH = 20
-BEST_STYLE = "bold green"
-
-
-class Column(msgspec.Struct, frozen=True, kw_only=True):
-    """One figure of a policy: its heading, its text, its value when the least one is to be
-    highlighted, and where it is shown at all: where any policy has it.
-    """
-
-    heading: str
-    text: Callable[[Row], str]
-    least: Callable[[Row], float | None] | None = None
-    present: Callable[[Row], bool] = lambda _: True
 
 
 def _number(value: float | None, digits: int = 3) -> str:
@@ -188,7 +171,9 @@ def _parts(comparison: Comparison, width: int) -> list[RenderableType]:
     return [
         _header(comparison),
         *_tables(comparison, width),
-        *_supply(comparison),
+        *_below(supply_parts(comparison)),
+        *cost_parts(comparison, width),
+        *_below(caps_parts(comparison)),
         Text(""),
         Group(*texts),
         Text(""),
@@ -196,9 +181,8 @@ def _parts(comparison: Comparison, width: int) -> list[RenderableType]:
     ]
 
 
-def _supply(comparison: Comparison) -> list[RenderableType]:
-    """The supply of a site below, where there is one."""
-    found = supply_parts(comparison)
+def _below(found: Sequence[RenderableType]) -> list[RenderableType]:
+    """A further table with an empty line before it, where there is one."""
     return [Text(""), *found] if found else []
 
 
@@ -210,38 +194,14 @@ def _tables(comparison: Comparison, width: int) -> list[RenderableType]:
     )
     every = (*energy, *service)
     for gap in (3, 2, 1):
-        if sum(_widths(comparison, every)) + gap * len(every) <= width:
-            return [Text(""), _table(comparison, every, gap=gap)]
+        if sum(widths(comparison.rows, every)) + gap * len(every) <= width:
+            return [Text(""), set_table(comparison.rows, every, gap=gap)]
     groups = [
-        *_fitting(comparison, energy, width),
-        *_fitting(comparison, service, width),
+        *fitting(comparison.rows, energy, width),
+        *fitting(comparison.rows, service, width),
     ]
-    tables = (_table(comparison, group, gap=2) for group in groups)
+    tables = (set_table(comparison.rows, group, gap=2) for group in groups)
     return [part for table in tables for part in (Text(""), table)]
-
-
-def _fitting(
-    comparison: Comparison, columns: tuple[Column, ...], width: int
-) -> list[tuple[Column, ...]]:
-    """``columns`` in groups that fit ``width`` beside the name, at least one column each."""
-    groups: list[tuple[Column, ...]] = [()]
-    for column in columns:
-        grown = (*groups[-1], column)
-        if groups[-1] and sum(_widths(comparison, grown)) + 2 * len(grown) > width:
-            groups.append((column,))
-        else:
-            groups[-1] = grown
-    return groups
-
-
-def _widths(comparison: Comparison, columns: tuple[Column, ...]) -> list[int]:
-    """Columns of text that the name and each figure need: fixed, so that nothing is ever cut."""
-    longest = max(cell_len(row.label) for row in comparison.rows)
-    widths = [max(len("policy"), min(longest, NAME_WIDTH))]
-    for column in columns:
-        texts = [*column.heading.split("\n"), *(column.text(row) for row in comparison.rows)]
-        widths.append(max(map(cell_len, texts)))
-    return widths
 
 
 def _header(comparison: Comparison) -> Text:
@@ -262,36 +222,6 @@ def _header(comparison: Comparison) -> Text:
         replicas = f"{row.replicas} x {row.type}"
         text.append(f"\n  {replicas}  {row.model} on {row.gpus} {row.device} ({row.method}{error})")
     return text
-
-
-def _table(comparison: Comparison, columns: tuple[Column, ...], *, gap: int) -> Table:
-    name_width, *widths = _widths(comparison, columns)
-    table = Table(box=None, padding=(0, 0, 0, gap), pad_edge=False, header_style="bold")
-    table.add_column(Text("\npolicy"), overflow="fold", width=name_width)
-    for column, width in zip(columns, widths, strict=True):
-        heading = Text(column.heading, justify="right")
-        table.add_column(heading, justify="right", no_wrap=True, width=width)
-    best = [_best(column, comparison.rows) for column in columns]
-    for row in comparison.rows:
-        cells = [
-            Text(column.text(row), style=BEST_STYLE if column.text(row) == least else "")
-            for column, least in zip(columns, best, strict=True)
-        ]
-        table.add_row(Text(row.label), *cells)
-    return table
-
-
-def _best(column: Column, rows: list[Row]) -> str | None:
-    """The text of the least value, so that values that look equal are highlighted alike; ``None``:
-    highlight nothing.
-    """
-    if column.least is None:
-        return None
-    values = [(column.least(row), column.text(row)) for row in rows]
-    known = [(value, text) for value, text in values if value is not None]
-    if len({text for _, text in known}) < 2:
-        return None
-    return min(known)[1]
 
 
 def _notes(comparison: Comparison) -> list[str]:

@@ -13,6 +13,7 @@ import msgspec
 
 from baseload.base.errors import OutputError
 from baseload.report.course_plots import draw_course
+from baseload.report.diary_plots import draw_diaries
 from baseload.report.figures import compare
 from baseload.report.page import page_html
 from baseload.report.plots import draw_plots
@@ -36,7 +37,8 @@ def write_report(
 
     def draw(simulation: Simulation, draft: Path) -> list[Path]:
         plots = draw_plots(simulation, draft, baseline=baseline)
-        return plots + draw_course(comparison, draft) + draw_supply(comparison, draft)
+        plots += draw_course(comparison, draft) + draw_supply(comparison, draft)
+        return plots + draw_diaries(comparison, draft)
 
     def html(simulation: Simulation, beside: list[str]) -> str:
         return page_html(simulation, baseline=baseline, beside=beside)

@@ -23,17 +23,19 @@ from baseload.routing.price import ANY_MODEL
 from baseload.workload.lengths import WHOLE_CLASS, capped_length
 
 _FEWEST_PROMPTS = 10.0
+_PARTS = 4
 
 
 class Answers(NamedTuple):
     """Expected answers ``[classes, options]``: mean joules at the fleet, their mean square [J^2],
-    what a wrong or cut one and its fee cost [$]. Infinite cost where no replica serves the option,
-    and where the class may not have it.
+    what a wrong or cut one and its fee cost [$], joules of one token more. Infinite cost where no
+    replica serves the option, and where the class may not have it.
     """
 
     mean_j: NDArray[np.float64]
     square_j2: NDArray[np.float64]
     cost_usd: NDArray[np.float64]
+    token_j: NDArray[np.float64]
 
 
 def expected_answers(
@@ -46,12 +48,13 @@ def expected_answers(
     so far, on the replica type that draws the least.
 
     ``rate_per_s`` ``[classes, options]``: at which they are picked now. A class that took an option
-    would keep ``n = rate x seconds`` requests there, beside those of others: by Poisson arrivals a
-    request then finds the type idle with probability exp(-n). Joules are a straight line in the
-    output between its mean and twice that, so their mean square follows from that of the output.
+    would keep ``own = rate x seconds`` requests there, beside ``others`` of the other classes; its
+    joules are the mean over its own load of what a request adds, which finds the type idle with
+    probability exp(-load) (Poisson arrivals). They are a straight line in the output between its
+    mean and twice that, so their mean square follows from that of the output.
     """
     shape = options.shape
-    found = Answers(np.zeros(shape), np.zeros(shape), np.zeros(shape))
+    found = Answers(*(np.zeros(shape) for _ in Answers._fields))
     load = np.zeros((*shape, len(state.cost)))
     _fill(state, options, prices, rate_per_s, load, *found)
     return found
@@ -86,17 +89,59 @@ def _busy_level(state: FleetState, kind: int) -> float:
 
 
 @kernel
-def _answer_j(
+def _added_j(
     cost: Cost, limits: Limits, traffic: Traffic, load: float, prompt: float, tokens: float
 ) -> float:
     """Joules of an answer on a type where ``load`` requests are in flight."""
     idle = math.exp(-load)
-    level = max(1, int(min(load, seats(limits, traffic)) + 0.5))
-    beside = marginal_energy_j(cost, limits, traffic, level, prompt, tokens)
+    beside = marginal_energy_j(cost, limits, traffic, _whole(limits, traffic, load), prompt, tokens)
     if idle < 1e-6:
         return beside
     first = marginal_energy_j(cost, limits, traffic, 0, prompt, tokens)
     return idle * first + (1.0 - idle) * beside
+
+
+@kernel
+def _whole(limits: Limits, traffic: Traffic, load: float) -> int:
+    """A load as requests beside which one more may run: at least one."""
+    return max(1, int(min(load, seats(limits, traffic)) + 0.5))
+
+
+@kernel
+def _class_j(
+    cost: Cost,
+    limits: Limits,
+    traffic: Traffic,
+    others: float,
+    own: float,
+    prompt: float,
+    tokens: float,
+) -> float:
+    """Mean joules of a class's answers as its load is added to that of others: four midpoints."""
+    total = 0.0
+    for part in range(_PARTS):
+        load = others + own * (part + 0.5) / _PARTS
+        total += _added_j(cost, limits, traffic, load, prompt, tokens)
+    return total / _PARTS
+
+
+@kernel
+def _others(
+    state: FleetState,
+    options: np.recarray[Any, Any],
+    rate_per_s: NDArray[np.float64],
+    load: NDArray[np.float64],
+    code: int,
+    kind: int,
+) -> float:
+    """Requests in flight of the other classes on a type."""
+    held = 0.0
+    for other in range(options.shape[0]):
+        for taken in range(options.shape[1]):
+            model = options[other, taken].model
+            if other != code and (model == ANY_MODEL or model == state.limits[kind].model):
+                held += rate_per_s[other, taken] * load[other, taken, kind]
+    return held
 
 
 @outline_kernel
@@ -109,23 +154,23 @@ def _fill(
     mean_j: NDArray[np.float64],
     square_j2: NDArray[np.float64],
     cost_usd: NDArray[np.float64],
+    joules_a_token: NDArray[np.float64],
 ) -> None:
     """Fill in the answers of all classes and options. ``load`` ``[classes, options, types]``:
-    seconds that an answer takes, then requests in flight.
+    seconds that an answer takes.
     """
     classes, count, kinds = load.shape
+    traffic = state.traffic[0]
     for code in range(classes):
         for number in range(count):
             option = options[code, number]
-            prompt, tokens, square, whole = _typical(state, prices, option, code)
+            _, tokens, _, whole = _typical(state, prices, option, code)
             wrong = 1.0 - (1.0 - option.wrong_frac) * whole
             cost_usd[code, number] = option.right_usd * wrong + option.fee_usd
             for kind in range(kinds):
-                level = max(1.0, _busy_level(state, kind))
-                running = min(level, seats(state.limits[kind], state.traffic[0]))
-                load[code, number, kind] = tokens * step_s(
-                    state.cost[kind], running, state.traffic[0]
-                )
+                running = max(1.0, _busy_level(state, kind))
+                running = min(running, seats(state.limits[kind], traffic))
+                load[code, number, kind] = tokens * step_s(state.cost[kind], running, traffic)
     for code in range(classes):
         arrivals = 0.0
         for number in range(count):
@@ -137,24 +182,22 @@ def _fill(
             for kind in range(kinds):
                 if option.model != ANY_MODEL and option.model != state.limits[kind].model:
                     continue
-                held = arrivals * load[code, number, kind]
-                for other in range(classes):
-                    for taken in range(count):
-                        model = options[other, taken].model
-                        here = model == ANY_MODEL or model == state.limits[kind].model
-                        if other != code and here:
-                            held += rate_per_s[other, taken] * load[other, taken, kind]
+                own = arrivals * load[code, number, kind]
+                others = _others(state, options, rate_per_s, load, code, kind)
                 if state.first[kind + 1] - state.first[kind] > 1:
-                    held = min(held, max(1.0, _busy_level(state, kind)))
-                seen = (state.cost[kind], state.limits[kind], state.traffic[0], held, prompt)
-                once = _answer_j(*seen, tokens)
+                    level = max(1.0, _busy_level(state, kind))
+                    others = min(others, level)
+                    own = min(own, level - others)
+                seen = (state.cost[kind], state.limits[kind], traffic, others, own, prompt)
+                once = _class_j(*seen, tokens)
                 if once >= best:
                     continue
                 best = once = max(0.0, once)  # an idle replica may draw more than a busy one
-                token_j = (_answer_j(*seen, 2.0 * tokens) - once) / tokens
+                token_j = (_class_j(*seen, 2.0 * tokens) - once) / tokens
                 rest_j = max(0.0, once - token_j * tokens)
                 token_j = (once - rest_j) / tokens
                 mean_j[code, number] = once
+                joules_a_token[code, number] = token_j
                 square_j2[code, number] = (
                     token_j * token_j * square + 2.0 * token_j * rest_j * tokens + rest_j * rest_j
                 )

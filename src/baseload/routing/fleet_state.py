@@ -32,9 +32,10 @@ from baseload.base.kernels import kernel, outline_kernel
 from baseload.fleet.replica_type import ReplicaType
 from baseload.fleet.step import cost_table
 from baseload.workload.lengths import (
-    WHOLE_CLASS,
     LengthTable,
     bucket_of,
+    forecast_length,
+    learn_cut_length,
     learn_length,
     length_table,
     remaining_tokens,
@@ -394,11 +395,17 @@ def learn(state: FleetState, class_code: int, input_tokens: float, output_tokens
 
 
 @kernel
-def unseen_tokens(state: FleetState, class_code: int, seen_tokens: float) -> float:
-    """Expected tokens that an answer of a class would have had beyond those seen before its cap."""
-    whole = state.forecast[class_code, WHOLE_CLASS]
-    spread_tokens = math.sqrt(whole.variance_tokens2)
-    return remaining_tokens(whole.mean_tokens, spread_tokens, seen_tokens)
+def learn_cut(state: FleetState, class_code: int, input_tokens: float, seen_tokens: float) -> None:
+    """As ``learn``, of an answer that a cap ended after ``seen_tokens``: it would have been longer
+    by what is known of its class.
+    """
+    bucket = bucket_of(int(input_tokens))
+    mean_tokens, spread_tokens, _ = forecast_length(state.forecast, class_code, bucket)
+    rest_tokens = remaining_tokens(mean_tokens, spread_tokens, seen_tokens)
+    traffic = state.traffic[0]
+    traffic.input_tokens += _LEARNING_FRAC * (input_tokens - traffic.input_tokens)
+    traffic.output_tokens += _LEARNING_FRAC * (seen_tokens + rest_tokens - traffic.output_tokens)
+    learn_cut_length(state.forecast, class_code, bucket, seen_tokens)
 
 
 @kernel

@@ -32,17 +32,23 @@ SupplyRule = Literal[
 """How the price of a joule follows the state of the supply: ``routing.supply_rules``."""
 
 SUPPLY_KNOBS: dict[SupplyRule, dict[str, float]] = {
-    "full_jump": {"day_states": 1.0},
-    "static": {"price_frac": -1.0},
+    "full_jump": {"day_states": 1.0, "stop_rule": 0.0},
+    "taylor": {"stop_rule": 0.0},
+    "mean_only": {"stop_rule": 0.0},
+    "static": {"price_frac": -1.0, "stop_rule": 0.0},
     "battery_threshold": {"low_frac": 0.1, "high_frac": 0.9},
     "greedy_green": {"low_frac": 0.3},
-    "lyapunov": {"v_frac": 1.0},
+    "lyapunov": {"v_frac": 1.0, "stop_rule": 0.0},
 }
 """Numbers of supply rules, with their defaults: ``day_states`` 0 prices as if all hours were alike;
+``stop_rule`` 1 caps answers, each hour, where one token more is not worth its joules;
 ``price_frac``: a constant price of joules as a share of that of auxiliary energy (below 0: the best
 static routing is solved for); ``low_frac``, ``high_frac``: levels of the store; ``v_frac``: weight
 of cost against the store's drift.
 """
+
+
+_SWITCHES = ("day_states", "stop_rule")
 
 
 class Slow(msgspec.Struct, frozen=True, kw_only=True):
@@ -123,7 +129,9 @@ class Slow(msgspec.Struct, frozen=True, kw_only=True):
         """
         if name in ("kp", "ki"):
             return msgspec.structs.replace(self, **{name: value})
-        if name in SUPPLY_KNOBS.get(self.supply, {}):
+        if name in SUPPLY_KNOBS.get(self.supply, {}) and not (
+            name in _SWITCHES and value not in (0.0, 1.0)
+        ):
             return msgspec.structs.replace(self, supply_knobs=self.supply_knobs | {name: value})
         if value not in (0.0, 1.0):
             raise BadInputError(f"slow control: {name}", found=repr(value), allowed="0 or 1")

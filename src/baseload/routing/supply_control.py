@@ -8,6 +8,7 @@ It runs off the request path: picks in between read its tables at the energy pos
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -16,17 +17,29 @@ from baseload.base.units import J_PER_KWH, S_PER_DAY, S_PER_HOUR
 from baseload.routing.answers import Answers, expected_answers
 from baseload.routing.fleet_state import FleetState
 from baseload.routing.pick import PolicyState
-from baseload.routing.position import AT_S, CAPACITY_J, DRIFT_W, LEVEL_J, PROMISED_J
+from baseload.routing.position import (
+    AT_S,
+    CAPACITY_J,
+    DRIFT_W,
+    LEVEL_J,
+    PROMISED_J,
+    position_j,
+)
+from baseload.routing.price import ENERGY, QUALITY
 from baseload.routing.slow import Slow
 from baseload.routing.supply_estimates import SupplyEstimates, SupplySignals
 from baseload.routing.supply_outlook import Outlook
 from baseload.routing.supply_rules import JouleOrders, rule_of
 from baseload.supply.site import Site
 from baseload.theory.inputs import Floats
+from baseload.theory.stopping import stopping_tokens
+from baseload.workload.lengths import WHOLE_CLASS
 
 _BARRED_USD = 1e3  # fee of an option that may not answer: dearer than anything else
 _DAYS_OF_ENDLESS_STORE = 30.0
 _RATE_MEMORY_S = 3600.0
+_ANSWERS_KEPT = 0.92  # an hour: a memory of half a day
+_FEWEST_LEARNED = 100.0  # lengths of a class, the prior's count with them
 _INSTANT_S = 1.0
 _NO_PRICE = 1e-9  # of the reference: a solver's last digits, whose sign says nothing
 
@@ -119,18 +132,23 @@ class SupplyControl:
         self.rule = rule_of(slow.supply, slow.supply_parameters())
         classes = policy.options.shape[0]
         self.estimates = SupplyEstimates(classes=classes, start_unix_s=site.start_unix_s)
-        self._fee_usd = policy.options.fee_usd.copy()
+        stop_rule = slow.supply_parameters().get("stop_rule", 0.0)
+        self._stops = stop_rule != 0.0 and policy.rates[QUALITY] > 0.0
+        self._own = policy.options.copy().view(np.recarray)  # as the scenario has them
         self._rate_per_s = np.zeros(policy.options.shape)  # of picks, in the last hour or so
         self._taken = np.zeros(policy.options.shape)
+        self._usual = self._answers()
+        self._seen_answers = False  # whether they were of requests, not of priors
         self._hours = -1
         self._drift_w = 0.0
+        self.method = ""
 
     def begin(self, level_j: float, auxiliary_usd_per_j: float, waste_usd_per_j: float) -> None:
         """Before the first slot: nothing is known but the level and the prices."""
         nothing = np.zeros(self._policy.options.shape[0])
         self._hours = self.estimates.hours_passed(0.0)
         outlook = Outlook(
-            answers=self._answers(),
+            answers=self._usual,
             store=self._site.store,
             capacity_j=self._capacity_j,
             level_j=level_j,
@@ -154,12 +172,29 @@ class SupplyControl:
         estimates.add(signals)
         self._count(signals)
         hours = estimates.hours_passed(signals.now_s)
-        if hours != self._hours:
+        new = hours != self._hours
+        if new:
+            self._remember(hours - self._hours)
             self._hours = hours
             outlook = self._outlook(signals)
             self._drift_w = float(outlook.net_w[0])
             self._write(outlook, self.rule.orders(outlook))
         self._place(signals)
+        if new:
+            self._cap(signals.now_s)
+
+    def price_usd_per_j(self) -> Floats:
+        """What a joule at the bus costs at even levels of the store ``[NODES]`` [$/J], as picks
+        read it now: the mean over the joules of all answers, each class and option as often as it
+        was picked lately, alike before any was.
+        """
+        weight = (
+            np.where(self._rate_per_s.any(), self._rate_per_s, 1.0) * self._policy.joules.joules
+        )
+        total = float(weight.sum())
+        share = weight / total if total > 0.0 else weight
+        price: Floats = self._reference * np.tensordot(share, self._policy.joules.factor, axes=2)
+        return price
 
     def _count(self, signals: SupplySignals) -> None:
         """Follow the rate at which options are picked."""
@@ -176,7 +211,7 @@ class SupplyControl:
         floor_w = estimates.floor_w.filled()[order]
         usual_w = estimates.baseline_w.filled()[order] - floor_w
         return Outlook(
-            answers=self._answers(),
+            answers=self._usual,
             store=self._site.store,
             capacity_j=self._capacity_j,
             level_j=signals.level_j,
@@ -190,25 +225,72 @@ class SupplyControl:
             variance_j2_per_s=estimates.variance_j2_per_s(),
         )
 
-    def _answers(self) -> Answers:
-        """Expected answers, joules at the bus."""
-        policy = self._policy
-        found = expected_answers(self._fleet, policy.options, policy.joules, self._rate_per_s)
+    def _remember(self, hours: int) -> None:
+        """Follow what answers draw: tables are made for those of the last day or so, so that they
+        do not follow the choices that they lead to.
+        """
+        keep = _ANSWERS_KEPT**hours if self._seen_answers else 0.0
+        now = self._answers()
+        self._usual = Answers(
+            *(keep * old + (1.0 - keep) * new for old, new in zip(self._usual, now, strict=True))
+        )._replace(cost_usd=now.cost_usd)
+        self._seen_answers = bool(self._rate_per_s.any())
+
+    def _answers(self, options: np.recarray[Any, Any] | None = None) -> Answers:
+        """Expected answers, joules at the bus; by default under no caps but the scenario's, so that
+        the tables do not follow the caps that they lead to.
+        """
+        table = self._own if options is None else options
+        found = expected_answers(self._fleet, table, self._policy.joules, self._rate_per_s)
         scale = self._site.pue
-        barred = policy.options.fee_usd - self._fee_usd
         return Answers(
-            scale * found.mean_j, scale * scale * found.square_j2, found.cost_usd - barred
+            scale * found.mean_j,
+            scale * scale * found.square_j2,
+            found.cost_usd,
+            scale * found.token_j,
         )
+
+    def _cap(self, now_s: float) -> None:
+        """The stop rule: cap each class and option where one token more brings less than its joules
+        cost at the present position, never above the scenario's cap. Classes of which little is
+        known are left alone, since who cuts at once never learns how long answers are; so are those
+        that nobody has put a value on. Requests keep the cap that they were sent with.
+        """
+        if not self._stops:
+            return
+        policy, joules = self._policy, self._policy.joules
+        share = 0.0
+        if self._capacity_j > 0.0:
+            share = position_j(joules.position, now_s) / self._capacity_j
+        nodes = np.linspace(0.0, 1.0, joules.factor.shape[2])
+        token_j = self._answers().token_j / self._site.pue
+        worth, dollars = policy.rates[QUALITY], policy.rates[ENERGY]
+        for code, number in np.ndindex(policy.options.shape):
+            option: Any = self._own[code, number]
+            known = self._fleet.forecast[min(code, len(self._fleet.forecast) - 1), WHOLE_CLASS]
+            if option.right_usd == 0.0 or known["count"] < _FEWEST_LEARNED:
+                continue
+            factor = float(np.interp(share, nodes, joules.factor[code, number]))
+            cap = stopping_tokens(
+                known.mean_tokens * option.output_factor,
+                math.sqrt(known.variance_tokens2) * option.output_factor,
+                worth_usd=worth * option.right_usd,
+                right_frac=1.0 - option.wrong_frac,
+                usd_per_token=dollars * factor * token_j[code, number],
+            )
+            policy.options.cap_tokens[code, number] = min(cap, option.cap_tokens)
+        joules.joules[:] = self._answers(policy.options).mean_j
 
     def _write(self, outlook: Outlook, orders: JouleOrders) -> None:
         """Put the orders where picks read them."""
+        self.method = orders.method
         joules, options = self._policy.joules, self._policy.options
         mean_j = outlook.answers.mean_j
         joules.joules[:] = mean_j
         unit = self._reference * np.where(mean_j > 0.0, mean_j, 1.0)
         factor = orders.scores / unit[..., None]
         joules.factor[:] = np.where(np.abs(factor) < _NO_PRICE, 0.0, factor)
-        options.fee_usd[:] = self._fee_usd
+        options.fee_usd[:] = self._own.fee_usd
         for row, only in enumerate(orders.only.tolist()):
             if only >= 0:
                 barred = np.arange(options.shape[1]) != only

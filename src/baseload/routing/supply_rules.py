@@ -32,28 +32,54 @@ from baseload.theory.inputs import Floats
 
 Ints = NDArray[np.int64]
 
+METHODS = {
+    "rollout": "the closed form of a start: the price falls evenly with the level",
+    "by_hour": "a table for each hour of the day",
+    "steady": "the average of a day, whole jumps",
+    "taylor": "the average of a day, to second order",
+    "mean_only": "the average of a day, without the price of variance",
+    "lattice": "the exact optimum of a small store",
+    "guarded": "the best constant price, because the table was no better",
+    "constant_price": "a constant price",
+    "static_program": "the best mixture of options that does not look at the store",
+    "level": "the level of the store, by a rule of thumb",
+    "no_store": "whether the hour is short: there is no store",
+}
+"""How orders are found, in words."""
+
 
 class JouleOrders(NamedTuple):
     """What a rule wants: ``scores`` ``[classes, options, NODES]`` [$], the worth of the joules of
     an answer at even levels of the store; ``only`` ``[classes]``: the option that may answer (-1:
-    all).
+    all); ``method``: how they were found, a name of ``METHODS``.
     """
 
     scores: Floats
     only: Ints
+    method: str
 
 
 class Rule(Protocol):
     """A rule on its way through a run; it may remember."""
+
+    @property
+    def solved(self) -> int:
+        """How often it has solved a program or an equation."""
+        ...
+
+    @property
+    def guarded_away(self) -> int:
+        """How often a table was no better than static, and was not used."""
+        ...
 
     def orders(self, outlook: Outlook) -> JouleOrders:
         """What it wants from now on."""
         ...
 
 
-def _priced(scores: Floats) -> JouleOrders:
+def _priced(scores: Floats, method: str) -> JouleOrders:
     """Orders that leave the choice to the price."""
-    return JouleOrders(scores, np.full(len(scores), -1))
+    return JouleOrders(scores, np.full(len(scores), -1), method)
 
 
 def _at_prices(outlook: Outlook, price: Floats) -> Floats:
@@ -84,15 +110,26 @@ class FullJump:
         self._by_hour = knobs["day_states"] != 0.0
         self._day, self._average = DayStates(), AverageDay()
 
+    @property
+    def solved(self) -> int:
+        """As ``Rule`` says."""
+        return self._day.solved + self._average.solved
+
+    @property
+    def guarded_away(self) -> int:
+        """As ``Rule`` says."""
+        return self._average.guarded_away
+
     def orders(self, outlook: Outlook) -> JouleOrders:
         """As ``Rule`` says."""
         if _without_store(outlook):
-            return _priced(_now(outlook))
+            return _priced(_now(outlook), "no_store")
         if not outlook.seen_day:
-            return _priced(start_scores(outlook))
+            return _priced(start_scores(outlook), "rollout")
         if self._by_hour and moved_by_day(outlook):
-            return _priced(self._day.scores(outlook))
-        return _priced(self._average.scores(outlook))
+            return _priced(self._day.scores(outlook), "by_hour")
+        scores = self._average.scores(outlook)
+        return _priced(scores, self._average.method)
 
 
 class Expanded:
@@ -102,19 +139,25 @@ class Expanded:
 
     def __init__(self, knobs: Mapping[str, float], *, variance: bool) -> None:  # noqa: ARG002
         self._average, self._variance = AverageDay(), variance
+        self.guarded_away = 0
+
+    @property
+    def solved(self) -> int:
+        """As ``Rule`` says."""
+        return self._average.solved
 
     def orders(self, outlook: Outlook) -> JouleOrders:
         """As ``Rule`` says."""
         if _without_store(outlook):
-            return _priced(_now(outlook))
+            return _priced(_now(outlook), "no_store")
         if not outlook.seen_day:
-            return _priced(start_scores(outlook))
+            return _priced(start_scores(outlook), "rollout")
         _, solution = self._average.solve(outlook)
         prices = prices_at(solution, levels_of(outlook))
         scores = _at_prices(outlook, prices.lamS)
         if self._variance:
             scores = scores + 0.5 * outlook.answers.square_j2[..., None] * prices.om
-        return _priced(scores)
+        return _priced(scores, "taylor" if self._variance else "mean_only")
 
 
 class Static:
@@ -129,6 +172,12 @@ class Static:
         self._price = 0.0
         self._shares: Floats | None = None
         self._given: Floats | None = None
+        self.guarded_away = 0
+
+    @property
+    def solved(self) -> int:
+        """As ``Rule`` says."""
+        return self._refresh.times
 
     def orders(self, outlook: Outlook) -> JouleOrders:
         """As ``Rule`` says."""
@@ -145,13 +194,13 @@ class Static:
                 self._shares, self._price = found
         scores = _at_prices(outlook, np.full(NODES, self._price))
         if self._shares is None:
-            return _priced(scores)
+            return _priced(scores, "constant_price")
         if self._given is None:
             self._given = np.zeros_like(self._shares)
         self._given += self._shares
         only = np.argmax(np.round(self._given, 9), axis=1)  # whose turn is no matter of round-off
         self._given[np.arange(len(only)), only] -= 1.0
-        return JouleOrders(scores, only)
+        return JouleOrders(scores, only, "static_program")
 
 
 class BatteryThreshold:
@@ -162,6 +211,7 @@ class BatteryThreshold:
 
     def __init__(self, knobs: Mapping[str, float]) -> None:
         self._low, self._high = knobs["low_frac"], knobs["high_frac"]
+        self.solved = self.guarded_away = 0
 
     def orders(self, outlook: Outlook) -> JouleOrders:
         """As ``Rule`` says."""
@@ -175,6 +225,7 @@ class GreedyGreen:
 
     def __init__(self, knobs: Mapping[str, float]) -> None:
         self._low = knobs["low_frac"]
+        self.solved = self.guarded_away = 0
 
     def orders(self, outlook: Outlook) -> JouleOrders:
         """As ``Rule`` says."""
@@ -190,6 +241,7 @@ class Lyapunov:
 
     def __init__(self, knobs: Mapping[str, float]) -> None:
         self._v = knobs["v_frac"]
+        self.solved = self.guarded_away = 0
 
     def orders(self, outlook: Outlook) -> JouleOrders:
         """As ``Rule`` says."""
@@ -198,7 +250,7 @@ class Lyapunov:
         zero = dear / (dear + waste) if dear + waste > 0 else 0.5
         fill = np.linspace(0.0, 1.0, NODES)
         price = (zero - fill) * (dear + waste) / max(1e-9, self._v)
-        return _priced(_at_prices(outlook, np.clip(price, -waste, dear)))
+        return _priced(_at_prices(outlook, np.clip(price, -waste, dear)), "level")
 
 
 def _ladders(outlook: Outlook) -> list[list[int]]:
@@ -223,7 +275,8 @@ def _rung(ladder: list[int], share: float) -> int:
 def _only(outlook: Outlook, options: list[int]) -> JouleOrders:
     """One option a class, joules at the price of auxiliary energy between replicas."""
     price = np.full(NODES, float(outlook.auxiliary_usd_per_j[0]))
-    return JouleOrders(_at_prices(outlook, price), np.array(options, dtype=np.int64))
+    only = np.array(options, dtype=np.int64)
+    return JouleOrders(_at_prices(outlook, price), only, "level")
 
 
 def rule_of(name: SupplyRule, knobs: Mapping[str, float]) -> Rule:

@@ -42,7 +42,7 @@ _STEPS_PER_JOB = 8.0
 _CYCLE_NODES = 129
 _AHEAD_HOURS = 12  # by then the deviation from the usual day has died out
 _SAME_FRAC = 0.002  # of the store: a deviation that is none
-_LAW_CELLS = 24
+_LAW_CELLS = 12
 
 
 class Refresh:
@@ -100,8 +100,7 @@ def energy_scores(
     """
     levels = np.linspace(0.0, capacity_j, NODES)
     at = worth(levels)
-    jobs = capacity_j / max(1e-9, float(instance.mean[instance.available].max(initial=0.0)))
-    if jobs > _JOBS_TAYLOR:
+    if _expands(instance, capacity_j):
         mean_j = instance.mean[..., None]
         worth_usd = mean_j * at.lamS + 0.5 * instance.second[..., None] * at.om
         found: Floats = np.clip(worth_usd, -instance.Cw * mean_j, instance.Cu * mean_j)
@@ -109,6 +108,11 @@ def energy_scores(
     laws = quantile_laws(instance.mean, instance.second, cells=_LAW_CELLS)
     tables = full_jump_tables(instance, laws, level=levels, worth=lambda level: worth(level).value)
     return _joules_only(instance, tables.score)
+
+
+def _expands(instance: RoutingInstance, capacity_j: float) -> bool:
+    """Whether every answer is small against the store."""
+    return capacity_j > _JOBS_TAYLOR * float(instance.mean[instance.available].max(initial=0.0))
 
 
 def _joules_only(instance: RoutingInstance, score: Floats) -> Floats:
@@ -179,6 +183,7 @@ class AverageDay:
         self._solution: DynamicRouting | None = None
         self._scores: Floats | None = None
         self.guarded_away = 0
+        self.method = "steady"
 
     @property
     def solved(self) -> int:
@@ -209,7 +214,9 @@ class AverageDay:
     ) -> Floats:
         jobs = outlook.holds_answers()
         lattice = _lattice(instance, outlook) if jobs < _JOBS_GUARDED else None
+        self.method = "taylor" if _expands(instance, outlook.capacity_j) else "steady"
         if lattice is not None and jobs < _JOBS_LATTICE:
+            self.method = "lattice"
             return _lattice_scores(lattice)
         scores = energy_scores(
             instance, outlook.capacity_j, lambda level: prices_at(solution, level)
@@ -221,6 +228,7 @@ class AverageDay:
         if guarded(lattice, instance.cheapest(np.moveaxis(total, -1, 0)))[2]:
             return scores
         self.guarded_away += 1
+        self.method = "guarded"
         price = static_price(instance, outlook.capacity_j)[1]
         return np.repeat(price * instance.mean[..., None], NODES, axis=-1)
 

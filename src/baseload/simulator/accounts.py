@@ -8,7 +8,7 @@ import math
 
 from baseload.base.kernels import kernel, outline_kernel
 from baseload.fleet.step import Cost
-from baseload.routing.fleet_state import FleetState, learn, leave, unseen_tokens
+from baseload.routing.fleet_state import FleetState, learn, learn_cut, leave
 from baseload.simulator.closed_forms import series_sum
 from baseload.simulator.records import (
     BIN_RATIO,
@@ -145,6 +145,7 @@ def finish(engine: Engine, fleet: FleetState, replica: Row, place: int, now_s: f
     tally.input_tokens += slot.input
     tally.output_tokens += slot.output
     tally.energy_j += slot.energy_j
+    tally.energy_j2 += slot.energy_j * slot.energy_j
     if engine.log.shape[0] > 0:
         row = engine.log[total.logged]
         row.number, row.arrival_s, row.first_s, row.finish_s = (
@@ -163,11 +164,13 @@ def finish(engine: Engine, fleet: FleetState, replica: Row, place: int, now_s: f
     tally.wrong_usd += (1.0 - right) * option.right_usd
     tally.capped += slot.capped
     engine.chosen[slot.class_code, slot.option] += 1
+    engine.chosen_j[slot.class_code, slot.option] += slot.energy_j
     leave(fleet, slot.replica, slot.tokens)
     learned = slot.output / option.output_factor
     if slot.capped:
-        learned += unseen_tokens(fleet, slot.class_code, learned)
-    learn(fleet, slot.class_code, float(slot.input), learned)
+        learn_cut(fleet, slot.class_code, float(slot.input), learned)
+    else:
+        learn(fleet, slot.class_code, float(slot.input), learned)
     crowd(engine, now_s, -1)
     total.last_s = max(total.last_s, now_s)
     engine.free[total.free_slots] = place

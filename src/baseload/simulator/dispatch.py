@@ -65,6 +65,17 @@ class Dispatch(msgspec.Struct, frozen=True, kw_only=True):
     how: str
 
 
+class RunDispatch(msgspec.Struct, frozen=True, kw_only=True):
+    """The dispatches of one run's requests: ``proven``, and ``as_run`` with the joules that the run
+    showed (``None``: it did not show enough). ``run_cost_usd``: what the run cost of what they
+    count [$].
+    """
+
+    run_cost_usd: float
+    proven: Dispatch
+    as_run: Dispatch | None
+
+
 class Task(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     """A dispatch to be solved, its numbers checked; arguments as in ``dispatch``."""
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from baseload.base.units import S_PER_HOUR, S_PER_MINUTE, kg_from_g, mj_from_j
+from baseload.simulator.dispatch import RunDispatch
 from baseload.simulator.plant import Diary, Tick
 from baseload.simulator.records import (
     ACTIVE,
@@ -37,6 +38,7 @@ from baseload.simulator.results import (
     PolicyResult,
     Quantiles,
     Series,
+    SupplyDiary,
     SupplyResult,
 )
 from baseload.simulator.scenario import Scenario
@@ -53,8 +55,10 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
 
     ``account_j`` [types, accounts] joules; ``busy_s``, ``batch_s`` [types]; ``still_s`` [types]
     seconds not busy within the trace. ``requests``: how many came; ``span_s``: when the last one
-    came. ``supply``: the books of the site under each of its scales. ``chosen`` [classes, options]:
-    answers by each option, where there is a choice.
+    came. ``supply``: the books of the site under each of its scales. ``joule_prices``: the diary
+    of a policy that looks at the supply. ``chosen`` [classes, options]: answers by each option,
+    where there is a choice, and ``chosen_j`` their joules. ``dispatch``: the clairvoyant one of its
+    requests, where it was asked for.
     """
 
     histogram: NDArray[np.int64]
@@ -79,7 +83,10 @@ class Totals(msgspec.Struct, frozen=True, kw_only=True):
     control: ControlSeries | None = None
     bound_energy_j: float | None = None
     supply: tuple[Settled, ...] = ()
+    joule_prices: SupplyDiary | None = None
     chosen: NDArray[np.int64] | None = None
+    chosen_j: NDArray[np.float64] | None = None
+    dispatch: RunDispatch | None = None
     classes: tuple[str, ...] = ()
 
 
@@ -122,7 +129,8 @@ def totals(
         wakes=int(total.wakes),
         parked_s=float(engine.state_s[:, PARKED].sum() + engine.state_s[:, OFF].sum()),
         stream_j=float(engine.replicas.stream_j.sum()),
-        chosen=engine.chosen.copy() if scenario.choices else None,
+        chosen=engine.chosen.copy(),
+        chosen_j=engine.chosen_j.copy(),
         classes=tuple(classes),
         weights=() if diary is None else diary.mean_weight,
         control=None if diary is None else _control_series(scenario, diary.ticks),
@@ -229,17 +237,22 @@ def result(
     runs: Sequence[Totals],
     *,
     baseline: Sequence[Totals],
+    bounded: Sequence[Totals],
 ) -> PolicyResult:
     """What a policy cost over the runs of all seeds: means, percentiles of all requests, intervals.
 
     ``baseline``: the runs of the first policy over the same seeds; the interval of the change in
-    energy is that of the paired differences.
+    energy is that of the paired differences. ``bounded``: those that carry the bounds.
     """
     pooled = np.sum([run.histogram for run in runs], axis=0)
     every = pooled.sum(axis=1)
     names = [tier.name for tier in scenario.tiers]
-    bounds = [first.bound_energy_j for first in baseline]
-    figures = [_figures(scenario, run, least) for run, least in zip(runs, bounds, strict=True)]
+    bounds = [first.bound_energy_j for first in bounded]
+    capped = _is_capped(scenario, runs)
+    figures = [
+        _figures(scenario, run, least, capped=capped)
+        for run, least in zip(runs, bounds, strict=True)
+    ]
     mean = {key: _mean(figure[key] for figure in figures) for key in figures[0]}
     tally = [run.tally for run in runs]
     count = len(runs)
@@ -318,21 +331,30 @@ def result(
         supply=supply,
         quality_frac=mean.get("quality_frac"),
         quality_frac_by_tier={
-            name: mean[f"quality_frac.{name}"] for name in names if scenario.choices
+            name: mean[f"quality_frac.{name}"] for name in names if f"quality_frac.{name}" in mean
         },
         choice_frac=_choice_frac(scenario, runs),
+        answer_energy_j=_answer_energy_j(scenario, runs),
+        cost_over_dispatch=mean.get("cost_over_dispatch"),
+        cost_over_dispatch_as_run=mean.get("cost_over_dispatch_as_run"),
         capped_frac=mean.get("capped_frac"),
-        **_at_main_scale(scenario, supply),
+        joule_prices=runs[0].joule_prices,
+        demand_variance_j2_per_s=mean["demand_variance_j2_per_s"],
+        **_at_main_scale(scenario, supply, runs),
     )
 
 
-def _at_main_scale(scenario: Scenario, supply: Sequence[SupplyResult]) -> dict[str, Any]:
+def _at_main_scale(
+    scenario: Scenario, supply: Sequence[SupplyResult], runs: Sequence[Totals]
+) -> dict[str, Any]:
     """The fields of a result that stand for the scale nearest to 1."""
     if scenario.supplied is None:
         return {}
-    main = supply[scenario.supplied.main]
+    place = scenario.supplied.main
+    main = supply[place]
     names = ("total_cost_usd", "cost_usd", "auxiliary_j", "waste_j")
-    return {name: getattr(main, name) for name in names}
+    each = [run.supply[place].total_usd for run in runs]
+    return {name: getattr(main, name) for name in names} | {"total_cost_usd_by_seed": each}
 
 
 def _choice_frac(scenario: Scenario, runs: Sequence[Totals]) -> dict[str, dict[str, float]]:
@@ -346,6 +368,21 @@ def _choice_frac(scenario: Scenario, runs: Sequence[Totals]) -> dict[str, dict[s
         for label, row in zip(runs[0].classes, chosen, strict=True)
         if row.sum() > 0
     }
+
+
+def _answer_energy_j(scenario: Scenario, runs: Sequence[Totals]) -> dict[str, dict[str, float]]:
+    """Mean joules of an answer to each class by each option that gave any, over all runs."""
+    if not scenario.choices:
+        return {}
+    counts = np.sum([run.chosen for run in runs if run.chosen is not None], axis=0)
+    joules = np.sum([run.chosen_j for run in runs if run.chosen_j is not None], axis=0)
+    found: dict[str, dict[str, float]] = {}
+    for row, label in enumerate(runs[0].classes):
+        for at, choice in enumerate(scenario.choices):
+            if counts[row, at]:
+                each_j = float(joules[row, at] / counts[row, at])
+                found.setdefault(label, {})[choice.name] = each_j
+    return found
 
 
 def _supply(scenario: Scenario, runs: Sequence[Totals]) -> list[SupplyResult]:
@@ -402,7 +439,20 @@ def _ratio(above: float, below: float) -> float | None:
     return above / below if below else None
 
 
-def _figures(scenario: Scenario, run: Totals, bound_j: float | None) -> dict[str, float | None]:
+def _multiple(above: float, below: float) -> float | None:
+    """How many times ``below``, or ``None`` of nothing and of less."""
+    return above / below if below > 0.0 else None
+
+
+def _is_capped(scenario: Scenario, runs: Sequence[Totals]) -> bool:
+    """Whether caps are a matter here: asked for, or answers were cut by a policy's own."""
+    asked = scenario.cap_tokens is not None or bool(scenario.caps)
+    return asked or any(run.tally.capped.any() for run in runs)
+
+
+def _figures(
+    scenario: Scenario, run: Totals, bound_j: float | None, *, capped: bool
+) -> dict[str, float | None]:
     """The figures of one run that are averaged over seeds and get an interval."""
     tally = run.tally
     energy_j = float(run.account_j.sum())
@@ -427,15 +477,23 @@ def _figures(scenario: Scenario, run: Totals, bound_j: float | None) -> dict[str
         "cause_weight_stream_j": run.stream_j,
         "cause_tokens_j": float(run.account_j[:, ACTIVE].sum()) - run.stream_j,
         "cause_rest_j": float(run.account_j[:, IDLE:].sum()),
+        "demand_variance_j2_per_s": float(tally.energy_j2.sum()) / length_s,
     }
-    if scenario.choices:
+    judged = bool(scenario.choices) or capped
+    if judged:
         found["quality_frac"] = _ratio(float(tally.right.sum()), completed + refused)
-    if scenario.cap_tokens is not None:
+    if run.dispatch is not None:
+        cost_usd, other = run.dispatch.run_cost_usd, run.dispatch.as_run
+        found["cost_over_dispatch"] = _multiple(cost_usd, run.dispatch.proven.total_cost_usd)
+        found["cost_over_dispatch_as_run"] = (
+            None if other is None else _multiple(cost_usd, other.total_cost_usd)
+        )
+    if capped:
         found["capped_frac"] = _ratio(int(tally.capped.sum()), completed)
     for index, tier in enumerate(scenario.tiers):
         row = tally[index]
         turned_away = int(row.refused.sum())
-        if scenario.choices:
+        if judged:
             found[f"quality_frac.{tier.name}"] = _ratio(
                 float(row.right.sum()), int(row.completed.sum()) + turned_away
             )

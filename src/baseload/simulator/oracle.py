@@ -23,10 +23,10 @@ from baseload.routing.fleet_state import (
     first_token,
     keep_index,
     learn,
+    learn_cut,
     leave,
     open_replica,
     take_in,
-    unseen_tokens,
 )
 from baseload.routing.pick import pick_scan
 from baseload.routing.policy import Policy
@@ -111,7 +111,7 @@ class ScanRouter(Desk):
         self._sent[index] = _Sent(
             tokens=prompt + int(min(visible.output_tokens * factor, cap_tokens)),
             asked=asked,
-            capped=asked < wanted,
+            capped=wanted > cap_tokens,
             factor=factor,
             pending=math.ceil(prompt / unit) if unit else 0,
             output=cut_output(self._scenario.groups[kind].kind, prompt, asked),
@@ -142,9 +142,8 @@ class ScanRouter(Desk):
         sent, row = self._sent.pop(index), self._rows[index]
         leave(self.fleet, replica, sent.tokens)
         learned = sent.output / sent.factor
-        if sent.capped:
-            learned += unseen_tokens(self.fleet, int(row.class_code), learned)
-        learn(self.fleet, int(row.class_code), float(row.input_tokens), learned)
+        take = learn_cut if sent.capped else learn
+        take(self.fleet, int(row.class_code), float(row.input_tokens), learned)
         self._count("completed", index)
         self._count("missed", index, float(self._missed(index, sent, now_s)))
         self._count("input_tokens", index, float(row.input_tokens))

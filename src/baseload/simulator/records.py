@@ -141,6 +141,7 @@ TALLY = np.dtype(
         ("input_tokens", np.int64),
         ("output_tokens", np.int64),
         ("energy_j", np.float64),
+        ("energy_j2", np.float64),  # of their squares
         ("right", np.float64),  # expected right answers
         ("wrong_usd", np.float64),  # what right ones in place of wrong and refused ones were worth
         ("capped", np.int64),  # answers cut by a cap
@@ -237,6 +238,7 @@ class Engine(NamedTuple):
     state_s: NDArray[np.float64]  # [bins, ACCOUNTS] replica-seconds in each power state
     options: np.recarray[Any, Any]  # [classes or 1, options] of price.OPTION: what they truly do
     chosen: NDArray[np.int64]  # [classes, options] completed requests
+    chosen_j: NDArray[np.float64]  # [classes, options] their energy
     arrived: NDArray[np.int64]  # [tiers]
     arrived_tokens: NDArray[np.int64]  # [tiers] their prompts
     held: np.recarray[Any, Any]  # of HELD, by due_s: requests that wait outside the fleet
@@ -316,6 +318,7 @@ def engine(
         state_s=np.zeros((bins + 1, ACCOUNTS)),
         options=options,
         chosen=np.zeros((len(tier_of_class), options.shape[1]), dtype=np.int64),
+        chosen_j=np.zeros((len(tier_of_class), options.shape[1])),
         arrived=np.zeros(len(tiers), dtype=np.int64),
         arrived_tokens=np.zeros(len(tiers), dtype=np.int64),
         held=records(HELD, held),

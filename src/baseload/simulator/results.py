@@ -160,6 +160,103 @@ class SupplyResult(msgspec.Struct, frozen=True, kw_only=True):
     day: SupplyDay | None = None
 
 
+class DiaryDays(msgspec.Struct, frozen=True, kw_only=True):
+    """Means over some days of a run: how many, ``baseline_j`` a day, ``level_frac`` of the store,
+    what a joule at the bus cost, ``joules_per_answer`` as expected when it was picked, and the
+    share of each option in the picks of each class. ``None`` where nothing was picked, or no store
+    is there.
+    """
+
+    days: int
+    baseline_j: float
+    level_frac: float | None
+    price_usd_per_j: float
+    joules_per_answer: float | None
+    choice_frac: dict[str, dict[str, float]]
+
+
+class DiaryStretch(msgspec.Struct, frozen=True, kw_only=True):
+    """Hours around the darkest days of a run, at most 240: ``t_s`` start of each [s], mean powers
+    [W], mean level of the store [J], mean price of a joule [$/J]. The darkest days are those from
+    ``dark_from_s`` to ``dark_to_s``.
+    """
+
+    t_s: list[float]
+    baseline_w: list[float]
+    demand_w: list[float]
+    level_j: list[float]
+    price_usd_per_j: list[float]
+    dark_from_s: float
+    dark_to_s: float
+
+
+class SupplyDiary(msgspec.Struct, frozen=True, kw_only=True):
+    """What a policy that prices joules by the state of the supply did in a run. Hours are of the
+    day in UTC, 24 values; ``None`` where there was nothing. Joules are those at the bus.
+
+    ``methods``: hours by how the prices were found. ``solved``: how often a program or an equation
+    was solved; ``guarded_away``: tables that were no better than static. ``baseline_w``: mean day.
+    ``price_usd_per_j``: mean price of a joule; ``price_usd_per_j_by_level``: the same while the
+    store was in its lowest, middle and highest third. ``curve_usd_per_j`` ``[24][levels]``: mean
+    price at levels ``curve_level_frac`` of the store, after the start. ``choice_frac``: by class
+    and option, share of the picks of the hour. ``lowest``, ``highest``: the fifth of the days with
+    the least and the most supply; ``dark``: the darkest days in a row; ``before``: the day before
+    those; ``None`` in a run of few days.
+    """
+
+    rule: str
+    methods: dict[str, float]
+    solved: int
+    guarded_away: int
+    baseline_w: list[float | None]
+    price_usd_per_j: list[float | None]
+    price_usd_per_j_by_level: list[list[float | None]]
+    curve_level_frac: list[float]
+    curve_usd_per_j: list[list[float | None]]
+    choice_frac: dict[str, dict[str, list[float | None]]]
+    joules_per_answer: list[float | None]
+    lowest: DiaryDays | None = None
+    highest: DiaryDays | None = None
+    dark: DiaryDays | None = None
+    before: DiaryDays | None = None
+    stretch: DiaryStretch | None = None
+
+
+class DispatchFigures(msgspec.Struct, frozen=True, kw_only=True):
+    """A clairvoyant dispatch, mean over seeds: fields as in ``dispatch.Dispatch``, ``choice_frac``
+    by class and option.
+    """
+
+    total_cost_usd: float
+    cost_usd: dict[str, float]
+    cost_missing: list[str]
+    auxiliary_j: float
+    waste_j: float
+    unserved_j: float
+    demand_j: float
+    quality_frac: float | None
+    choice_frac: dict[str, dict[str, float]]
+    how: str
+
+
+class DispatchResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What the requests of ``policy``'s runs could have cost at the least, at the scale nearest to
+    1, up to the instants at which its runs ended.
+
+    ``proven``: no schedule can undercut it (docs/explanation/dispatch.md says what of); ``as_run``:
+    with the mean joules that the policy's own answers drew, no bound for others; ``None`` where
+    nothing was answered. ``never_used``: by class, options whose joules it did not show;
+    ``as_run`` leaves them out. ``run_cost_usd``: what the runs cost of what both count: without the
+    demand charge and broken promises, with fees [$].
+    """
+
+    policy: str
+    run_cost_usd: float
+    proven: DispatchFigures
+    as_run: DispatchFigures | None
+    never_used: dict[str, list[str]]
+
+
 class PolicyResult(msgspec.Struct, frozen=True, kw_only=True):
     """What one policy cost, mean over seeds (percentiles and curves pool the requests of all
     seeds).
@@ -175,10 +272,19 @@ class PolicyResult(msgspec.Struct, frozen=True, kw_only=True):
     share), ``tokens`` (the rest of the steps), ``rest`` (idle, parked, off, waking);
     ``energy_j_by_tier``: of the requests. ``supply``: at a site, what its energy cost there under
     each scale of the baseline that was asked for. ``quality_frac``: expected share of right
-    answers among all requests, refused ones being wrong; ``None`` in a scenario without options.
+    answers among all requests, refused and cut ones being wrong; ``None`` in a scenario without
+    options and caps (with caps alone every whole answer counts as right).
     ``choice_frac``: share of each option in the answers to a class. ``capped_frac``: share of
-    answers that a cap cut, which count as wrong. ``total_cost_usd``, its parts ``cost_usd``,
-    ``auxiliary_j`` and ``waste_j``: those of ``supply`` at the scale nearest to 1.
+    answers that a cap cut, which count as wrong; ``None`` where nothing caps.
+    ``demand_variance_j2_per_s``: arrival rate of the answered x mean square of their joules, the
+    variance rate of the demand if requests come as a Poisson stream. ``total_cost_usd``, its parts
+    ``cost_usd``, ``auxiliary_j`` and ``waste_j``: those of ``supply`` at the scale nearest to 1;
+    ``total_cost_usd_by_seed``: the same of each seed, so that policies can be compared seed by
+    seed. ``joule_prices``: what the policy did with the price of a joule, in the first seed at that
+    scale; ``None`` for one that does not look at the supply.
+    ``answer_energy_j``: mean joules of an answer to a class by an option, active ones of the fleet.
+    ``dispatch``: the least that its requests could have cost, ``cost_over_dispatch`` its own cost
+    as a multiple of the proven one, ``cost_over_dispatch_as_run`` of the other; where asked for.
     """
 
     policy: str
@@ -233,10 +339,17 @@ class PolicyResult(msgspec.Struct, frozen=True, kw_only=True):
     quality_frac_by_tier: dict[str, float | None] = {}
     choice_frac: dict[str, dict[str, float]] = {}
     capped_frac: float | None = None
+    demand_variance_j2_per_s: float | None = None
     total_cost_usd: float | None = None
     cost_usd: dict[str, float] = {}
     auxiliary_j: float | None = None
     waste_j: float | None = None
+    total_cost_usd_by_seed: list[float] = []
+    joule_prices: SupplyDiary | None = None
+    answer_energy_j: dict[str, dict[str, float]] = {}
+    cost_over_dispatch: float | None = None
+    cost_over_dispatch_as_run: float | None = None
+    dispatch: DispatchResult | None = None
 
 
 class Simulation(msgspec.Struct, frozen=True, kw_only=True):
@@ -256,3 +369,4 @@ class Simulation(msgspec.Struct, frozen=True, kw_only=True):
     forecast: str = "online"
     notes: list[str] = []
     joulesched: JouleSchedStudy | None = None
+    dispatch: DispatchResult | None = None

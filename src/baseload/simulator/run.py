@@ -18,19 +18,29 @@ import numpy as np
 from baseload.base.errors import BadInputError
 from baseload.base.kernels import is_compiled
 from baseload.base.version import VERSION
-from baseload.routing.policy import AnyPolicy, Policy, name_of, parameters_of
+from baseload.routing.policy import AnyPolicy, Policy, name_of
 from baseload.simulator import jump
 from baseload.simulator.bound import bound
+from baseload.simulator.caps import cases_of, cut_at, listed_name, listed_parameters
 from baseload.simulator.checkers import check_run
 from baseload.simulator.course import Course
+from baseload.simulator.dispatch_run import check_dispatch, dispatch_of_run, dispatch_result
 from baseload.simulator.drivers import driver_of
 from baseload.simulator.hands import check_looks, hands_of, looks
 from baseload.simulator.measure import Totals, result, service_usd, totals
 from baseload.simulator.oracle import engines_agree
 from baseload.simulator.plant import Plant
 from baseload.simulator.records import LOG, Engine
-from baseload.simulator.results import SCHEMA, FleetRow, PolicyResult, Simulation, TraceInfo
+from baseload.simulator.results import (
+    SCHEMA,
+    DispatchResult,
+    FleetRow,
+    PolicyResult,
+    Simulation,
+    TraceInfo,
+)
 from baseload.simulator.scenario import Scenario, offered_load_frac
+from baseload.simulator.site_desk import SiteDesk
 from baseload.simulator.start import new_engine
 from baseload.simulator.supplied import settled
 from baseload.supply.accounts import SupplyAccount
@@ -73,25 +83,31 @@ def simulate(
     log: LogSink | None = None,
     slots: SlotSink | None = None,
     done: Callable[[PolicyResult], None] | None = None,
+    dispatch: bool = False,
 ) -> Simulation:
-    """What each of ``policies`` costs in ``scenario``, over seeds 0 .. ``seeds - 1``.
+    """What each of ``policies`` costs in ``scenario``, over seeds 0 .. ``seeds - 1``; each under
+    every cap where the scenario has several.
 
     ``check`` holds every run against the laws (``checkers``; an ``AssertionError`` names the law).
     ``progress``, ``log``, ``slots`` and ``done`` (called with each policy's result as soon as it is
-    there) may be left out. Raises ``BadInputError`` for a seed count below 1, for no or two equal
-    policies, and for whatever is wrong with the trace.
+    there) may be left out. ``dispatch``: find the clairvoyant dispatch of each run too. Raises
+    ``BadInputError`` for a seed count below 1, for no or two equal policies, for a dispatch without
+    a site, and for whatever is wrong with the trace.
     """
     check_names(policies)
     check_looks(scenario, policies)
     if seeds < 1:
         raise BadInputError("number of seeds", found=str(seeds), allowed="an integer >= 1")
+    if dispatch:
+        check_dispatch(scenario)
     sources = kept({seed: scenario.requests(seed) for seed in range(seeds)})
     results: list[PolicyResult] = []
     baseline: list[Totals] = []
+    bounds: dict[int | None, list[Totals]] = {}
     facts: TraceFacts | None = None
-    for policy in policies:
+    for here, policy, bounded in cases_of(scenario, policies):
         runs, found = run_policy(
-            scenario,
+            here,
             policy,
             sources,
             check=check,
@@ -99,10 +115,13 @@ def simulate(
             log=log,
             slots=slots,
             watch=not results,
-            bounded=not results,
+            bounded=bounded,
+            dispatch=dispatch,
         )
         facts, baseline = facts or found, baseline or runs
-        results.append(policy_result(scenario, policy, runs, baseline=baseline))
+        bounds.setdefault(here.cap_tokens, runs)
+        least = bounds[here.cap_tokens]
+        results.append(policy_result(here, policy, runs, baseline=baseline, bounded=least))
         if done is not None:
             done(results[-1])
     assert facts is not None
@@ -120,10 +139,12 @@ def run_policy(
     slots: SlotSink | None = None,
     watch: bool = False,
     bounded: bool = False,
+    dispatch: bool = False,
 ) -> tuple[list[Totals], TraceFacts | None]:
     """The runs of one policy over the ``sources`` of some seeds, and, where ``watch`` asks for
     it, what the first of them says of the requests. ``bounded``: find the clairvoyant bound of each
-    seed's requests too. Other arguments as in ``simulate``.
+    seed's requests too. ``dispatch``: and the clairvoyant dispatch at its site, but not beside runs
+    at lower clocks, which it does not bound. Other arguments as in ``simulate``.
     """
     runs: list[Totals] = []
     facts: TraceFacts | None = None
@@ -143,8 +164,12 @@ def run_policy(
             hasher=hasher,
         )
         if bounded:
-            least = bound(scenario, source, sleep=scenario.parking)
+            cut = cut_at(source, scenario.cap_tokens)
+            least = bound(scenario, cut, sleep=scenario.parking)
             run = msgspec.structs.replace(run, bound_energy_j=least.energy_j)
+        if dispatch and not (isinstance(policy, Policy) and policy.slow.clocks):
+            beside = dispatch_of_run(scenario, source, run, seed=seed)
+            run = msgspec.structs.replace(run, dispatch=beside)
         runs.append(run)
         if check and isinstance(policy, Policy) and policy.price is None:
             _against_steps(scenario, policy, source, seed)
@@ -160,10 +185,20 @@ def run_policy(
 
 
 def policy_result(
-    scenario: Scenario, policy: AnyPolicy, runs: Sequence[Totals], *, baseline: Sequence[Totals]
+    scenario: Scenario,
+    policy: AnyPolicy,
+    runs: Sequence[Totals],
+    *,
+    baseline: Sequence[Totals],
+    bounded: Sequence[Totals] | None = None,
 ) -> PolicyResult:
-    """The result of a policy from its runs of all seeds; ``baseline``: those of the first one."""
-    return result(scenario, name_of(policy), parameters_of(policy), runs, baseline=baseline)
+    """The result of a policy from its runs of all seeds; ``baseline``: those of the first one;
+    ``bounded``: those of the first one under the same cap, with the bounds (the baseline's).
+    """
+    name, parameters = listed_name(scenario, policy), listed_parameters(scenario, policy)
+    least = baseline if bounded is None else bounded
+    found = result(scenario, name, parameters, runs, baseline=baseline, bounded=least)
+    return msgspec.structs.replace(found, dispatch=dispatch_result(scenario, name, runs))
 
 
 def simulation_of(
@@ -177,6 +212,8 @@ def simulation_of(
     the runs of the first one, with the bounds.
     """
     bounds = [run.bound_energy_j for run in baseline if run.bound_energy_j is not None]
+    if len(scenario.caps) > 1:  # each cap has a bound of its own
+        bounds = []
     return Simulation(
         schema=SCHEMA,
         version=VERSION,
@@ -190,12 +227,21 @@ def simulation_of(
         policies=results,
         tiers={tier.name: _promise(tier) for tier in scenario.tiers},
         offered_load_frac=facts.offered_load_frac,
+        dispatch=_dispatch(results),
         notes=[
             *scenario.notes,
             *_load_notes(facts.offered_load_frac, results),
+            *_cap_notes(results),
             *_store_notes(scenario, results),
         ],
     )
+
+
+def _dispatch(results: Sequence[PolicyResult]) -> DispatchResult | None:
+    """The dispatch of the last policy that looks at the supply, else of the last that has one."""
+    found = [one for one in results if one.dispatch is not None]
+    looks = [one for one in found if one.parameters.get("supply")]
+    return (looks or found)[-1].dispatch if found else None
 
 
 def _against_steps(scenario: Scenario, policy: Policy, source: TraceSource, seed: int) -> None:
@@ -290,6 +336,16 @@ def _load_notes(load_frac: float, results: Sequence[PolicyResult]) -> list[str]:
     return notes
 
 
+def _cap_notes(results: Sequence[PolicyResult]) -> list[str]:
+    """What is assumed of answers that a cap cut, where there are any."""
+    if not any(one.capped_frac for one in results):
+        return []
+    return [
+        "Answers that a cap cut count as wrong: assumed, as is that a cap leaves the others as "
+        "they are."
+    ]
+
+
 def _store_notes(scenario: Scenario, results: Sequence[PolicyResult]) -> list[str]:
     """What policies that look at the supply do about a store that tables are not made for."""
     looking = [one for one in results if one.parameters.get("supply") and one.completed]
@@ -373,7 +429,7 @@ def run_once(
     """One policy over one trace: the sums of the run. CPU time includes making the requests when
     they are streamed.
     """
-    name = name_of(policy)
+    name = listed_name(scenario, policy)
     fleet, state = new_engine(scenario, source, log_rows=_LOG_ROWS if log else 0)
     driver = driver_of(policy, fleet, scenario, source, seed=seed)
     state.total[0].laxity_queue = isinstance(policy, Policy) and policy.queue == "laxity"
@@ -417,7 +473,10 @@ def run_once(
             check=check,
             sink=None if slots is None else functools.partial(slots, name, seed),
         )
-        done = msgspec.structs.replace(done, supply=books)
+        desk = next((hand for hand in hands if isinstance(hand, SiteDesk)), None)
+        names = [choice.name for choice in scenario.choices]
+        diary = None if desk is None else desk.diary(classes=source.classes, options=names)
+        done = msgspec.structs.replace(done, supply=books, joule_prices=diary)
     if check:
         check_run(scenario, done, run.engine, fleet)
     return done

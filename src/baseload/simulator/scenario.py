@@ -63,10 +63,11 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     intensity, ``None`` when nobody said. ``max_queue``: requests that may wait in one replica
     before it is no candidate. ``policies``: run when none is named. ``parking``: every policy's
     replicas sleep when the load does not need them. ``forecast``: who says how long answers will
-    be. ``cap_tokens``: where every answer is cut (``None``: nowhere). ``supplied``: what feeds the
-    fleet, ``None`` for a grid without end. ``choices``: the models and efforts that may answer a
-    request, the reference first; empty: no choice. ``notes``: what the reader of a result should
-    know.
+    be. ``cap_tokens``: where every answer is cut (``None``: nowhere). ``caps``: those under which
+    ``run.simulate`` runs every policy, one after the other; empty: ``cap_tokens`` alone.
+    ``supplied``: what feeds the fleet, ``None`` for a grid without end. ``choices``: the models and
+    efforts that may answer a request, the reference first; empty: no choice. ``notes``: what the
+    reader of a result should know.
     """
 
     name: str
@@ -79,6 +80,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     parking: bool = False
     forecast: Forecast = Forecast()
     cap_tokens: int | None = None
+    caps: tuple[int | None, ...] = ()
     supplied: Supplied | None = None
     choices: tuple[Choice, ...] = ()
     notes: tuple[str, ...] = ()
@@ -89,10 +91,13 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
             raise BadInputError(
                 "fleet: no replicas", found="an empty list", allowed="at least one entry"
             )
-        if self.cap_tokens is not None and self.cap_tokens < 1:
-            raise BadInputError(
-                "cap_tokens", found=repr(self.cap_tokens), allowed="1 token or more, or none"
-            )
+        for cap in (self.cap_tokens, *self.caps):
+            if cap is not None and cap < 1:
+                raise BadInputError(
+                    "cap_tokens", found=repr(cap), allowed="1 token or more, or none"
+                )
+        if len(set(self.caps)) < len(self.caps):
+            raise BadInputError("cap_tokens", found=repr(self.caps), allowed="each cap once")
 
     def options(self, classes: Sequence[str], models: Sequence[str]) -> np.recarray[Any, Any]:
         """What may answer requests of ``classes``, rows of ``routing.price.OPTION`` ``[classes,

@@ -81,6 +81,11 @@ class Settled(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     series: SupplySeries | None = None
     day: SupplyDay | None = None
 
+    @property
+    def total_usd(self) -> float:
+        """Cost of the run [$]: what the site pays, and what its service cost."""
+        return self.account.costs.total_usd + math.fsum(self.service_usd.values())
+
 
 BookSink = Callable[[float, SupplyAccount], None]
 """Called with each scale and the books under it, columns included."""
@@ -239,7 +244,7 @@ def _figures(books: Settled) -> dict[str, float | None]:
         "equivalent_cycles": account.equivalent_cycles,
         "carbon_kg": None if inventory is None else inventory.mass_g / 1000.0,
         "marginal_carbon_kg": None if marginal is None else marginal.mass_g / 1000.0,
-        "total_cost_usd": account.costs.total_usd + math.fsum(service.values()),
+        "total_cost_usd": books.total_usd,
         **{f"cost.{name}": usd for name, usd in service.items()},
         **{
             f"cost.{name}": getattr(account.costs, name) for name in account.costs.__struct_fields__

@@ -16,7 +16,7 @@ LAWS: dict[str, str] = {
     "rising": "where it says rising=True, the price never falls from one request in flight on",
     "by tokens": "where it says by_tokens=True, the price follows tokens alone, rising with them",
     "flat": "where it says flat=True, the price does not change up to the backlog that is free",
-    "joule prices": "its prices of joules are finite and the same twice, and its joules counted",
+    "joule prices": "its prices of joules at a site are finite, the same twice, and counted",
     "orders": "its slow controllers want nothing that cannot be, and close no model altogether",
     "index": "the fast pick by index is the pick of the plain scan over all replicas",
     "exchange": "doubling all joules and halving the prices of joules and grams changes no pick",

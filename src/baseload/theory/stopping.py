@@ -10,10 +10,15 @@ import math
 import msgspec
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.special import betaincc, betaln, xlog1py, xlogy
+from scipy.optimize import brentq
+from scipy.special import betaincc, betaln, erfcx, log_ndtr, xlog1py, xlogy
 
 from baseload.base.errors import ArgumentError
-from baseload.theory.inputs import Floats, not_negative, number, numbers, shares, whole
+from baseload.theory.inputs import Floats, not_negative, number, numbers, positive, shares, whole
+from baseload.theory.tails import Lognormal
+
+MOST_TOKENS = 1_000_000_000
+"""The longest cap that ``stopping_tokens`` looks for; beyond it there is none."""
 
 
 class StartDecision(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,6 +124,81 @@ def thinking_budget(
         gains = np.concatenate(([0.0], np.cumsum(value * ends - step_usd * alive)))
     best = int(np.argmax(gains))
     return Budget(stop_index=stop, best_index=best, gain_usd=float(gains[best]), searched=most)
+
+
+def stopping_tokens(
+    mean_tokens: float,
+    spread_tokens: float,
+    *,
+    worth_usd: float,
+    right_frac: float,
+    usd_per_token: float,
+) -> float:
+    """The cap [tokens] on an answer whose length is lognormal with a mean (above 0) and a standard
+    deviation, when each token costs ``usd_per_token`` and an answer that ends by itself is right
+    with probability ``right_frac``, which is worth ``worth_usd``.
+
+    The first whole number n past the peak of the hazard h(n) = P(ends at token n+1 | not by n) with
+    worth_usd right_frac h(n) < usd_per_token: the one-step look-ahead. A lognormal hazard rises to
+    one peak and falls from there, so this is also the fixed cap with the greatest expected gain
+    (exact for a constant price). 1, the least there is, where that gain is below zero: the answer
+    is not worth starting (to within the price of half a token: their sum is taken by an integral).
+    Infinite where a token costs nothing or brings money, and where the cap would pass
+    ``MOST_TOKENS``. Without spread: the mean, rounded up, or 1.
+    docs/explanation/scaling-laws.md, 6.3.
+    """
+    mean = positive("mean_tokens", mean_tokens)
+    spread = not_negative("spread_tokens", spread_tokens)
+    value = not_negative("worth_usd", worth_usd) * number("right_frac", right_frac, least=0, most=1)
+    price = number("usd_per_token", usd_per_token)
+    if price <= 0:
+        return math.inf
+    s = math.sqrt(math.log1p((spread / mean) ** 2))
+    if s <= _NO_SPREAD:
+        return float(max(1, math.ceil(mean))) if value >= price * mean else 1.0
+    law = Lognormal(mu=math.log(mean) - 0.5 * s * s, s=s)
+    low = _peak_tokens(law)
+    if value * _token_hazard(law, low) < price:
+        return 1.0
+    high = MOST_TOKENS
+    if low >= high or value * _token_hazard(law, high) >= price:
+        return math.inf
+    while high - low > 1:
+        middle = (low + high) // 2
+        if value * _token_hazard(law, middle) < price:
+            high = middle
+        else:
+            low = middle
+    ended = 1.0 - law.survival(high)
+    gain = value * ended - price * (law.moment(1, high) + 0.5 * ended)  # tokens are whole
+    return float(high) if gain >= 0 else 1.0
+
+
+_NO_SPREAD = 1e-6  # of the logarithm: the law is a constant
+
+
+def _token_hazard(law: Lognormal, tokens: int) -> float:
+    """P(X <= n+1 | X > n)."""
+    if tokens == 0:
+        return 1.0 - law.survival(1.0)
+    now, after = (float(log_ndtr((law.mu - math.log(n)) / law.s)) for n in (tokens, tokens + 1))
+    return -math.expm1(after - now)
+
+
+def _peak_tokens(law: Lognormal) -> int:
+    """Where the hazard of one token is greatest: beside the peak of the rate phi(z) / (s t Q(z)),
+    where phi(z) / Q(z) = z + s.
+    """
+
+    def slope(z: float) -> float:
+        mills = math.sqrt(0.5 * math.pi) * float(erfcx(z / math.sqrt(2.0)))
+        return 1.0 / mills - z - law.s if mills < math.inf else -z - law.s
+
+    far = 1.0 / law.s + 1.0  # phi / Q - z < 1 / z for z > 0
+    z = float(brentq(slope, -law.s - 1.0, far)) if slope(far) < 0 else far
+    peak = math.exp(min(law.mu + law.s * z, math.log(MOST_TOKENS)))
+    near = range(max(0, math.floor(peak) - 2), math.ceil(peak) + 2)
+    return max(near, key=lambda n: _token_hazard(law, n))
 
 
 def _mixture(

@@ -123,6 +123,24 @@ def _take_in(row: Row, tokens: float) -> None:
 
 
 @kernel
+def _take_in_cut(row: Row, seen_tokens: float, mean_tokens: float, spread_tokens: float) -> None:
+    """Move a row towards an output of which only ``seen_tokens`` came, by what the forecast expects
+    of the rest: the mean, the mean square and the quantile's step are those of a lognormal law
+    given that it is longer. So a law that is right stays where it is.
+    """
+    mean, variance, above = longer_length(
+        mean_tokens, spread_tokens, seen_tokens, max(seen_tokens, row.high_tokens)
+    )
+    row.count = min(row.count + 1.0, MEMORY_REQUESTS)
+    gain = 1.0 / row.count
+    off = mean - row.mean_tokens
+    row.mean_tokens += gain * off
+    row.variance_tokens2 += gain * ((1.0 - gain) * off * off + variance - row.variance_tokens2)
+    step = min(HIGH_GAIN * gain, HIGH_GAIN_MOST)
+    row.high_tokens *= 1.0 + step * (above - (1.0 - HIGH_FRAC))
+
+
+@kernel
 def learn_length(table: LengthTable, class_code: int, bucket: int, output_tokens: float) -> None:
     """A request of the class, its prompt in ``bucket`` (of ``bucket_of``), has ended."""
     whole, cell = table[class_code, WHOLE_CLASS], table[class_code, bucket]
@@ -130,6 +148,19 @@ def learn_length(table: LengthTable, class_code: int, bucket: int, output_tokens
         cell.high_tokens = whole.high_tokens
     _take_in(cell, output_tokens)
     _take_in(whole, output_tokens)
+
+
+@kernel
+def learn_cut_length(table: LengthTable, class_code: int, bucket: int, seen_tokens: float) -> None:
+    """A request of the class has ended by a cap after ``seen_tokens``: its output would have been
+    longer, by what the forecast of its class and bucket expects.
+    """
+    mean_tokens, spread_tokens, _ = forecast_length(table, class_code, bucket)
+    whole, cell = table[class_code, WHOLE_CLASS], table[class_code, bucket]
+    if cell.count == 0.0:
+        cell.high_tokens = whole.high_tokens
+    _take_in_cut(cell, seen_tokens, mean_tokens, spread_tokens)
+    _take_in_cut(whole, seen_tokens, mean_tokens, spread_tokens)
 
 
 @kernel
@@ -206,6 +237,40 @@ def remaining_tokens(mean_tokens: float, spread_tokens: float, emitted_tokens: f
         share = math.erfc((z - log_spread) * _ROOT_HALF) / alive
         return max(mean_tokens * share - emitted_tokens, 0.0)
     return emitted_tokens * (_mills_ratio(z - log_spread) / _mills_ratio(z) - 1.0)
+
+
+@kernel
+def longer_length(
+    mean_tokens: float, spread_tokens: float, seen_tokens: float, high_tokens: float
+) -> tuple[float, float, float]:
+    """Mean and variance of an output of which ``seen_tokens`` (above 0) have come, X given X > a,
+    and the probability that it is longer than ``high_tokens``, at least ``a``.
+
+    X is lognormal with the given mean (above 0) and standard deviation; E[X^k | X > a] =
+    E[X^k] Q(z - k s) / Q(z) = a^k R(z - k s) / R(z) with the upper tail Q and the Mills ratio R of
+    the normal. With no spread it is its mean, or ends right after ``a``.
+    """
+    if spread_tokens <= 1e-6 * mean_tokens:
+        mean = max(mean_tokens, seen_tokens)
+        return mean, 0.0, 1.0 if mean > high_tokens else 0.0
+    relative = spread_tokens / mean_tokens
+    log_spread = math.sqrt(math.log1p(relative * relative))
+    z = math.log(seen_tokens / mean_tokens) / log_spread + 0.5 * log_spread
+    above = math.log(high_tokens / mean_tokens) / log_spread + 0.5 * log_spread
+    if z < _FAR:
+        alive = math.erfc(z * _ROOT_HALF)
+        mean = mean_tokens * (math.erfc((z - log_spread) * _ROOT_HALF) / alive)
+        square = (mean_tokens * mean_tokens + spread_tokens * spread_tokens) * (
+            math.erfc((z - 2.0 * log_spread) * _ROOT_HALF) / alive
+        )
+        longer = math.erfc(above * _ROOT_HALF) / alive
+    else:
+        alive = _mills_ratio(z)
+        mean = seen_tokens * (_mills_ratio(z - log_spread) / alive)
+        square = seen_tokens * seen_tokens * (_mills_ratio(z - 2.0 * log_spread) / alive)
+        longer = math.exp(0.5 * (z - above) * (z + above)) * (_mills_ratio(above) / alive)
+    mean = max(mean, seen_tokens)
+    return mean, max(0.0, square - mean * mean), min(1.0, longer)
 
 
 @kernel

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import numpy as np
@@ -233,6 +234,32 @@ def test_scales_need_a_site(cli):
     cli("simulate", "azure-chat", "--supply-scale", "a").refused("separated by commas")
     cli("simulate", "azure-chat", "--slots", "x.parquet").refused("--slots", "solar-site")
     cli("simulate", "solar-site", "--slots", "-").refused("Parquet is not text")
+
+
+def test_the_dispatch_needs_a_site_and_gets_its_line(cli, folder):
+    cli("simulate", "azure-chat", "--dispatch").refused("without a supply")
+    (folder / "site.yaml").write_text(
+        HEAD + "  slot_s: 600\n  baseline: [{constant_kw: 0.01}]\n  store: {capacity_kwh: 0.1}\n"
+        "  auxiliary: {price_usd_per_kwh: 0.3}\n",
+        encoding="utf-8",
+    )
+    arguments = ["-p", "least_loaded", "-p", "energy_greedy", "-q"]
+    shown = cli("simulate", "site.yaml", *arguments, "--dispatch")
+    assert shown.code == 0, shown.err
+    assert "clairvoyant dispatch: no schedule costs less than $" in " ".join(shown.out.split())
+    assert "energy_greedy 1" in " ".join(shown.out.split("clairvoyant dispatch")[1].split())
+    assert "clairvoyant" not in cli("simulate", "site.yaml", *arguments).out
+    apart = cli(
+        "simulate", "site.yaml", *arguments, "--dispatch", "--jobs", "2", "--json", "apart.json"
+    )
+    assert apart.code == 0, apart.err
+    here = cli("simulate", "site.yaml", *arguments, "--dispatch", "--json", "here.json")
+    assert here.code == 0, here.err
+    found, other = (json.loads((folder / f"{name}.json").read_text()) for name in ("apart", "here"))
+    assert found["dispatch"] == other["dispatch"]
+    assert [one["cost_over_dispatch"] for one in found["policies"]] == [
+        one["cost_over_dispatch"] for one in other["policies"]
+    ]
 
 
 def test_slots_are_written_for_every_policy_seed_and_scale(cli, folder):

@@ -16,7 +16,7 @@ def answers(*, scale=1.0, classes=2):
     """Three options a class: frugal and often wrong, to dear and right."""
     mean_j = scale * np.array([[1000.0, 300.0, 80.0]] * classes)
     usd = np.array([[1e-4, 4e-4, 9e-4]] * classes)
-    return Answers(mean_j, 1.6 * mean_j**2, usd)
+    return Answers(mean_j, 1.6 * mean_j**2, usd, mean_j / 500.0)
 
 
 def outlook(*, capacity_j=2e6, level_j=1e6, sun=0.0, scale=1.0, price=1.0, **changes):

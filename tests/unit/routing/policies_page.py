@@ -88,6 +88,12 @@ deadline. Of equal prices the lowest-numbered replica wins, then the lowest-numb
 | `kp`, `ki`, `anti_windup` | gains of the PI rule of lambda; 0 or 1 | policies with that rule |
 | `log_lambda` | 0 keeps lambda where it starts | policies that move it on a log scale |
 | `working_set`, `holds_bulk`, `clocks` | 0 switches it off | policies that have it |
+| `supply` | 0: joules at the price of auxiliary energy, always | policies with `supply` |
+| `stop_rule` | 1: cut thinking that its joules are not worth | policies with a price of joules |
+| `day_states` | 0: all hours of the day are alike | `full_jump` |
+| `price_frac` | constant price over that of auxiliary energy; below 0: solved for | `static` |
+| `low_frac`, `high_frac` | levels of the store | `battery_threshold`, `greedy_green` |
+| `v_frac` | weight of cost against the drift of the store | `lyapunov` |
 
 ## The policies
 

@@ -36,7 +36,7 @@ def test_the_kernel_equals_its_plain_twin(seed, drawn):
     prices.prompts[:] = made.rng.uniform(0, 5000, len(options))
     rate = made.rng.uniform(0, 2, options.shape)
     one = expected_answers(made.state, options, prices, rate)
-    two = [np.zeros(options.shape) for _ in range(3)]
+    two = [np.zeros(options.shape) for _ in one]
     load = np.zeros((*options.shape, len(made.state.cost)))
     plain(answering._fill)(made.state, options, prices, rate, load, *two)
     for name, value, twin in zip(one._fields, one, two, strict=True):

@@ -141,7 +141,7 @@ def test_orders_are_written_over_the_price_of_a_joule_at_the_bus():
         def orders(self, look):
             assert np.allclose(look.answers.mean_j, joules)
             scores = np.repeat(2e-6 * look.answers.mean_j[..., None], NODES, axis=-1)
-            return JouleOrders(scores, np.array([1, -1]))
+            return JouleOrders(scores, np.array([1, -1]), "level")
 
     made.rule = Fixed()
     for slot in range(4):
@@ -164,7 +164,7 @@ def test_round_off_about_no_price_is_no_price():
     class Tiny:
         def orders(self, look):
             scores = np.repeat(-1e-22 * look.answers.mean_j[..., None], NODES, axis=-1)
-            return JouleOrders(scores, np.array([-1, -1]))
+            return JouleOrders(scores, np.array([-1, -1]), "level")
 
     made.rule = Tiny()
     for slot in range(4):

@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.special import ndtr
 from scipy.stats import nbinom
 
 from baseload.base.errors import BadInputError
-from baseload.theory.stopping import hazard, thinking_budget, worth_of_chain
+from baseload.theory.stopping import hazard, stopping_tokens, thinking_budget, worth_of_chain
 
 STEP = {"energy_j_per_token": 0.5, "tokens_per_step": 20.0}  # 10 J
 
@@ -103,3 +104,76 @@ def test_the_peak_may_not_pay_for_the_way_there():
     )
     assert found.stop_index > 0
     assert (found.best_index, found.gain_usd) == (0, 0)
+
+
+@given(
+    mean=st.floats(1, 2000),
+    relative=st.floats(0.03, 5),
+    value=st.floats(1e-3, 1),
+    right=st.floats(0.1, 1),
+    price=st.floats(-6, 0),
+)
+def test_the_stopping_tokens_are_the_best_cap_of_all(mean, relative, value, right, price):
+    """Against the gains of all caps on a grid, summed token by token."""
+    usd = value * 10**price
+    found = stopping_tokens(
+        mean, relative * mean, worth_usd=value, right_frac=right, usd_per_token=usd
+    )
+    s = math.sqrt(math.log1p(relative**2))
+    tokens = np.arange(1, 100_000)
+    alive = np.concatenate(([1.0], ndtr((math.log(mean) - s * s / 2 - np.log(tokens)) / s)))
+    gain = np.concatenate(
+        ([0.0], np.cumsum(value * right * (alive[:-1] - alive[1:]) - usd * alive[:-1]))
+    )
+    if found == 1.0:
+        assert gain.max() <= 1.01 * usd  # not worth starting, but for the first token
+    elif found >= len(gain):
+        assert gain[-1] >= gain.max() - 1e-9 * value
+    else:
+        assert gain[int(found)] == pytest.approx(gain.max(), abs=1e-9 * value + 0.5 * usd)
+        if gain.max() > usd:
+            assert gain[int(found)] == pytest.approx(gain.max(), abs=1e-9 * value)
+
+
+def test_the_stopping_tokens_at_the_limits():
+    known = {"worth_usd": 0.01, "right_frac": 0.8}
+    assert stopping_tokens(500, 400, **known, usd_per_token=0.0) == math.inf
+    assert stopping_tokens(500, 400, **known, usd_per_token=-1e-6) == math.inf
+    assert stopping_tokens(500, 400, **known, usd_per_token=1e-18) == math.inf
+    assert stopping_tokens(500, 400, **known, usd_per_token=1.0) == 1.0
+    assert stopping_tokens(500, 400, worth_usd=0.0, right_frac=1, usd_per_token=1e-9) == 1.0
+    assert stopping_tokens(500, 400, worth_usd=1.0, right_frac=0, usd_per_token=1e-9) == 1.0
+    assert stopping_tokens(499.5, 0.0, **known, usd_per_token=1e-5) == 500.0
+    assert stopping_tokens(499.5, 0.0, **known, usd_per_token=1e-4) == 1.0
+
+
+@given(mean=st.floats(1, 1e5), relative=st.floats(1e-5, 20), price=st.floats(1e-9, 1e-3))
+def test_dearer_tokens_and_less_worth_stop_sooner(mean, relative, price):
+    def tokens(worth_usd, usd):
+        spread = relative * mean
+        return stopping_tokens(mean, spread, worth_usd=worth_usd, right_frac=0.9, usd_per_token=usd)
+
+    assert tokens(0.1, price) >= tokens(0.1, 2 * price) >= 1.0
+    assert tokens(0.1, price) >= tokens(0.05, price)
+    # only the ratio of price and worth counts
+    assert tokens(0.2, 2 * price) == pytest.approx(tokens(0.1, price), rel=1e-6, abs=1.0)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("mean_tokens", 0.0), ("mean_tokens", math.nan), ("spread_tokens", -1.0),
+        ("worth_usd", -1.0), ("right_frac", 1.1), ("right_frac", -0.1),
+        ("usd_per_token", math.nan), ("usd_per_token", math.inf),
+    ],
+)  # fmt: skip
+def test_stopping_tokens_refuses_what_is_no_number_of_its_kind(field, value):
+    good = {
+        "mean_tokens": 500.0,
+        "spread_tokens": 300.0,
+        "worth_usd": 0.01,
+        "right_frac": 0.8,
+        "usd_per_token": 1e-6,
+    }
+    with pytest.raises(BadInputError, match=field):
+        stopping_tokens(**(good | {field: value}))

@@ -23,8 +23,10 @@ from baseload.workload.lengths import (
     bucket_of,
     expected_length,
     forecast_length,
+    learn_cut_length,
     learn_length,
     length_table,
+    longer_length,
     prior_tokens,
     remaining_tokens,
 )
@@ -225,3 +227,57 @@ def test_without_spread_the_rest_is_what_is_left_of_the_mean():
         0.0,
     ]
     assert remaining_tokens(100.0, 0.01, 40.0) == pytest.approx(60.0)
+
+
+# answers that a cap cut
+
+
+@given(
+    mean=st.floats(1, 1e4),
+    relative=st.floats(0.05, 4),
+    seen=st.floats(-3, 8),
+    more=st.floats(0, 5),
+)
+@settings(deadline=None)
+def test_what_is_longer_follows_the_lognormal_law(mean, relative, seen, more):
+    """Against integrals of the normal tail, in units of its spread, also far out."""
+    s = math.sqrt(math.log1p(relative**2))
+    mu = math.log(mean) - s * s / 2
+    cut, high = math.exp(mu + seen * s), math.exp(mu + (seen + more) * s)
+    found = longer_length(mean, relative * mean, cut, high)
+    assert found == pytest.approx(plain(longer_length)(mean, relative * mean, cut, high), rel=1e-9)
+    u = (np.arange(200_000) + 0.5) / 200_000
+    z = stats.norm.isf(u * stats.norm.sf(seen))
+    x = np.exp(mu + s * z)
+    assert found[0] == pytest.approx(x.mean(), rel=2e-3)
+    assert found[1] == pytest.approx(x.var(), rel=0.1)
+    assert found[2] == pytest.approx(stats.norm.sf(seen + more) / stats.norm.sf(seen), rel=1e-6)
+    assert found[0] - cut == pytest.approx(
+        remaining_tokens(mean, relative * mean, cut), rel=1e-6, abs=1e-9 * cut
+    )
+
+
+def test_without_spread_a_cut_answer_is_its_mean_or_ends_here():
+    assert longer_length(100.0, 0.0, 50.0, 60.0) == (100.0, 0.0, 1.0)
+    assert longer_length(100.0, 0.0, 150.0, 160.0) == (150.0, 0.0, 0.0)
+
+
+@pytest.mark.parametrize(("cut_frac", "slack"), [(0.05, 0.05), (0.15, 0.06), (0.3, 0.1)])
+def test_caps_do_not_bias_what_is_learned(cut_frac, slack):
+    """Once, a cut answer was learned as its expected length: the spread shrank, then the mean, to
+    30 % too little where a third was cut.
+    """
+    rng = stream(7, "tests", "capped lengths")
+    s = 0.9
+    outputs = np.ceil(rng.lognormal(math.log(600.0) - s * s / 2, s, 12_000))
+    cap = float(np.quantile(outputs, 1.0 - cut_frac))
+    table = length_table(["chat"])
+    for tokens in outputs.tolist():
+        if tokens > cap:
+            learn_cut_length(table, 0, 3, cap)
+        else:
+            learn_length(table, 0, 3, tokens)
+    row = table[0, WHOLE_CLASS]
+    assert row.mean_tokens == pytest.approx(outputs.mean(), rel=slack)
+    assert math.sqrt(row.variance_tokens2) == pytest.approx(outputs.std(), rel=2 * slack)
+    assert row.high_tokens == pytest.approx(np.quantile(outputs, HIGH_FRAC), rel=2 * slack)
