@@ -106,7 +106,7 @@ OPTION = np.dtype(
         ("joule_factor", np.float64),
     ]
 )
-"""An option (model x effort) for one class of requests: code of its model (-1: any; -2: none, the
+"""An option (model x effort) for one class of requests: code of its model (-1: any; -3: none, the
 class may not have it), factor on the forecast output, cap on it (inf: none; an answer that is cut
 is wrong), probability that an answer that is not cut is wrong, value of a right answer, fee, and
 the shadow price of its joules now over the rate of the energy part (1 without a supply that anyone
@@ -134,8 +134,10 @@ promised to the last token, the promises by themselves (inf: none), the controll
 tier, the grid's intensity now, the model asked for (-1: any), its class, the instant of the pick.
 """
 
-ANY_MODEL, BARRED = -1, -2
-"""Codes of an option's model that are no model: any will do, and none does."""
+ANY_MODEL, BARRED = -1, -3
+"""Codes of an option's model that are no model: any will do, and none does (-2 is a model of the
+fleet that nobody asks for).
+"""
 
 Option: TypeAlias = Any
 """One row of ``OPTION``."""

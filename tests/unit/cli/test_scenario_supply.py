@@ -10,7 +10,10 @@ import polars as pl
 import pytest
 
 from baseload.base.errors import BadInputError, UnknownNameError
+from baseload.cli.main import main
 from baseload.cli.scenario_file import Overrides, load_scenario
+from baseload.routing.policies import POLICIES
+from baseload.simulator.hands import looks, names_that_can
 from baseload.supply.tariff import TimeOfUsePrice
 
 HEAD = """\
@@ -288,3 +291,44 @@ def test_slots_are_written_for_every_policy_seed_and_scale(cli, folder):
     ).to_series()
     assert balance.abs().max() < 1e-6 * table["demand_j"].max()
     cli("simulate", "site.yaml", "--slots", "t.parquet", "--jobs", "2").refused("--jobs", "--slots")
+
+
+PRICED = "  baseline: [{constant_kw: 1}]\n  store: {capacity_kwh: 1}\n"
+
+
+@pytest.mark.parametrize(
+    ("section", "said"),
+    [
+        (PRICED, "supply.auxiliary.price_usd_per_kwh"),
+        (PRICED + "  auxiliary: {limit_kw: 0}\n", "supply.prices.unserved_usd_per_kwh"),
+        (
+            PRICED + "  auxiliary: {price_usd_per_kwh: 0.1}\n  prices: {waste_usd_per_kwh: -0.2}\n",
+            "supply.prices.waste_usd_per_kwh",
+        ),
+    ],
+)
+def test_prices_with_nothing_to_weigh_end_with_a_message(folder, capsys, section, said):
+    """Exit code 2, the field and what to do, before any policy has run."""
+    (folder / "site.yaml").write_text(HEAD + section, encoding="utf-8")
+    arguments = ["simulate", "site.yaml", "-p", "least_loaded", "-p", "variance_aware", "--quiet"]
+    assert main(arguments) == 2
+    said_all = " ".join(capsys.readouterr().err.split())
+    assert said in said_all
+    assert "Traceback" not in said_all
+    made = load_scenario("site.yaml")
+    able = names_that_can(made, POLICIES.values())
+    assert set(POLICIES) - set(able) == {n for n, p in POLICIES.items() if looks(p)}
+
+
+def test_a_floor_is_checked_where_the_file_is_read(folder):
+    tiers = "tiers: [{name: all, classes: [chat, rag, batch], right_floor: 0.9}]\n"
+    text = HEAD.removesuffix("supply:\n") + tiers
+    path = folder / "floor.yaml"
+    path.write_text(text, encoding="utf-8")
+    with pytest.raises(BadInputError, match=r"tiers\[0\].right_floor"):
+        load_scenario("floor.yaml")
+    path.write_text(text + "options: [{name: one, right_frac: 0.8}]\n", encoding="utf-8")
+    with pytest.raises(BadInputError, match=r"the best option, one, is right in 0\.8"):
+        load_scenario("floor.yaml")
+    path.write_text(text + "options: [{name: one, right_frac: 0.95}]\n", encoding="utf-8")
+    assert load_scenario("floor.yaml").tiers[0].right_floor == 0.9
