@@ -231,9 +231,11 @@ class SupplyControl:
         """
         keep = _ANSWERS_KEPT**hours if self._seen_answers else 0.0
         now = self._answers()
-        self._usual = Answers(
-            *(keep * old + (1.0 - keep) * new for old, new in zip(self._usual, now, strict=True))
-        )._replace(cost_usd=now.cost_usd)
+        old = self._usual
+        self._usual = now._replace(
+            mean_j=keep * old.mean_j + (1.0 - keep) * now.mean_j,
+            square_j2=keep * old.square_j2 + (1.0 - keep) * now.square_j2,
+        )
         self._seen_answers = bool(self._rate_per_s.any())
 
     def _answers(self, options: np.recarray[Any, Any] | None = None) -> Answers:
