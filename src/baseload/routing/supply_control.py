@@ -232,8 +232,11 @@ class SupplyControl:
         keep = _ANSWERS_KEPT**hours if self._seen_answers else 0.0
         now = self._answers()
         self._usual = Answers(
-            *(keep * old + (1.0 - keep) * new for old, new in zip(self._usual, now, strict=True))
-        )._replace(cost_usd=now.cost_usd)
+            mean_j=keep * self._usual.mean_j + (1.0 - keep) * now.mean_j,
+            square_j2=keep * self._usual.square_j2 + (1.0 - keep) * now.square_j2,
+            cost_usd=now.cost_usd,  # without end where an option is not to be had
+            token_j=keep * self._usual.token_j + (1.0 - keep) * now.token_j,
+        )
         self._seen_answers = bool(self._rate_per_s.any())
 
     def _answers(self, options: np.recarray[Any, Any] | None = None) -> Answers:
