@@ -10,11 +10,11 @@ import math
 import msgspec
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize import brentq
 from scipy.special import betaincc, betaln, erfcx, log_ndtr, xlog1py, xlogy
 
 from baseload.base.errors import ArgumentError
 from baseload.theory.inputs import Floats, not_negative, number, numbers, positive, shares, whole
+from baseload.theory.numerics import brentq
 from baseload.theory.tails import Lognormal
 
 MOST_TOKENS = 1_000_000_000
