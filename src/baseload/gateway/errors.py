@@ -61,8 +61,8 @@ def error_body(
 class RequestError(Exception):
     """A request that is answered with an error.
 
-    ``status``: of HTTP. ``type`` (given as ``kind``): OpenAI's word, by default the status's. ``param``: the
-    offending field (``messages[0].content``). ``code``: a word that programs can test
+    ``status``: of HTTP. ``type`` (given as ``kind``): OpenAI's word, by default the status's.
+    ``param``: the offending field (``messages[0].content``). ``code``: a word that programs test
     (``model_not_found``). ``retry_after_s``: seconds after which another try may do; becomes the
     header ``retry-after``. ``headers``: further ones, lower case, as ASGI wants them.
     """
