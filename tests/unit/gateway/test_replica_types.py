@@ -81,7 +81,11 @@ def test_a_known_model_stands_on_as_few_boards_as_hold_it():
         ({"device": "h100", "weights": "Qwen3-8B", "precision": "fp9"}, "precision", "fp8"),
         ({"device": "L4", "weights": "Qwen3-32B"}, "device", "tensor_parallel: "),
         ({"device": "h100", "weights": "Qwen3-8B", "max_batch": 0}, "max_batch", "1 or more"),
-        ({"device": "h100", "weights": "Qwen3-8B", "max_step_tokens": 9}, "max_step_tokens", "more"),
+        (
+            {"device": "h100", "weights": "Qwen3-8B", "max_step_tokens": 9},
+            "max_step_tokens",
+            "more",
+        ),
         ({"engine": "ollama", "max_step_tokens": 2}, "max_step_tokens", "max_batch"),
         ({"replica": "none.json"}, "replica", "baseload calibrate"),
     ],
