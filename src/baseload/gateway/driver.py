@@ -68,12 +68,6 @@ class Machine(Protocol):
     def handle(self, event: AnyEvent, now_ns: int) -> Sequence[AnyCommand]:
         """What to do about an event."""
 
-    def explain(self, request: int) -> Any:
-        """The decision about a request; ``None`` where there is none."""
-
-    def reconfigure(self, fleet: LiveFleet, now_ns: int) -> Sequence[AnyCommand]:
-        """Take over another fleet."""
-
 
 class Listener(Protocol):
     """Who is told of requests: metrics, logs, spans."""
@@ -101,7 +95,7 @@ class Driver:
         fleet: LiveFleet,
         *,
         upstreams: Callable[[LiveReplica], Upstream],
-        hand: Hand = lambda command: None,
+        hand: Hand = lambda _: None,
         clock_ns: Callable[[], int] = time.monotonic_ns,
         listeners: Sequence[Listener] = (),
         recorder: Recorder | None = None,
@@ -140,7 +134,7 @@ class Driver:
         self.receipts.kept = fleet.config.telemetry.decisions_kept
         self._relay.limits = fleet.config.limits
         self._relay.carbon_g_per_kwh = fleet.config.carbon_g_per_kwh
-        self._lanes = 0
+        self._lanes = len(fleet.lanes)
 
     def reconfigure(self, fleet: LiveFleet) -> None:
         """Take over another fleet, at once and whole: requests under way end where they are."""
@@ -276,7 +270,7 @@ class Driver:
         try:
             for listener in self.listeners:
                 listener.arrived(live)
-            self.tell(arrival(live, lane, fairness or wishes.fairness))
+            self.tell(arrival(live, lane, wishes.fairness or fairness))
             await self._follow(live)
         except asyncio.CancelledError:
             self._abandon(live)

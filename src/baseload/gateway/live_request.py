@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
 from baseload.gateway.addresses import base_url
+from baseload.gateway.answers import Usage
 from baseload.gateway.bodies import Asked
 from baseload.gateway.config import Endpoint
 from baseload.gateway.events import Abort, Close, Refuse, Send
@@ -46,6 +47,7 @@ class LiveRequest:
         "body",
         "client",
         "closed",
+        "exhausted",
         "first_ns",
         "given_up",
         "hear",
@@ -53,7 +55,6 @@ class LiveRequest:
         "number",
         "option",
         "order",
-        "reader",
         "replica",
         "request_id",
         "say",
@@ -105,18 +106,24 @@ class LiveRequest:
         self.words: tuple[int, bytes, bytes] | None = None
         self.replica: LiveReplica | None = None
         self.option: LiveOption | None = None
-        self.reader: Any = None
+        self.exhausted = False
         self.applied: Mapping[str, str | int] = {}
-        self.usage: Any = None
+        self.usage: Usage | None = None
         self.status = 0
         self.first_ns = 0
 
-    def spent_tokens(self) -> int:
-        """Tokens of prompt and answer as the engine counted them, -1 where it did not."""
-        usage = self.usage
-        if usage is None or self.closed is None or usage.output_tokens < 0:
-            return -1
-        return max(0, usage.input_tokens) + int(usage.output_tokens)
+    def spent_tokens(self, prompt_tokens: int) -> int:
+        """Tokens of prompt and answer, as the engine counted them where it did; ``prompt_tokens``
+        is the estimate. 0 for a request that no engine has worked at.
+        """
+        closed, usage = self.closed, self.usage
+        if closed is None or closed.attempts == 0:
+            return 0
+        if usage is None:
+            return prompt_tokens + closed.output_tokens
+        inputs = usage.input_tokens if usage.input_tokens >= 0 else prompt_tokens
+        output = usage.output_tokens if usage.output_tokens >= 0 else closed.output_tokens
+        return inputs + output
 
     def wake(self) -> None:
         """Let the request's own task look at what there is to do."""

@@ -1,6 +1,4 @@
-"""What the gateway says of a request's price and energy: the ``energy`` object, headers, the
-explained decision, sums since the start.
-"""
+"""What the gateway says of a request's price: headers, the explained decision, sums."""
 
 from __future__ import annotations
 
@@ -10,28 +8,8 @@ from typing import Any
 
 import msgspec
 
-from baseload.base.units import J_PER_KWH
 from baseload.gateway.events import Close, Reason
 from baseload.gateway.live_request import Headers, LiveRequest
-
-
-def energy_object(close: Close, carbon_g_per_kwh: float | None) -> bytes:
-    """The object beside ``usage``: modelled joules of a request's own share of its batch, over all
-    of its attempts. A superset of what gateways that report energy say.
-    """
-    joules = close.energy_j
-    total_s = close.total_s
-    power_w = joules / total_s if total_s > 0.0 else 0.0
-    carbon = (
-        b""
-        if carbon_g_per_kwh is None
-        else b',"carbon_g_co2eq":%.6g' % (joules / J_PER_KWH * carbon_g_per_kwh)
-    )
-    return (
-        b'{"energy_joules":%.6g,"energy_kwh":%.6g,"avg_power_watts":%.6g,"duration_seconds":%.6g,'
-        b'"wasted_joules":%.6g,"attribution_method":"prorated","method":"modelled"%b}'
-        % (joules, joules / J_PER_KWH, power_w, total_s, close.wasted_j, carbon)
-    )
 
 
 def price_headers(decision: Any) -> Headers:

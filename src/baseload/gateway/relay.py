@@ -6,21 +6,23 @@ tried elsewhere; after that, every chunk goes on at once.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 
-from baseload.gateway.answers import StreamReader, read_answer, with_energy
+from baseload.gateway.answers import StreamReader, Usage, read_answer, with_energy
 from baseload.gateway.bodies import rewritten
 from baseload.gateway.config import LimitsEntry
 from baseload.gateway.effort import translated
+from baseload.gateway.energy_object import energy_object
 from baseload.gateway.errors import RequestError
 from baseload.gateway.events import AnyEvent, Began, Broke, Close, Ended, Progressed, Send
 from baseload.gateway.live_fleet import LiveOption
 from baseload.gateway.live_request import Headers, LiveRequest, Way
-from baseload.gateway.receipts import energy_object, price_headers
+from baseload.gateway.receipts import price_headers
 from baseload.gateway.upstream import UpstreamError, UpstreamStream
 
 TELL_EVERY_NS = 250_000_000
@@ -50,7 +52,9 @@ class Relay:
         self.limits = LimitsEntry()
         self.carbon_g_per_kwh: float | None = None
 
-    async def attempt(self, live: LiveRequest, order: Send, *, way: Way, option: LiveOption) -> None:
+    async def attempt(
+        self, live: LiveRequest, order: Send, *, way: Way, option: LiveOption
+    ) -> None:
         """Send a request to an engine and its answer to the client.
 
         Ends with the machine told ``Ended`` or ``Broke``, or not at all where the attempt was
@@ -95,15 +99,22 @@ class Relay:
             return
         if "content-encoding" in found:
             raise UpstreamError("garbage", "an encoded answer")
-        read = read_answer(way.replica.engine, live.asked.endpoint, answer)
+        read = read_answer(
+            way.replica.engine,
+            live.asked.endpoint,
+            answer,
+            content_type=found.get("content-type") or "",
+        )
+        if read.broken is not None:
+            live.words = engine_words(read.error)
+            raise UpstreamError(read.broken, read.detail)
         live.first_ns = self._clock_ns()
-        live.usage = read
-        self._tell(ended(live, order, read))
+        self._ended(live, order, read.usage, read.finish, read.exhausted)
         if live.interrupted:
             return
         headers = self._head(live, order, way)
         if live.closed is not None:
-            answer = with_energy(answer, self._energy(live.closed))
+            answer = with_energy(answer, self._energy(live, live.closed))
         headers.append((b"content-length", b"%d" % len(answer)))
         headers.append((b"content-type", JSON))
         live.begun = True
@@ -126,21 +137,26 @@ class Relay:
         if live.interrupted:
             return
         reader = StreamReader(
-            way.replica.engine, live.asked.endpoint, keep_usage=live.asked.include_usage
+            way.replica.engine,
+            live.asked.endpoint,
+            keep_usage=live.asked.include_usage,
+            choices=live.asked.choices,
+            line_bytes=self.limits.line_bytes,
         )
-        live.reader = reader
         feed = reader.feed
         held = b""
-        untold = 0
-        told_ns = 0
+        untold = told_ns = 0
         async for chunk in stream:
             out, tokens = feed(chunk)
-            if reader.broken:
-                raise UpstreamError("garbage", "an event of the stream is an error or none")
+            if reader.broken is not None:
+                live.words = engine_words(reader.error)
+                raise UpstreamError(reader.broken, reader.detail)
             untold += tokens
             if not live.begun:
                 held += out
                 if b"data:" not in held and len(held) < HELD_BYTES_MOST:
+                    if reader.done:
+                        break
                     continue
                 out, held = held, b""
                 self._tell(Progressed(request=number, attempt=attempt, tokens=untold))
@@ -164,22 +180,46 @@ class Relay:
                         return
             if out:
                 await say({"type": "http.response.body", "body": out, "more_body": True})
-        if untold and reader.usage is None:
+            if reader.done:
+                break
+        if untold:
             self._tell(Progressed(request=number, attempt=attempt, tokens=untold, sent=live.begun))
-        await self._finish(live, order, way, held)
+            if live.interrupted:
+                return
+        await self._finish(live, order, way, reader, held)
+        await _drained(stream)
 
-    async def _finish(self, live: LiveRequest, order: Send, way: Way, held: bytes) -> None:
-        """The engine has closed its stream: complete, or broken off."""
-        reader = live.reader
-        if not reader.complete:
-            raise UpstreamError("closed", "the stream ended before its last event")
-        self._tell(ended(live, order, reader))
-        if live.interrupted:
-            return
-        tail = reader.end(None if live.closed is None else self._energy(live.closed))
+    async def _finish(
+        self, live: LiveRequest, order: Send, way: Way, reader: StreamReader, held: bytes
+    ) -> None:
+        """All of a stream has come, or it has broken off."""
+        if not reader.done:
+            held += reader.feed(_EVENT_END)[0]  # the last event may lack its end
+            if reader.broken is not None or not (reader.done or reader.finish):
+                raise UpstreamError("closed", "the stream ended before the answer did")
+        self._ended(live, order, reader.usage, reader.finish, reader.exhausted)
+        tail = reader.end(None if live.closed is None else self._energy(live, live.closed))
         if not live.begun:
             await self._begin(live, order, way)
         await live.say({"type": "http.response.body", "body": held + tail})
+
+    def _ended(
+        self, live: LiveRequest, order: Send, usage: Usage, finish: str, exhausted: bool
+    ) -> None:
+        """Tell the machine that an answer is complete."""
+        live.usage, live.exhausted = usage, exhausted
+        self._tell(
+            Ended(
+                request=live.number,
+                attempt=order.attempt,
+                input_tokens=usage.input_tokens,
+                output_tokens=usage.output_tokens,
+                reasoning_tokens=usage.reasoning_tokens,
+                cached_tokens=usage.cached_tokens,
+                finish=finish,
+                exhausted=exhausted,
+            )
+        )
 
     async def _begin(self, live: LiveRequest, order: Send, way: Way) -> None:
         """Send the head of a stream: from here on nothing can be tried again."""
@@ -201,8 +241,22 @@ class Relay:
         headers += price_headers(self._explain(live.number))
         return headers
 
-    def _energy(self, close: Close) -> bytes:
-        return energy_object(close, self.carbon_g_per_kwh)
+    def _energy(self, live: LiveRequest, close: Close) -> bytes:
+        """The ``energy`` object of an answer: its part of what its batch takes."""
+        effort, budget = live.applied.get("effort"), live.applied.get("budget_tokens")
+        return energy_object(
+            close.energy_j,
+            duration_s=close.total_s,
+            model="" if live.option is None else live.option.model.name,
+            replica="" if live.replica is None else live.replica.name,
+            request_id=live.request_id,
+            effort=None if effort is None else str(effort),
+            budget_tokens=None if budget is None else int(budget),
+            exhausted=live.exhausted,
+            wasted_j=close.wasted_j,
+            carbon_g_per_kwh=self.carbon_g_per_kwh,
+            attribution_method="prorated",
+        )
 
     def _refused(
         self,
@@ -280,6 +334,29 @@ def stream_options(body: bytes) -> dict[str, object]:
         return {"include_usage": True}
     own = msgspec.json.decode(body, type=_StreamOptions).stream_options
     return {**(own or {}), "include_usage": True}
+
+
+_EVENT_END = b"\n\n"
+_DRAIN_S = 1.0
+
+
+async def _drained(stream: UpstreamStream) -> None:
+    """Wait a little for the end of a stream whose last event is here: its connection can then be
+    used again.
+    """
+    late = asyncio.get_running_loop().call_later(_DRAIN_S, stream.close)
+    try:
+        async for _ in stream:
+            pass
+    except UpstreamError:
+        pass
+    finally:
+        late.cancel()
+
+
+def engine_words(error: bytes) -> tuple[int, bytes, bytes] | None:
+    """What to pass on of an error that an engine sent under a good status."""
+    return (400, JSON, b'{"error":' + error + b"}") if error[:1] == b"{" else None
 
 
 async def _words(stream: UpstreamStream) -> bytes:

@@ -283,5 +283,5 @@ def ready_line(config: GatewayConfig, sock: socket.socket, replicas: int) -> str
     return (
         f"baseload serve: ready on {url} ({len(config.models)} models, {replicas} replicas)\n"
         f"  try: curl {flag}{url}/v1/{path} -H 'Content-Type: application/json'{key} "
-        f"-d '{{\"model\":\"{name}\",{content}}}'"
+        f'-d \'{{"model":"{name}",{content}}}\''
     )

@@ -5,7 +5,7 @@ the driver's.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -13,9 +13,10 @@ import msgspec
 from baseload.gateway.bodies import Asked, read_body
 from baseload.gateway.body_reader import BodyReader, ClientLeftError
 from baseload.gateway.config import Endpoint, GatewayConfig, LiveTierEntry, Scope
-from baseload.gateway.driver import Driver, estimated_tokens, say_error, say_whole
+from baseload.gateway.driver import Driver, estimated_tokens, say_error
 from baseload.gateway.errors import RequestError, bad_field, unknown_model
-from baseload.gateway.gate import Caller, Gate
+from baseload.gateway.gate import Gate
+from baseload.gateway.keys import Caller
 from baseload.gateway.live_request import PATHS, Headers, Hear, Message, Say
 from baseload.gateway.wishes import Wishes, read_wishes
 
@@ -27,7 +28,6 @@ _OWN_ERROR = RequestError(500, "the gateway failed; the request id finds it in i
 
 Page = tuple[bytes, bytes]
 """Content type and body of a page."""
-Ask = Callable[["Surface", str, Mapping[str, Any]], Page]
 
 
 class Surface:
@@ -113,7 +113,7 @@ class Surface:
         say: Say,
     ) -> None:
         """A request for an answer of a model."""
-        caller = self.gate.caller(wishes.authorization, "infer")
+        caller = self.gate.caller(wishes.authorization, wishes.api_key, "infer")
         limits = self._limits
         body = await self._reader.read(
             hear,
@@ -128,8 +128,9 @@ class Surface:
         driver = self.driver
         if len(driver.lives) >= limits.concurrent_requests:
             raise too_many(limits.concurrent_requests)
-        pass_ = self.gate.admit(caller, asked, estimated_tokens(asked), headers)
-        tokens = -1
+        prompt_tokens = estimated_tokens(asked)
+        admitted = self.gate.admit(caller, asked, prompt_tokens, headers)
+        used_tokens = 0
         try:
             live = await driver.serve(
                 asked,
@@ -141,11 +142,11 @@ class Surface:
                 answer_headers=headers,
                 say=say,
                 hear=hear,
-                fairness=caller.fairness,
+                fairness=self.gate.fairness(caller),
             )
-            tokens = live.spent_tokens()
+            used_tokens = live.spent_tokens(int(prompt_tokens))
         finally:
-            self.gate.done(pass_, tokens)
+            self.gate.done(admitted, used_tokens)
 
     def _tier(self, caller: Caller, wishes: Wishes, asked: Asked) -> int:
         """The tier's place: what the key says, then the objective header, then ``service_tier``,
@@ -182,7 +183,11 @@ class Surface:
         method = scope["method"]
         if method not in ("GET", "HEAD"):
             raise wrong_method(method, "GET")
-        caller = None if scopes is None else self.gate.caller(wishes.authorization, scopes)
+        caller = (
+            None
+            if scopes is None
+            else self.gate.caller(wishes.authorization, wishes.api_key, scopes)
+        )
         kind, body = make(caller, scope)
         headers.append((b"content-type", kind))
         if path == "/":
@@ -198,26 +203,26 @@ class Surface:
 
     # Pages
 
-    def _front(self, caller: Caller | None, scope: Message) -> Page:
+    def _front(self, _: Caller | None, __: Message) -> Page:
         if self._page is not None:
             return self._page()
         return _TEXT[1], b"baseload serve: see /v1/models, /metrics, /v1/energy/summary\n"
 
-    def _health(self, caller: Caller | None, scope: Message) -> Page:
+    def _health(self, _: Caller | None, __: Message) -> Page:
         return _JSON[1], b'{"status":"ok"}'
 
-    def _readiness(self, caller: Caller | None, scope: Message) -> Page:
+    def _readiness(self, _: Caller | None, __: Message) -> Page:
         if not self._ready():
             raise RequestError(
                 503, "no replica is ready, or the gateway shuts down", retry_after_s=1.0
             )
         return _JSON[1], b'{"status":"ready"}'
 
-    def _metrics_page(self, caller: Caller | None, scope: Message) -> Page:
+    def _metrics_page(self, _: Caller | None, scope: Message) -> Page:
         accept = b",".join(value for name, value in scope["headers"] if name == b"accept")
         return self._metrics(accept.decode("latin-1"))
 
-    def _models(self, caller: Caller | None, scope: Message) -> Page:
+    def _models(self, caller: Caller | None, _: Message) -> Page:
         found = [_model(name) for name in self._names(caller)]
         return _JSON[1], msgspec.json.encode({"object": "list", "data": found})
 
@@ -233,7 +238,7 @@ class Surface:
         allowed = None if caller is None else caller.models
         return names if allowed is None else [name for name in names if name in allowed]
 
-    def _summary(self, caller: Caller | None, scope: Message) -> Page:
+    def _summary(self, _: Caller | None, __: Message) -> Page:
         summary = {"object": "energy.summary", **self.driver.receipts.summary()}
         return _JSON[1], msgspec.json.encode(summary)
 

@@ -31,6 +31,8 @@ _READ = frozenset(
         *_OBJECTIVE,
         *_FAIRNESS,
         b"authorization",
+        b"api-key",
+        b"x-api-key",
         b"content-length",
         b"x-request-id",
         b"traceparent",
@@ -50,7 +52,8 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     not. ``trace_id``: 32 hexadecimal digits of ``traceparent``.
     """
 
-    authorization: bytes = b""
+    authorization: bytes | None = None
+    api_key: bytes | None = None
     body_bytes: int = -1
     request_id: str = ""
     traceparent: str = ""
@@ -88,7 +91,7 @@ def _wishes(found: dict[bytes, bytes]) -> Wishes:
     get = found.get
     length = get(b"content-length")
     request_id = get(b"x-request-id")
-    authorization = get(b"authorization", b"")
+    authorization = get(b"authorization")
     if len(found) <= 2 + (request_id is not None) and b"traceparent" not in found:
         rest = found.keys() - {b"content-length", b"authorization", b"x-request-id"}
         if not rest:  # what nearly all requests look like
@@ -100,6 +103,7 @@ def _wishes(found: dict[bytes, bytes]) -> Wishes:
     trace = _traceparent(get(b"traceparent", b""))
     return Wishes(
         authorization=authorization,
+        api_key=get(b"x-api-key") or get(b"api-key"),
         body_bytes=-1 if length is None else _length(length),
         request_id="" if request_id is None else _safe_id(request_id),
         traceparent=trace,
