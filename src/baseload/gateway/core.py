@@ -17,7 +17,9 @@ import numpy as np
 
 from baseload.gateway import events
 from baseload.gateway.events import Abort, AnyCommand, AnyEvent, Cancel, Cause, Close, Reason
+from baseload.gateway.explain import Decision, decisions_of
 from baseload.gateway.fleet_hands import FleetHands
+from baseload.gateway.handover import hand_over
 from baseload.gateway.life import FLOWING, HELD, NEW, QUEUED, RETRYING, SENT, Life
 from baseload.gateway.live_fleet import Lane, LiveFleet
 from baseload.gateway.replicas import Replicas
@@ -104,6 +106,10 @@ class Core:
         """Whether a request could be served now."""
         return not self.draining and self.replicas.ready(now_ns)
 
+    def explain(self, request: int, now_ns: int) -> list[Decision]:
+        """Why a request went where it went, attempt by attempt, as far as that is remembered."""
+        return decisions_of(self.replicas, request, now_ns)
+
     def handle(self, event: AnyEvent, now_ns: int) -> list[AnyCommand]:
         """Take in an event at ``now_ns``; gives what is to be done about it, in order. Time never
         runs backwards: an earlier instant counts as the present one.
@@ -145,7 +151,7 @@ class Core:
     def _began(self, event: events.Began) -> None:
         life = self._present(event.request, event.attempt)
         if life is not None:
-            self.replicas.heard(life.replica, self._now_ns)
+            life.home.heard(life.replica, self._now_ns)
 
     def _progressed(self, event: events.Progressed) -> None:
         life = self._present(event.request, event.attempt)
@@ -155,10 +161,10 @@ class Core:
         life.last_ns = self._now_ns
         if life.stage == SENT:
             life.stage = FLOWING
-            self.replicas.heard(life.replica, self._now_ns)
+            life.home.heard(life.replica, self._now_ns)
         if event.tokens and life.first_ns < 0:
             life.first_ns = self._now_ns
-            self.replicas.begin(life, self._now_ns)
+            life.home.begin(life, self._now_ns)
         life.written += event.tokens
 
     def _ended(self, event: events.Ended) -> None:
@@ -168,9 +174,9 @@ class Core:
         if event.output_tokens >= 0:
             life.written = event.output_tokens
         inputs = float(event.input_tokens) if event.input_tokens >= 0 else life.input_tokens
-        life.energy_j += self.replicas.leave(life, inputs, float(life.written), self._now_ns)
-        self.replicas.heard(life.replica, self._now_ns)
-        self.replicas.learn(life, inputs, float(life.written), cut=event.finish == "length")
+        life.energy_j += life.home.leave(life, inputs, float(life.written), self._now_ns)
+        life.home.heard(life.replica, self._now_ns)
+        life.home.learn(life, inputs, float(life.written), cut=event.finish == "length")
         self.counts[INPUT_TOKENS, life.tier] += inputs
         self.counts[OUTPUT_TOKENS, life.tier] += life.written
         self._close(life, "answered", status=200)
@@ -188,7 +194,7 @@ class Core:
         if life.running:
             self._out.append(Cancel(request=life.request, attempt=life.attempt))
             self._lose(life)
-            self.replicas.gave_up(life.replica, self._now_ns)
+            life.home.gave_up(life.replica, self._now_ns)
         else:
             self._unqueue(life)
         self._close(life, "cancelled", status=499)
@@ -253,6 +259,27 @@ class Core:
         self._out.append(Cancel(request=life.request, attempt=life.attempt))
         self._fail(life, cause, 0, 0.0)
 
+    def reconfigure(self, live: LiveFleet, now_ns: int) -> list[AnyCommand]:
+        """Serve by another configuration from now on. What runs goes on; what waits is served by
+        the new one, or refused where what it asked for is gone.
+        """
+        self._now_ns, self._out = max(now_ns, self._now_ns), []
+        old, hands = self.replicas, self.hands
+        waiting = [life for life in self.lives.values() if life.stage in (HELD, QUEUED)]
+        for life in waiting:
+            self._unqueue(life)
+        self.take_over(live)
+        self.replicas.past_j = old.drawn_j(self._now_ns)
+        self.hands.resume(hands)
+        lost = hand_over(old, self.replicas, self.lives.values(), self._now_ns)
+        self.replicas.past_j += old.moved_j
+        for life in lost:
+            self._refuse(life, "no_replica", "what it asked for is not served any more")
+        for life in waiting:
+            if life.request in self.lives:
+                self._try(life)
+        return self._out
+
     # A request's way
 
     def _try(self, life: Life) -> None:
@@ -295,7 +322,7 @@ class Core:
 
     def _lose(self, life: Life) -> None:
         """An attempt ends with nothing that counts: its joules were spent in vain."""
-        joules = self.replicas.leave(life, life.input_tokens, float(life.written), self._now_ns)
+        joules = life.home.leave(life, life.input_tokens, float(life.written), self._now_ns)
         life.energy_j += joules
         life.wasted_j += joules
         life.stage = NEW
@@ -305,11 +332,11 @@ class Core:
         replica, retries = life.replica, self.live.config.retries
         self._lose(life)
         if cause == "rejected":
-            self.replicas.heard(replica, self._now_ns)
-            self.replicas.gave_up(replica, self._now_ns)
+            life.home.heard(replica, self._now_ns)
+            life.home.gave_up(replica, self._now_ns)
             self._close(life, "rejected", status=status)
             return
-        self.replicas.failed(replica, self._now_ns, again_s=again_s)
+        life.home.failed(replica, self._now_ns, again_s=again_s)
         over = cause == "total" or life.tries > retries.attempts or self.draining
         if life.handed or over or not self._try_again(life, replica):
             self._end_failed(life, cause)

@@ -327,6 +327,17 @@ def route(
     return option, replica
 
 
+@outline_kernel
+def join(
+    fleet: FleetState, book: Book, replica: int, tokens: int, pending: int, now_s: float
+) -> None:
+    """A request of this process is at ``replica`` from now on."""
+    meter(fleet, book, replica, now_s)
+    enter(fleet, replica, tokens, pending)
+    book.own[replica] += 1
+    book.own_tokens[replica] += tokens
+
+
 @kernel
 def _book_in(
     fleet: FleetState, book: Book, slot: int, replica: int, input_tokens: float, now_s: float
@@ -341,10 +352,8 @@ def _book_in(
     said[slot, SHARED_J] = book.shared_j[replica]
     said[slot, OWN_J] = book.own_j[replica]
     said[slot, STEPS] = book.steps[replica]
-    enter(fleet, replica, tokens, pending)
+    join(fleet, book, replica, tokens, pending, now_s)
     take_in(fleet, kind, input_tokens, now_s)
-    book.own[replica] += 1
-    book.own_tokens[replica] += tokens
     book.busy_j[replica] += input_tokens * book.base_cost[kind].energy_j_per_prefill_token
 
 

@@ -156,13 +156,13 @@ class LiveFleet:
         )  # fmt: skip
         code = self._asked.get(key)
         if code is None:
-            code = self._code(Lane(tier=tier, allowed=self._allowed(asked, tier)))
+            code = self.code_of(Lane(tier=tier, allowed=self._allowed(asked, tier)))
             if len(self._asked) < 64 * MOST_LANES:
                 self._asked[key] = code
         return code
 
-    def _code(self, lane: Lane) -> int:
-        """The code of a lane, new or met."""
+    def code_of(self, lane: Lane) -> int:
+        """The code of a lane, new or met. Raises ``RequestError`` for one too many."""
         code = self._codes.get(lane)
         if code is None:
             if len(self.lanes) >= MOST_LANES:

@@ -11,6 +11,7 @@ import numpy as np
 from baseload.gateway import decision
 from baseload.gateway.decision import NOBODY, OWN_J, PENDING, SATURATED, SHARED_J, STEPS, TOKENS
 from baseload.gateway.events import AnyCommand, Others, Probe, Probed, Reason, Sampled, Woken
+from baseload.gateway.explain import Note
 from baseload.gateway.life import Life
 from baseload.gateway.live_fleet import Lane, LiveFleet
 from baseload.gateway.replica_health import ReplicaHealth
@@ -47,6 +48,9 @@ class Replicas:
         self._last_extra = np.full(count, -1, dtype=np.int64)
         self.decisions = 0
         self.owners = np.full(kept, -1, dtype=np.int64)  # whose decision stands in which slot
+        self.notes: list[Note | None] = [None] * kept
+        self.past_j = 0.0  # beside what the books say: of fleets before this one
+        self.moved_j = 0.0  # to be taken off when its requests have moved to another book
         self.known_lanes = 0
         while self.known_lanes < len(live.lanes):
             self.add_lane(self.known_lanes)
@@ -103,11 +107,25 @@ class Replicas:
             return False
         self.decisions += 1
         self.owners[slot] = life.request
+        health = self.health[replica]
+        self.notes[slot] = Note(
+            life.request,
+            life.attempt + 1,
+            life.lane,
+            life.tier,
+            option,
+            replica,
+            now_ns,
+            health.heard_ns,
+            health.sampled_ns,
+            float(self.policy.lateness_weight[life.tier]),
+            life.excluded,
+            False,
+        )
         said = self.book.said[slot].tolist()
-        life.slot, life.option, life.replica = slot, option, replica
+        life.slot, life.option, life.replica, life.home = slot, option, replica, self
         life.tokens, life.pending = int(said[TOKENS]), int(said[PENDING])
         life.shared_j, life.own_j, life.first_steps = said[SHARED_J], said[OWN_J], said[STEPS]
-        health = self.health[replica]
         health.sent()
         if health.trial:
             close_replica(state, replica)
@@ -143,11 +161,11 @@ class Replicas:
         stream was flowing.
         """
         option = self.live.options[life.option]
-        if outputs <= 0 or option.model.endpoints == ("embeddings",):
+        if life.lane < 0 or outputs <= 0 or option.model.endpoints == ("embeddings",):
             return
         decision.learned(self.state, life.lane, inputs, outputs / option.tokens_factor, cut)
         made = float(self.book.steps[life.replica]) - life.first_steps
-        if life.first_ns < 0 or outputs <= _FEWEST_STEPS or made <= 0.0:
+        if life.first_ns < 0 or outputs <= _FEWEST_STEPS or not made > 0.0:
             return
         kind = int(self.state.type_of[life.replica])
         low, high = _PACE_BOUNDS
@@ -177,6 +195,10 @@ class Replicas:
                 self.wanted[replica] = True
                 self.bring_in_line(replica, now_ns)
         return "saturated" if able else "no_replica"
+
+    def drawn_j(self, now_ns: int) -> float:
+        """Joules drawn up to now, modelled: of this process's requests, and of idle replicas."""
+        return self.past_j + float(decision.read(self.state, self.book, self.seconds(now_ns)))
 
     # Who is able
 
