@@ -21,6 +21,15 @@ MOST_SERIES = 4096
 """Series of one name that are read."""
 
 
+METRICS_PATHS = {"tensorrt-llm": "/prometheus/metrics"}
+"""Where an engine's page is, if not where the configuration says: TensorRT-LLM's ``/metrics`` gives
+steps of its scheduler as JSON.
+"""
+
+ENERGY_PATHS = {"tensorrt-llm": "/energy_metrics"}
+"""Where an engine tells joules apart from its page: see ``read_energy``."""
+
+
 class Readings(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What an engine says of itself; -1 where it does not. Requests that run and wait, share of
     the KV cache taken; counters since its start: tokens in and out, seconds and number of first
