@@ -55,7 +55,7 @@ class Seat(Request):
 
 
 class Listener(Protocol):
-    """Who hears of a seat's tokens."""
+    """Who hears of a seat's tokens. It may leave from there, not submit."""
 
     def token(self, seat: Seat, at_s: float) -> None:
         """``seat`` got its token number ``seat.emitted`` at ``at_s`` of the emulated clock."""
@@ -195,7 +195,7 @@ class EmulatedReplica:
             machine.end_step(now_s)
             # prompts are processed in order, so those that ended stand first
             ended = prefills[: len(prefills) - len(machine.prefills)]
-            seats = self._told(cast("list[Seat]", decoders + ended), now_s)
+            seats = self._told(cast("list[Seat]", decoders + ended))
         if self._goers:
             self._let_go()
         self._begin(now_s)
@@ -256,7 +256,7 @@ class EmulatedReplica:
             preemptions=machine.preemptions,
         )
 
-    def _told(self, seats: list[Seat], now_s: float) -> list[Seat]:
+    def _told(self, seats: list[Seat]) -> list[Seat]:
         """Count the tokens of ``seats``; those that someone waits for."""
         self._generation_tokens += len(seats)
         for seat in seats:
