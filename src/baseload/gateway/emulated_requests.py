@@ -348,6 +348,7 @@ def _read_responses(asked: _Responses) -> Wanted:
             named.append(text)
             tokens += MESSAGE_TOKENS + (size or -(-len(text) // BYTES_PER_TOKEN))
     tokens += -(-len(named[0]) // BYTES_PER_TOKEN)
+    asked.n = 1
     effort = asked.reasoning.effort if asked.reasoning is not None else None
     wanted_format = (asked.text or {}).get("format")
     return Wanted(

@@ -18,7 +18,8 @@ _TOLD = (
     "rain fills the dam; water turns a wheel, a wheel moves air. load falls late, price falls "
     "too, then batch work begins. no step is free, yet most are cheap if they wait for a good "
     "hour. put it off, park what rests, wake it soon enough. tell how much was used, who asked "
-    "for it, why it was so. north sea, calm week, long queue, short words, true sums, even pay again."
+    "for it, why it was so. north sea, calm week, long queue, short words, true sums, even "
+    "pay again."
 )
 WORDS = tuple(f" {word}".encode() for word in _TOLD.split())
 """Words of an emulated answer; their number is a prime, so that any stride meets all of them."""

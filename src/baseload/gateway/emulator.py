@@ -147,11 +147,6 @@ class EmulatedReplica:
         """Told to sleep, and no step runs any more."""
         return self._resting and self._machine.at_rest
 
-    @property
-    def step_s(self) -> float:
-        """Duration of the step that began last [s]."""
-        return self._machine.step_s
-
     def arrive(self, seat: Seat, now_s: float) -> None:
         """``seat`` joins the queue at ``now_s``; everything due before must have been run. Its
         output is cut to what the context holds. While the engine sleeps it waits.
@@ -315,11 +310,6 @@ class Timer(Protocol):
 CallLater = Callable[[float, Callable[[], None]], Timer]
 """As an event loop's: call a function after so many seconds."""
 
-OnBoundary = Callable[[EmulatedReplica, list[Seat], float], None]
-"""Called after each boundary: the replica, the seats that got a token, the time [s] of the
-emulated clock.
-"""
-
 
 class RunningReplica:
     """An ``EmulatedReplica`` of ``kind`` on a clock. It has one timer, for its next boundary, and
@@ -336,11 +326,10 @@ class RunningReplica:
         clock: Callable[[], float] = time.monotonic,
         call_later: CallLater | None = None,
         speed: float = 1.0,
-        on_boundary: OnBoundary | None = None,
     ) -> None:
         self.replica = EmulatedReplica(kind)
         self.speed = speed
-        self._clock, self._call_later, self._on_boundary = clock, call_later, on_boundary
+        self._clock, self._call_later = clock, call_later
         self._slowed = 1.0
         self._since, self._since_s = clock(), 0.0
         self._timer: Timer | None = None
@@ -349,7 +338,12 @@ class RunningReplica:
 
     def now_s(self) -> float:
         """The emulated clock [s]."""
-        return self._since_s + (self._clock() - self._since) * self.speed / self._slowed
+        return self._since_s + (self._clock() - self._since) / self.stretch
+
+    @property
+    def stretch(self) -> float:
+        """Seconds of the clock in a second of the emulated one."""
+        return self._slowed / self.speed
 
     def submit(self, seat: Seat) -> None:
         """``seat`` arrives now."""
@@ -401,10 +395,7 @@ class RunningReplica:
         now_s, replica = self.now_s(), self.replica
         while replica.next_s <= now_s:
             at_s = replica.next_s
-            seats = replica.advance()
-            if self._on_boundary is not None:
-                self._on_boundary(replica, seats, at_s)
-            for seat in seats:
+            for seat in replica.advance():
                 seat.owner.token(seat, at_s)
             if self._wakers:
                 self._tell_wakers()
@@ -426,7 +417,7 @@ class RunningReplica:
             self._timer.cancel()
         self._timer, self._due_s = None, next_s
         if next_s < math.inf:
-            wait_s = (next_s - now_s) * self._slowed / self.speed
+            wait_s = (next_s - now_s) * self.stretch
             # loops count whole milliseconds: a moment late is caught up, too early is a turn wasted
             wait_s = max(0.0, math.ceil(wait_s * 1e3) / 1e3)
             call_later = self._call_later or asyncio.get_running_loop().call_later
