@@ -23,6 +23,7 @@ from baseload.cli.monitor import monitor
 from baseload.cli.plan import plan
 from baseload.cli.policies import policies
 from baseload.cli.predict import predict
+from baseload.cli.serve import serve
 from baseload.cli.simulate import simulate
 from baseload.cli.sweep import sweep
 from baseload.cli.theory import theory
@@ -67,6 +68,7 @@ def _root(
 
 
 for _command in (
+    serve,
     simulate,
     sweep,
     plan,
