@@ -7,10 +7,11 @@ from __future__ import annotations
 import heapq
 
 import numpy as np
+from numpy.typing import NDArray
 
 from baseload.gateway import decision
 from baseload.gateway.decision import NOBODY, OWN_J, PENDING, SATURATED, SHARED_J, STEPS, TOKENS
-from baseload.gateway.events import AnyCommand, Others, Probe, Probed, Reason, Sampled, Woken
+from baseload.gateway.events import AnyCommand, Led, Others, Probe, Probed, Reason, Sampled, Woken
 from baseload.gateway.explain import Note
 from baseload.gateway.life import Life
 from baseload.gateway.live_fleet import Lane, LiveFleet
@@ -18,6 +19,8 @@ from baseload.gateway.replica_health import ReplicaHealth
 from baseload.gateway.waiting import NEVER_NS
 from baseload.routing.fleet_state import close_replica, open_replica
 from baseload.routing.price import request_row
+
+Floats = NDArray[np.float64]
 
 _NS = 1_000_000_000
 _CORRECTED_S = 5.0
@@ -30,10 +33,10 @@ _PROBE_TURNS = 8
 
 class Replicas:
     """All replicas of a fleet, idle and able at ``now_ns``. ``kept``: decisions that are
-    remembered.
+    remembered. ``leads``: probes replicas and listens to their engines; else another process does.
     """
 
-    def __init__(self, live: LiveFleet, now_ns: int, *, kept: int) -> None:
+    def __init__(self, live: LiveFleet, now_ns: int, *, kept: int, leads: bool = True) -> None:
         count = len(live.replicas)
         self.live, self.start_ns, self.kept = live, now_ns, kept
         self.state = live.state()
@@ -56,7 +59,7 @@ class Replicas:
             self.add_lane(self.known_lanes)
         self._scratch = request_row(input_tokens=1, output_tokens=1)
         self._trials: list[tuple[int, int]] = []  # when a breaker lets one through, whose
-        self._probe_ns, self._probe_turn = now_ns, -1
+        self._probe_ns, self._probe_turn = now_ns if leads else NEVER_NS, -1
         self._correct_ns = now_ns + int(_CORRECTED_S * _NS)
 
     def seconds(self, now_ns: int) -> float:
@@ -293,6 +296,62 @@ class Replicas:
         self.others = told
         for replica in changed.tolist():
             self._load(replica, now_ns)
+
+    def led(self, event: Led, now_ns: int) -> None:
+        """What the worker that leads has found and decided."""
+        if len(event.wanted) != len(self.health):
+            return
+        policy, joules = self.policy, self.policy.joules
+        policy.lateness_weight[:] = event.weight
+        policy.hold[:] = event.hold
+        policy.promise_frac[0] = event.promise_frac
+        self.state.limits.forecast_batch[:] = event.forecast_batch
+        if event.curve and joules.factor.shape[2] == len(event.curve):
+            joules.factor[:] = event.curve
+            joules.position[:] = event.position
+        for replica, health in enumerate(self.health):
+            self.wanted[replica] = bool(event.wanted[replica])
+            failures = 0 if event.healthy[replica] else self.live.config.health.failures
+            if bool(event.awake[replica]) != health.awake:
+                self._asleep(replica, not event.awake[replica], now_ns)
+            health.probe_failures = failures
+            self.bring_in_line(replica, now_ns)
+            if event.foreign[replica] != self.foreign[replica]:
+                self.foreign[replica] = event.foreign[replica]
+                self._load(replica, now_ns)
+
+    def leading(self) -> Led:
+        """What this process, if it leads, tells those that follow."""
+        health, policy, joules = self.live.config.health, self.policy, self.policy.joules
+        looks = joules.factor.shape[2] > 0
+        return Led(
+            wanted=self.wanted.astype(int).tolist(),
+            healthy=[int(one.healthy(health)) for one in self.health],
+            awake=[int(one.awake) for one in self.health],
+            foreign=self.foreign.tolist(),
+            weight=policy.lateness_weight.tolist(),
+            hold=policy.hold.tolist(),
+            forecast_batch=self.state.limits.forecast_batch.tolist(),
+            promise_frac=float(policy.promise_frac[0]),
+            curve=self._curve().tolist() if looks else [],
+            position=joules.position.tolist() if looks else [],
+        )
+
+    def _curve(self) -> Floats:
+        """The factor on the price of a joule over the store's level, a mean over what was picked
+        lately: lanes have numbers of their own in each process.
+        """
+        joules = self.policy.joules
+        weight = joules.taken * joules.joules
+        if not weight.any():
+            weight = np.zeros_like(joules.joules)
+            for code, lane in enumerate(self.live.lanes):
+                weight[code, list(lane.allowed)] = 1.0
+        total = float(weight.sum())
+        if total <= 0.0:
+            return np.ones(joules.factor.shape[2])
+        mean: Floats = np.tensordot(weight / total, joules.factor, axes=2)
+        return mean
 
     def _load(self, replica: int, now_ns: int) -> None:
         """Bring a replica's counts in line with what all say that it has."""
