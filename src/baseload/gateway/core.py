@@ -180,8 +180,11 @@ class Core:
         if event.output_tokens >= 0:
             life.written = event.output_tokens
         inputs = float(event.input_tokens) if event.input_tokens >= 0 else life.input_tokens
-        life.energy_j += life.home.leave(life, inputs, float(life.written), self._now_ns)
+        life.energy_j += life.home.leave(
+            life, inputs, float(life.written), self._now_ns, cached=max(0.0, event.cached_tokens)
+        )
         life.home.heard(life.replica, self._now_ns)
+        life.home.remember(life, inputs + life.written)
         life.home.learn(life, inputs, float(life.written), cut=event.finish == "length")
         self.counts[INPUT_TOKENS, life.tier] += inputs
         self.counts[OUTPUT_TOKENS, life.tier] += life.written
