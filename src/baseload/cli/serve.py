@@ -116,6 +116,7 @@ def _run(
 
     with listening(loaded.config.listen) as sock:
         fleet = fleet_of(loaded)
+        _warm(fleet)
         return run(
             fleet,
             Options(record=record, workers=workers),
@@ -124,6 +125,20 @@ def _run(
             announce=_say,
             complain=_complain,
         )
+
+
+def _warm(fleet: LiveFleet) -> None:
+    """Have the kernels compiled; say so where it takes a while."""
+    import time
+
+    from baseload.gateway.warm import needs_compiling, warm
+
+    compiling, begun_s = needs_compiling(), time.monotonic()
+    if compiling:
+        _complain("compiling the kernels of the decision, once on this machine: about a minute")
+    warm(fleet)
+    if compiling:
+        _complain(f"compiled in {time.monotonic() - begun_s:.0f} s")
 
 
 def with_flags(loaded: LoadedConfig, flags: dict[str, Any], policy: str | None) -> LoadedConfig:

@@ -43,7 +43,7 @@ class Gate:
 
     def configured(self, config: GatewayConfig, ring: KeyRing) -> None:
         """Check by another configuration from now on; what keys have used up stays so."""
-        self._limiter = self._limiter.reconfigured(config.keys)
+        self._limiter.reconfigure(config.keys)
         self._settle(config, ring)
 
     def _settle(self, config: GatewayConfig, ring: KeyRing) -> None:

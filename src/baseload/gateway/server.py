@@ -156,7 +156,7 @@ class GatewayServer:
         listen, limits = config.listen, config.limits
         protocol = type("_Protocol", (GatewayProtocol,), {"head_bytes": limits.header_bytes})
         made = uvicorn.Config(
-            self.service.surface,  # type: ignore[arg-type]
+            self.service.surface,
             http=protocol,
             ws="none",
             loop="none",
