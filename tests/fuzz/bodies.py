@@ -1,4 +1,4 @@
-"""Seeded fuzz of what the gateway reads: mutated bodies, and mutated streams and answers of engines.
+"""Seeded fuzz of what the gateway reads: mutated bodies, streams and answers of engines.
 
     python -m tests.fuzz.bodies --cases 100000 --seed 1
 
