@@ -135,7 +135,7 @@ class StreamReader:
             start = end
             if self.done or self.broken is not None:
                 break
-        if run == 0 and start == size:
+        if not out and start == size:
             return chunk
         out.append(chunk[run:start])
         return b"".join(out)
@@ -348,7 +348,7 @@ def event_end(data: bytes | bytearray, start: int) -> int:
     it does not. Lines may end in ``\\n`` or ``\\r\\n``.
     """
     plain = data.find(b"\n\n", start)
-    if b"\r" not in data:
+    if data.find(b"\r", start) < 0:
         return plain + 2 if plain >= 0 else -1
     carried = data.find(b"\n\r\n", start)
     if carried < 0 or 0 <= plain < carried:

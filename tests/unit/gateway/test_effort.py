@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import msgspec
 import pytest
 from hypothesis import given
@@ -11,6 +13,7 @@ from baseload.gateway.bodies import Asked, read_body, rewritten
 from baseload.gateway.config import EFFORTS, Effort, Engine, ModelEntry
 from baseload.gateway.effort import (
     ANSWER_TOKENS,
+    BUDGET_TOKENS,
     CHAT,
     RESPONSES,
     Translation,
@@ -19,6 +22,7 @@ from baseload.gateway.effort import (
     translated,
 )
 from baseload.gateway.errors import RequestError
+from baseload.gateway.thinking import BUDGETS
 
 MODEL = ModelEntry(name="m", efforts=EFFORTS)
 
@@ -251,3 +255,14 @@ def test_translating_what_was_translated_changes_nothing(
     assert again.budget_tokens == told.budget_tokens
     if told.budget_tokens is not None and "max_tokens" in numbers:
         assert told.budget_tokens < numbers["max_tokens"]
+
+
+def test_the_page_names_every_field_and_number() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "reference" / "effort.md").read_text("utf-8")
+    for spelling in (*CHAT.values(), *RESPONSES.values()):
+        for path in (spelling.effort, spelling.switch or "", *spelling.budgets):
+            assert path in page
+    for path in (*BUDGETS, *EFFORTS):
+        assert f"`{path}`" in page
+    for tokens in (*BUDGET_TOKENS.values(), ANSWER_TOKENS, room_tokens(20_000)):
+        assert f"{tokens:,}" in page
