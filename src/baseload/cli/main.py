@@ -19,12 +19,14 @@ from baseload import __version__
 from baseload.base.errors import BaseloadError
 from baseload.cli.calibrate import calibrate
 from baseload.cli.check import check
+from baseload.cli.emulate import emulate
 from baseload.cli.import_ import import_app
 from baseload.cli.key import key
 from baseload.cli.monitor import monitor
 from baseload.cli.plan import plan
 from baseload.cli.policies import policies
 from baseload.cli.predict import predict
+from baseload.cli.serve import serve
 from baseload.cli.simulate import simulate
 from baseload.cli.sweep import sweep
 from baseload.cli.theory import theory
@@ -69,6 +71,7 @@ def _root(
 
 
 for _command in (
+    serve,
     simulate,
     sweep,
     plan,
@@ -78,6 +81,7 @@ for _command in (
     calibrate,
     validate,
     policies,
+    emulate,
     check,
     key,
 ):

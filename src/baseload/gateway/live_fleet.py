@@ -17,6 +17,7 @@ from baseload.base.units import J_PER_KWH
 from baseload.fleet.replica_type import ReplicaType
 from baseload.gateway.config import (
     EFFORTS,
+    TOKENS_FACTOR,
     Effort,
     Engine,
     GatewayConfig,
@@ -43,19 +44,6 @@ AUTO = "auto"
 MOST_LANES = 64
 """Lanes that a fleet keeps apart; later ones share the row of the first lane of their tier that
 allows the same models, or are refused.
-"""
-
-TOKENS_FACTOR: dict[Effort, float] = {
-    "none": 0.154,
-    "minimal": 0.25,
-    "low": 0.4,
-    "medium": 0.7,
-    "high": 1.0,
-    "xhigh": 1.3,
-    "max": 1.6,
-}
-"""Output tokens of an effort over those of ``high``, where the file does not say: ``none`` and
-``low`` as measured and assumed in docs/reference/options.md, the others assumed between and beyond.
 """
 
 
@@ -156,13 +144,13 @@ class LiveFleet:
         )  # fmt: skip
         code = self._asked.get(key)
         if code is None:
-            code = self._code(Lane(tier=tier, allowed=self._allowed(asked, tier)))
+            code = self.code_of(Lane(tier=tier, allowed=self._allowed(asked, tier)))
             if len(self._asked) < 64 * MOST_LANES:
                 self._asked[key] = code
         return code
 
-    def _code(self, lane: Lane) -> int:
-        """The code of a lane, new or met."""
+    def code_of(self, lane: Lane) -> int:
+        """The code of a lane, new or met. Raises ``RequestError`` for one too many."""
         code = self._codes.get(lane)
         if code is None:
             if len(self.lanes) >= MOST_LANES:
