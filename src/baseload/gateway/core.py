@@ -17,7 +17,9 @@ import numpy as np
 
 from baseload.gateway import events
 from baseload.gateway.events import Abort, AnyCommand, AnyEvent, Cancel, Cause, Close, Reason
+from baseload.gateway.explain import Decision, decisions_of, price_parts
 from baseload.gateway.fleet_hands import FleetHands
+from baseload.gateway.handover import hand_over
 from baseload.gateway.life import FLOWING, HELD, NEW, QUEUED, RETRYING, SENT, Life
 from baseload.gateway.live_fleet import Lane, LiveFleet
 from baseload.gateway.replicas import Replicas
@@ -42,10 +44,14 @@ ARRIVED, PROMPT_TOKENS, COMPLETED, MISSED, REFUSED, INPUT_TOKENS, OUTPUT_TOKENS 
 
 
 class Core:
-    """All requests of a process. ``kept``: decisions that are remembered, for ``explain``."""
+    """All requests of a process. ``kept``: decisions that are remembered, for ``explain``.
+    ``leads``: has the slow controllers and probes replicas; of several worker processes one does.
+    """
 
-    def __init__(self, live: LiveFleet, now_ns: int, *, kept: int = 4096) -> None:
-        self.kept = kept
+    def __init__(
+        self, live: LiveFleet, now_ns: int, *, kept: int = 4096, leads: bool = True
+    ) -> None:
+        self.kept, self.leads = kept, leads
         self.lives: dict[int, Life] = {}
         self.draining = False
         self._wheel = Wheel()
@@ -65,7 +71,8 @@ class Core:
             events.Probed: self._probed,
             events.Sampled: lambda event: self.replicas.sampled(event, self._now_ns),
             events.Woken: self._woken,
-            events.Others: lambda event: self.replicas.others_have(event, self._now_ns),
+            events.Others: self._others,
+            events.Led: lambda event: self.replicas.led(event, self._now_ns),
             events.Drain: self._drained,
             events.Timer: lambda _: None,
         }
@@ -73,12 +80,13 @@ class Core:
     def take_over(self, live: LiveFleet) -> None:
         """Serve a fleet from now on: idle, its clock at zero, nobody waiting."""
         self.live = live
-        self.replicas = Replicas(live, self._now_ns, kept=self.kept)
+        self.replicas = Replicas(live, self._now_ns, kept=self.kept, leads=self.leads)
         tiers = len(live.tiers)
         self.queues: dict[int, FairQueue] = {}
         self.held: list[tuple[int, int]] = []  # when due, who; some no longer wait
         self.waiting = [0] * tiers
         self.counts = np.zeros((7, tiers))
+        self.others_counts = np.zeros((7, tiers))
         self._promises = [
             tuple(math.inf if one is None else one for one in (t.ttft_s, t.tpot_s, t.e2e_s))
             for t in live.tiers
@@ -103,6 +111,15 @@ class Core:
     def ready(self, now_ns: int) -> bool:
         """Whether a request could be served now."""
         return not self.draining and self.replicas.ready(now_ns)
+
+    def explain(self, request: int, now_ns: int) -> list[Decision]:
+        """Why a request went where it went, attempt by attempt, as far as that is remembered."""
+        return decisions_of(self.replicas, request, now_ns)
+
+    def price_parts(self, request: int) -> dict[str, float]:
+        """The price [$] of where a request that has not ended was sent last, by its parts."""
+        life = self.lives.get(request)
+        return {} if life is None or life.slot < 0 else price_parts(self.replicas, life.slot)
 
     def handle(self, event: AnyEvent, now_ns: int) -> list[AnyCommand]:
         """Take in an event at ``now_ns``; gives what is to be done about it, in order. Time never
@@ -145,7 +162,7 @@ class Core:
     def _began(self, event: events.Began) -> None:
         life = self._present(event.request, event.attempt)
         if life is not None:
-            self.replicas.heard(life.replica, self._now_ns)
+            life.home.heard(life.replica, self._now_ns)
 
     def _progressed(self, event: events.Progressed) -> None:
         life = self._present(event.request, event.attempt)
@@ -155,10 +172,10 @@ class Core:
         life.last_ns = self._now_ns
         if life.stage == SENT:
             life.stage = FLOWING
-            self.replicas.heard(life.replica, self._now_ns)
+            life.home.heard(life.replica, self._now_ns)
         if event.tokens and life.first_ns < 0:
             life.first_ns = self._now_ns
-            self.replicas.begin(life, self._now_ns)
+            life.home.begin(life, self._now_ns)
         life.written += event.tokens
 
     def _ended(self, event: events.Ended) -> None:
@@ -168,9 +185,12 @@ class Core:
         if event.output_tokens >= 0:
             life.written = event.output_tokens
         inputs = float(event.input_tokens) if event.input_tokens >= 0 else life.input_tokens
-        life.energy_j += self.replicas.leave(life, inputs, float(life.written), self._now_ns)
-        self.replicas.heard(life.replica, self._now_ns)
-        self.replicas.learn(life, inputs, float(life.written), cut=event.finish == "length")
+        life.energy_j += life.home.leave(
+            life, inputs, float(life.written), self._now_ns, cached=max(0.0, event.cached_tokens)
+        )
+        life.home.heard(life.replica, self._now_ns)
+        life.home.remember(life, inputs + life.written)
+        life.home.learn(life, inputs, float(life.written), cut=event.finish == "length")
         self.counts[INPUT_TOKENS, life.tier] += inputs
         self.counts[OUTPUT_TOKENS, life.tier] += life.written
         self._close(life, "answered", status=200)
@@ -188,7 +208,7 @@ class Core:
         if life.running:
             self._out.append(Cancel(request=life.request, attempt=life.attempt))
             self._lose(life)
-            self.replicas.gave_up(life.replica, self._now_ns)
+            life.home.gave_up(life.replica, self._now_ns)
         else:
             self._unqueue(life)
         self._close(life, "cancelled", status=499)
@@ -200,6 +220,11 @@ class Core:
     def _woken(self, event: events.Woken) -> None:
         self.replicas.woken(event, self._now_ns)
         self._room = True
+
+    def _others(self, event: events.Others) -> None:
+        self.replicas.others_have(event, self._now_ns)
+        if event.counts:
+            self.others_counts = np.array(event.counts)
 
     def _drained(self, _: events.Drain) -> None:
         self.draining = True
@@ -253,6 +278,27 @@ class Core:
         self._out.append(Cancel(request=life.request, attempt=life.attempt))
         self._fail(life, cause, 0, 0.0)
 
+    def reconfigure(self, live: LiveFleet, now_ns: int) -> list[AnyCommand]:
+        """Serve by another configuration from now on. What runs goes on; what waits is served by
+        the new one, or refused where what it asked for is gone.
+        """
+        self._now_ns, self._out = max(now_ns, self._now_ns), []
+        old, hands = self.replicas, self.hands
+        waiting = [life for life in self.lives.values() if life.stage in (HELD, QUEUED)]
+        for life in waiting:
+            self._unqueue(life)
+        self.take_over(live)
+        self.replicas.past_j = old.drawn_j(self._now_ns)
+        self.hands.resume(hands)
+        lost = hand_over(old, self.replicas, self.lives.values(), self._now_ns)
+        self.replicas.past_j += old.moved_j
+        for life in lost:
+            self._refuse(life, "no_replica", "what it asked for is not served any more")
+        for life in waiting:
+            if life.request in self.lives:
+                self._try(life)
+        return self._out
+
     # A request's way
 
     def _try(self, life: Life) -> None:
@@ -295,7 +341,7 @@ class Core:
 
     def _lose(self, life: Life) -> None:
         """An attempt ends with nothing that counts: its joules were spent in vain."""
-        joules = self.replicas.leave(life, life.input_tokens, float(life.written), self._now_ns)
+        joules = life.home.leave(life, life.input_tokens, float(life.written), self._now_ns)
         life.energy_j += joules
         life.wasted_j += joules
         life.stage = NEW
@@ -305,11 +351,11 @@ class Core:
         replica, retries = life.replica, self.live.config.retries
         self._lose(life)
         if cause == "rejected":
-            self.replicas.heard(replica, self._now_ns)
-            self.replicas.gave_up(replica, self._now_ns)
+            life.home.heard(replica, self._now_ns)
+            life.home.gave_up(replica, self._now_ns)
             self._close(life, "rejected", status=status)
             return
-        self.replicas.failed(replica, self._now_ns, again_s=again_s)
+        life.home.failed(replica, self._now_ns, again_s=again_s)
         over = cause == "total" or life.tries > retries.attempts or self.draining
         if life.handed or over or not self._try_again(life, replica):
             self._end_failed(life, cause)

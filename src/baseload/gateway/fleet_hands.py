@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from baseload.gateway import decision
 from baseload.gateway.events import AnyCommand, Rest, Rouse
 from baseload.gateway.life import HELD
 from baseload.simulator.plant import Hand, Plant
@@ -21,6 +20,7 @@ from baseload.simulator.scenario import Group, Scenario
 
 if TYPE_CHECKING:
     from baseload.gateway.core import Core
+    from baseload.simulator.site_desk import SiteDesk
 
 _NS = 1_000_000_000
 _LOOK_AGAIN_S = 5.0
@@ -40,7 +40,8 @@ class FleetHands:
         self.commands: list[AnyCommand] = []
         self.now_ns = core.replicas.start_ns
         self._resting: dict[int, float] = {}  # closed replicas that are to sleep, and when [s]
-        self.hands = self._made()
+        self.desk: SiteDesk | None = None
+        self.hands = self._made() if core.leads else []
 
     def _made(self) -> list[Hand]:
         core, live = self._core.replicas, self._core.live
@@ -58,10 +59,16 @@ class FleetHands:
         if live.supplied is not None and slow.supply != "none":
             from baseload.simulator.site_desk import SiteDesk  # scipy: only where there is a site
 
-            hands.append(
-                SiteDesk(live.supplied, core.state, core.policy, slow, span_s=_SITE_SPAN_S, seed=0)
+            self.desk = SiteDesk(
+                live.supplied, core.state, core.policy, slow, span_s=_SITE_SPAN_S, seed=0
             )
+            hands.append(self.desk)
         return hands
+
+    def resume(self, before: FleetHands) -> None:
+        """Go on from where the controllers of the fleet before were: the level of the store."""
+        if before.desk is not None and self.desk is not None:
+            self.desk.resume(before.desk.level_j)
 
     @property
     def next_s(self) -> float:
@@ -94,7 +101,7 @@ class FleetHands:
 
     def counts(self) -> NDArray[np.float64]:
         """As ``plant.Machine`` says."""
-        return self._core.counts.copy()
+        return self._core.counts + self._core.others_counts
 
     def held(self) -> tuple[NDArray[np.int64], float]:
         """As ``plant.Machine`` says."""
@@ -136,10 +143,9 @@ class FleetHands:
         """As ``plant.Machine`` says."""
         self._core.release(count)
 
-    def drawn_j(self, now_s: float) -> float:
+    def drawn_j(self, now_s: float) -> float:  # noqa: ARG002
         """As ``plant.Machine`` says."""
-        core = self._core.replicas
-        return float(decision.read(core.state, core.book, now_s))
+        return self._core.replicas.drawn_j(self.now_ns)
 
     def in_flight(self) -> int:
         """As ``plant.Machine`` says."""

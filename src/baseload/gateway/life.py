@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from baseload.gateway.events import Arrived
 
@@ -30,6 +31,7 @@ class Life:
         "first_ns",
         "first_steps",
         "handed",
+        "home",
         "input_tokens",
         "lane",
         "last_ns",
@@ -78,6 +80,7 @@ class Life:
         self.handed = False
         self.excluded: tuple[int, ...] = ()
         self.slot = -1
+        self.home: Any = None  # the ``Replicas`` on whose books it is
         self.why = ""
 
     @property
