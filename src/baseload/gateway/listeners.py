@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import traceback
+from pathlib import Path
 
 from baseload.gateway.core import Core
 from baseload.gateway.engine_metrics import Readings, read_metrics
@@ -18,10 +19,10 @@ _NOTHING: dict[str, int] = {}
 
 
 class Metering:
-    """Metrics and log of one serving process."""
+    """Metrics and log of one serving process; ``folder``: where workers' metrics meet."""
 
-    def __init__(self, fleet: LiveFleet) -> None:
-        self.metrics = GatewayMetrics(fleet.config)
+    def __init__(self, fleet: LiveFleet, *, folder: Path | None = None) -> None:
+        self.metrics = GatewayMetrics(fleet.config, multiprocess_dir=folder)
         self.log = RequestLog(fleet.config.telemetry.log)
         self._readings: dict[int, Readings] = {}
 
