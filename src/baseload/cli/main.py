@@ -22,6 +22,7 @@ from baseload.cli.monitor import monitor
 from baseload.cli.plan import plan
 from baseload.cli.policies import policies
 from baseload.cli.predict import predict
+from baseload.cli.replay import replay
 from baseload.cli.simulate import simulate
 from baseload.cli.sweep import sweep
 from baseload.cli.theory import theory
@@ -74,6 +75,7 @@ for _command in (
     predict,
     calibrate,
     validate,
+    replay,
     policies,
 ):
     app.command()(_command)
