@@ -93,7 +93,7 @@ class Connection(asyncio.Protocol):
         self.transport = cast(asyncio.Transport, transport)
         self.parser = httptools.HttpResponseParser(self)
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, _exc: Exception | None) -> None:
         self.closed = True
         if self.done is not None:
             done, self.done = self.done, None
@@ -280,6 +280,7 @@ async def _open_loop(
     await load.run(rate_per_s, min(2.0, length_s), seed=seed + 1)  # connections, warm caches
     load.ttft_s.clear()
     load.late_s.clear()
+    load.good = load.bad = 0
     cpu_s = cpu_s_of(pid)
     await load.run(rate_per_s, length_s, seed=seed)
     return {

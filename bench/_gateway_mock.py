@@ -1,4 +1,4 @@
-"""A mock engine for the gateway bench: as cheap as Python gets, so that others are what is measured.
+"""A mock engine for the gateway bench, as cheap as Python gets: others are what is measured.
 
 One process, uvloop, a parser that looks for three byte strings. Whole answers are one constant;
 streams (``"stream":true``) write their first chunk at once and one each 10 ms, as many as
@@ -23,7 +23,9 @@ METRICS = (
     b'vllm:num_requests_waiting{model_name="mock",engine="0"} 0.0\n'
     b'vllm:kv_cache_usage_perc{model_name="mock",engine="0"} 0.01\n'
 )
-HEALTH = b'{"status":"ok","object":"list","model_path":"mock","data":[{"id":"mock","object":"model"}]}'
+HEALTH = (
+    b'{"status":"ok","object":"list","model_path":"mock","data":[{"id":"mock","object":"model"}]}'
+)
 ANSWER = (
     b'{"id":"chatcmpl-1","object":"chat.completion","created":1700000000,"model":"mock","choices":'
     b'[{"index":0,"message":{"role":"assistant","content":"An answer of the mock engine, as long as'
@@ -31,7 +33,10 @@ ANSWER = (
     b'"finish_reason":"stop"}],"usage":{"prompt_tokens":300,"total_tokens":330,'
     b'"completion_tokens":30,"prompt_tokens_details":null}}'
 )
-_HEAD = b'data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":1700000000,"model":"mock",'
+_HEAD = (
+    b'data: {"id":"chatcmpl-1","object":"chat.completion.chunk","created":1700000000,'
+    b'"model":"mock",'
+)
 CHUNK = _HEAD + (
     b'"choices":[{"index":0,"delta":{"content":" word"},"logprobs":null,"finish_reason":null}]}\n\n'
 )
@@ -79,7 +84,7 @@ class Engine(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, _exc: Exception | None) -> None:
         if self.timer is not None:
             self.timer.cancel()
 
@@ -134,12 +139,15 @@ class Engine(asyncio.Protocol):
 
 
 def _number(body: bytes) -> int:
-    """``max_tokens`` of a body, 10 without."""
-    at = body.find(b'"max_tokens"')
-    if at < 0:
-        return 10
-    digits = body[at + 12 :].lstrip(b": ")
-    return int(digits[: next(i for i, c in enumerate(digits + b" ") if not 48 <= c <= 57)])
+    """Tokens that a body asks for (some peers rename the field), 10 where it does not say."""
+    for name in (b'"max_tokens":', b'"max_completion_tokens":'):
+        at = body.find(name)
+        if at >= 0:
+            digits = body[at + len(name) : at + len(name) + 12].lstrip()
+            end = next((i for i, c in enumerate(digits) if not 48 <= c <= 57), len(digits))
+            if end:
+                return int(digits[:end])
+    return 10
 
 
 async def main(port: int) -> None:

@@ -45,7 +45,7 @@ class Upstream(asyncio.Protocol):
         self.client = None
         IDLE.append(self)
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, _exc: Exception | None) -> None:
         if self in IDLE:
             IDLE.remove(self)
         if self.client is not None and self.client.transport is not None:
@@ -63,7 +63,7 @@ class Client(asyncio.Protocol):
         self.transport = cast(asyncio.Transport, transport)
         self.parser = httptools.HttpRequestParser(self)
 
-    def connection_lost(self, exc: Exception | None) -> None:
+    def connection_lost(self, _exc: Exception | None) -> None:
         self.transport = None
 
     def data_received(self, data: bytes) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from pathlib import Path
@@ -15,7 +16,8 @@ from baseload.cli import options
 from baseload.cli.progress import Report
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from asyncio import AbstractEventLoop
+    from collections.abc import Callable, Sequence
 
     from baseload.gateway.load import Outcome
     from baseload.gateway.load_figures import Asked, ReplayResult
@@ -251,8 +253,6 @@ def _run(
     import asyncio
     import signal
 
-    import uvloop
-
     from baseload.cli.replay_progress import Bar
     from baseload.gateway.load import OpenLoop
     from baseload.gateway.load_bodies import Bodies, Style
@@ -280,7 +280,8 @@ def _run(
                     stream=asked.stream,
                     watch=bar.show,
                 )
-                asyncio.get_running_loop().add_signal_handler(signal.SIGINT, load.stop)
+                with contextlib.suppress(NotImplementedError):
+                    asyncio.get_running_loop().add_signal_handler(signal.SIGINT, load.stop)
                 begin_s = time.process_time()
                 outcomes = await load.run()
                 cpu_s = time.process_time() - begin_s
@@ -295,8 +296,17 @@ def _run(
         )
         return result, outcomes
 
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(whole())
+
+
+def _loop_factory() -> Callable[[], AbstractEventLoop] | None:
+    """The quicker event loop where it is installed."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
 
 
 def _write(

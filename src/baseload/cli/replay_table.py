@@ -103,8 +103,8 @@ def _energy(result: ReplayResult) -> list[str]:
     if energy.energy_j is not None:
         how = f" ({', '.join(energy.methods)})" if energy.methods else ""
         words = (
-            f"Energy told in {count(energy.answers_with)} answers{how}: {number(energy.energy_j)} J,"
-            f" {number(energy.energy_j_per_request)} J a request,"
+            f"Energy told in {count(energy.answers_with)} answers{how}: {number(energy.energy_j)}"
+            f" J, {number(energy.energy_j_per_request)} J a request,"
             f" {number(energy.energy_j_per_output_token)} J an output token"
         )
         if energy.carbon_g is not None:
