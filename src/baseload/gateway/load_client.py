@@ -86,9 +86,9 @@ class HttpTransport:
             raise ExchangeError("timeout", str(error) or f"{self._timeout_s:g} s") from error
         except aiohttp.ClientConnectorError as error:
             kind = "client" if error.errno in _OWN_FAULTS else "connect"
-            raise ExchangeError(kind, str(error)) from error
+            raise ExchangeError(kind, _words(error)) from error
         except (aiohttp.ClientError, OSError) as error:
-            raise ExchangeError("closed", str(error) or type(error).__name__) from error
+            raise ExchangeError("closed", _words(error)) from error
 
     async def check(self) -> None:
         """Raise ``ServiceError`` unless something answers at the address and takes the key."""
@@ -104,7 +104,7 @@ class HttpTransport:
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise ServiceError(
                 f"load for {self._base}",
-                found=str(error) or type(error).__name__,
+                found=_words(error),
                 allowed="an OpenAI-compatible server that answers there",
                 todo="start it (`baseload serve`), or correct --url",
             ) from None
@@ -133,6 +133,13 @@ class HttpTransport:
 
 _OWN_FAULTS = frozenset({24, 99})
 """Errors of the client's own machine: too many open files, no free port."""
+
+
+def _words(error: BaseException) -> str:
+    """What an error says, without the library's own terms where the system has words for it."""
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return error.os_error.strerror or str(error.os_error)
+    return str(error) or type(error).__name__
 
 
 def joules_of(text: str) -> dict[str, float]:
