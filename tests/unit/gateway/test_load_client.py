@@ -35,13 +35,15 @@ def answering(answers):
     """A server whose connections get the bytes that ``answers`` has for the path, once."""
 
     async def serve(reader, writer):
-        head = (await reader.readuntil(b"\r\n\r\n")).decode()
-        lines = head.lower().split("\r\n")
-        length = next((int(one[15:]) for one in lines if one.startswith("content-length:")), 0)
-        await reader.readexactly(length)
-        path = head.split(" ")[1]
-        writer.write(answers[path](head) if callable(answers[path]) else answers[path])
-        writer.close()
+        try:
+            head = (await reader.readuntil(b"\r\n\r\n")).decode()
+            lines = head.lower().split("\r\n")
+            length = next((int(one[15:]) for one in lines if one.startswith("content-length:")), 0)
+            await reader.readexactly(length)
+            answer = answers[head.split(" ")[1]]
+            writer.write(answer(head) if callable(answer) else answer)
+        finally:
+            writer.close()
 
     return asyncio.start_server(serve, "127.0.0.1", 0)
 
@@ -103,19 +105,23 @@ def test_nobody_there_is_told_as_connect():
 
 def test_no_answer_in_time_is_told_as_timeout():
     async def silent(reader, writer):
-        await reader.read()
-        await reader.read()
-        writer.close()
+        try:
+            await reader.read()
+        finally:
+            writer.close()
 
     async def whole():
         server = await asyncio.start_server(silent, "127.0.0.1", 0)
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        async with server, HttpTransport(url, timeout_s=0.05) as transport:
-            return await exchanged(transport)
+        async with server:
+            async with HttpTransport(url, timeout_s=0.05) as transport:
+                with pytest.raises(ExchangeError) as caught:
+                    await exchanged(transport)
+            for _ in range(10):
+                await asyncio.sleep(0)  # the server sees the end of the connection
+        return caught
 
-    with pytest.raises(ExchangeError) as caught:
-        asyncio.run(whole())
-    assert caught.value.kind == "timeout"
+    assert asyncio.run(whole()).value.kind == "timeout"
 
 
 def test_a_key_that_is_refused_is_told_before_the_run():
