@@ -186,7 +186,8 @@ class TelemetryEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The whole file. Secrets are ``env:NAME``. ``aliases``: virtual models, each over several
-    models; ``auto`` over all that chat is always there. ``supply``: as in a scenario.
+    models; ``auto`` over all that chat is always there. ``supply``: as in a scenario;
+    without it a joule costs ``energy_usd_per_kwh`` at any time.
     """
 
     models: tuple[ModelEntry, ...]
@@ -210,7 +211,8 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         ),
     )
     keys: tuple[KeyEntry, ...] = ()
-    policy: str = "baseload"
+    policy: str = "baseload:rate_quality=1"
+    energy_usd_per_kwh: float = 0.12
     parking: bool = False
     limits: LimitsEntry = LimitsEntry()
     retries: RetriesEntry = RetriesEntry()

@@ -60,6 +60,14 @@ class Arrived(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
     stream: bool = False
 
 
+class LaneAdded(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
+    """A kind of request is met for the first time; told before its first ``Arrived``."""
+
+    lane: int
+    tier: int
+    allowed: list[int]
+
+
 class Began(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
     """The engine answered an attempt with a good head; nothing of the body has come."""
 
@@ -157,6 +165,7 @@ class Timer(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
 
 AnyEvent = (
     Arrived
+    | LaneAdded
     | Began
     | Progressed
     | Ended
