@@ -272,11 +272,12 @@ def _run(
             before = await transport.metrics()
             with Bar(len(plan.requests), quiet=quiet) as bar:
                 bodies = Bodies(plan, style, seed=asked.seed)
+                clock = RealClock()
                 load = OpenLoop(
                     plan,
                     bodies,
                     transport=transport,
-                    clock=RealClock(),
+                    clock=clock,
                     stream=asked.stream,
                     watch=bar.show,
                 )
@@ -285,11 +286,13 @@ def _run(
                 begin_s = time.process_time()
                 outcomes = await load.run()
                 cpu_s = time.process_time() - begin_s
+                began_unix_ns = load.start_ns + time.time_ns() - clock.now_ns()
             after = await transport.metrics()
         result = result_of(
             outcomes,
             plan,
             asked,
+            began_unix_ns=began_unix_ns,
             interrupted=load.stopped,
             cpu_s=cpu_s,
             metered_j=metered(before, after),

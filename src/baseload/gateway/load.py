@@ -102,7 +102,9 @@ class Progress(msgspec.Struct, kw_only=True):
 
 
 class OpenLoop:
-    """One run of a plan. ``run`` gives the outcomes in the plan's order; ``stop`` ends it early."""
+    """One run of a plan. ``run`` gives the outcomes in the plan's order; ``stop`` ends it early.
+    ``start_ns``: the run's instant 0 on its clock.
+    """
 
     def __init__(
         self,
@@ -121,7 +123,7 @@ class OpenLoop:
         self._tasks: set[asyncio.Task[None]] = set()
         self._sender: asyncio.Task[None] | None = None
         self._bug: BaseException | None = None
-        self._start_ns = 0
+        self.start_ns = 0
         self.progress = Progress(planned=len(plan.requests))
         self.stopped = False
 
@@ -129,7 +131,7 @@ class OpenLoop:
         """Send everything, wait for all answers, and give what became of each request that was
         sent.
         """
-        self._start_ns = self._clock.now_ns() + _LEAD_NS
+        self.start_ns = self._clock.now_ns() + _LEAD_NS
         self._sender = asyncio.ensure_future(self._send_all())
         try:
             await asyncio.wait({self._sender})
@@ -155,7 +157,7 @@ class OpenLoop:
     async def _send_all(self) -> None:
         """Start each request at its instant."""
         for request in self._plan.requests:
-            due_ns = self._start_ns + request.due_ns
+            due_ns = self.start_ns + request.due_ns
             if self._clock.now_ns() < due_ns:
                 await self._clock.sleep_until(due_ns)
             task = asyncio.ensure_future(self._serve(request))
@@ -210,7 +212,7 @@ class OpenLoop:
 
     def _outcome(self, request: Planned, reading: Reading, sent_ns: int, end_ns: int) -> Outcome:
         """What became of the request, with instants from the run's instant 0."""
-        start_ns, usage, energy = self._start_ns, reading.usage, reading.energy
+        start_ns, usage, energy = self.start_ns, reading.usage, reading.energy
         details = None if usage is None else usage.completion_tokens_details
 
         def since(instant_ns: int) -> int:

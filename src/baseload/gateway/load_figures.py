@@ -106,6 +106,7 @@ class ReplayResult(msgspec.Struct, frozen=True, kw_only=True):
     version: str
     asked: Asked
     trace: ReplayedTrace
+    began_unix_ns: int | None
     interrupted: bool
     wall_s: float
     total: TierFigures
@@ -133,6 +134,7 @@ def result_of(
     plan: LoadPlan,
     asked: Asked,
     *,
+    began_unix_ns: int | None = None,
     interrupted: bool = False,
     cpu_s: float | None = None,
     metered_j: Mapping[str, float] | None = None,
@@ -157,6 +159,7 @@ def result_of(
         version=VERSION,
         asked=asked,
         trace=trace,
+        began_unix_ns=began_unix_ns,
         interrupted=interrupted,
         wall_s=wall_s,
         total=_tier("all", outcomes, promises),
