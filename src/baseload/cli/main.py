@@ -18,6 +18,7 @@ import typer
 from baseload import __version__
 from baseload.base.errors import BaseloadError
 from baseload.cli.calibrate import calibrate
+from baseload.cli.emulate import emulate
 from baseload.cli.monitor import monitor
 from baseload.cli.plan import plan
 from baseload.cli.policies import policies
@@ -77,6 +78,7 @@ for _command in (
     validate,
     replay,
     policies,
+    emulate,
 ):
     app.command()(_command)
 

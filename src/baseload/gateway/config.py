@@ -19,6 +19,19 @@ Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 EFFORTS: tuple[Effort, ...] = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 """The one ladder, least thinking first."""
 
+TOKENS_FACTOR: dict[Effort, float] = {
+    "none": 0.154,
+    "minimal": 0.25,
+    "low": 0.4,
+    "medium": 0.7,
+    "high": 1.0,
+    "xhigh": 1.3,
+    "max": 1.6,
+}
+"""Output tokens of an effort over those of ``high``, where the file does not say: ``none`` and
+``low`` as measured and assumed in docs/reference/options.md, the others assumed between and beyond.
+"""
+
 Input = Literal["text", "image", "audio"]
 Endpoint = Literal["chat", "completions", "responses", "embeddings"]
 Scope = Literal["infer", "energy", "admin"]

@@ -44,10 +44,14 @@ ARRIVED, PROMPT_TOKENS, COMPLETED, MISSED, REFUSED, INPUT_TOKENS, OUTPUT_TOKENS 
 
 
 class Core:
-    """All requests of a process. ``kept``: decisions that are remembered, for ``explain``."""
+    """All requests of a process. ``kept``: decisions that are remembered, for ``explain``.
+    ``leads``: has the slow controllers and probes replicas; of several worker processes one does.
+    """
 
-    def __init__(self, live: LiveFleet, now_ns: int, *, kept: int = 4096) -> None:
-        self.kept = kept
+    def __init__(
+        self, live: LiveFleet, now_ns: int, *, kept: int = 4096, leads: bool = True
+    ) -> None:
+        self.kept, self.leads = kept, leads
         self.lives: dict[int, Life] = {}
         self.draining = False
         self._wheel = Wheel()
@@ -67,7 +71,8 @@ class Core:
             events.Probed: self._probed,
             events.Sampled: lambda event: self.replicas.sampled(event, self._now_ns),
             events.Woken: self._woken,
-            events.Others: lambda event: self.replicas.others_have(event, self._now_ns),
+            events.Others: self._others,
+            events.Led: lambda event: self.replicas.led(event, self._now_ns),
             events.Drain: self._drained,
             events.Timer: lambda _: None,
         }
@@ -75,12 +80,13 @@ class Core:
     def take_over(self, live: LiveFleet) -> None:
         """Serve a fleet from now on: idle, its clock at zero, nobody waiting."""
         self.live = live
-        self.replicas = Replicas(live, self._now_ns, kept=self.kept)
+        self.replicas = Replicas(live, self._now_ns, kept=self.kept, leads=self.leads)
         tiers = len(live.tiers)
         self.queues: dict[int, FairQueue] = {}
         self.held: list[tuple[int, int]] = []  # when due, who; some no longer wait
         self.waiting = [0] * tiers
         self.counts = np.zeros((7, tiers))
+        self.others_counts = np.zeros((7, tiers))
         self._promises = [
             tuple(math.inf if one is None else one for one in (t.ttft_s, t.tpot_s, t.e2e_s))
             for t in live.tiers
@@ -174,8 +180,11 @@ class Core:
         if event.output_tokens >= 0:
             life.written = event.output_tokens
         inputs = float(event.input_tokens) if event.input_tokens >= 0 else life.input_tokens
-        life.energy_j += life.home.leave(life, inputs, float(life.written), self._now_ns)
+        life.energy_j += life.home.leave(
+            life, inputs, float(life.written), self._now_ns, cached=max(0.0, event.cached_tokens)
+        )
         life.home.heard(life.replica, self._now_ns)
+        life.home.remember(life, inputs + life.written)
         life.home.learn(life, inputs, float(life.written), cut=event.finish == "length")
         self.counts[INPUT_TOKENS, life.tier] += inputs
         self.counts[OUTPUT_TOKENS, life.tier] += life.written
@@ -206,6 +215,11 @@ class Core:
     def _woken(self, event: events.Woken) -> None:
         self.replicas.woken(event, self._now_ns)
         self._room = True
+
+    def _others(self, event: events.Others) -> None:
+        self.replicas.others_have(event, self._now_ns)
+        if event.counts:
+            self.others_counts = np.array(event.counts)
 
     def _drained(self, _: events.Drain) -> None:
         self.draining = True

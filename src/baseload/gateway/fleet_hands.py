@@ -41,7 +41,7 @@ class FleetHands:
         self.now_ns = core.replicas.start_ns
         self._resting: dict[int, float] = {}  # closed replicas that are to sleep, and when [s]
         self.desk: SiteDesk | None = None
-        self.hands = self._made()
+        self.hands = self._made() if core.leads else []
 
     def _made(self) -> list[Hand]:
         core, live = self._core.replicas, self._core.live
@@ -101,7 +101,7 @@ class FleetHands:
 
     def counts(self) -> NDArray[np.float64]:
         """As ``plant.Machine`` says."""
-        return self._core.counts.copy()
+        return self._core.counts + self._core.others_counts
 
     def held(self) -> tuple[NDArray[np.int64], float]:
         """As ``plant.Machine`` says."""

@@ -17,6 +17,7 @@ from baseload.base.units import J_PER_KWH
 from baseload.fleet.replica_type import ReplicaType
 from baseload.gateway.config import (
     EFFORTS,
+    TOKENS_FACTOR,
     Effort,
     Engine,
     GatewayConfig,
@@ -43,19 +44,6 @@ AUTO = "auto"
 MOST_LANES = 64
 """Lanes that a fleet keeps apart; later ones share the row of the first lane of their tier that
 allows the same models, or are refused.
-"""
-
-TOKENS_FACTOR: dict[Effort, float] = {
-    "none": 0.154,
-    "minimal": 0.25,
-    "low": 0.4,
-    "medium": 0.7,
-    "high": 1.0,
-    "xhigh": 1.3,
-    "max": 1.6,
-}
-"""Output tokens of an effort over those of ``high``, where the file does not say: ``none`` and
-``low`` as measured and assumed in docs/reference/options.md, the others assumed between and beyond.
 """
 
 

@@ -7,10 +7,11 @@ from __future__ import annotations
 import heapq
 
 import numpy as np
+from numpy.typing import NDArray
 
 from baseload.gateway import decision
 from baseload.gateway.decision import NOBODY, OWN_J, PENDING, SATURATED, SHARED_J, STEPS, TOKENS
-from baseload.gateway.events import AnyCommand, Others, Probe, Probed, Reason, Sampled, Woken
+from baseload.gateway.events import AnyCommand, Led, Others, Probe, Probed, Reason, Sampled, Woken
 from baseload.gateway.explain import Note
 from baseload.gateway.life import Life
 from baseload.gateway.live_fleet import Lane, LiveFleet
@@ -19,6 +20,8 @@ from baseload.gateway.waiting import NEVER_NS
 from baseload.routing.fleet_state import close_replica, open_replica
 from baseload.routing.price import request_row
 
+Floats = NDArray[np.float64]
+
 _NS = 1_000_000_000
 _CORRECTED_S = 5.0
 _PACE_GAIN = 0.02
@@ -26,14 +29,16 @@ _PACE_BOUNDS = (0.5, 2.0)
 _FEWEST_STEPS = 16
 _J_PER_KWH = 3.6e6
 _PROBE_TURNS = 8
+_NO_SESSION = (-1, 0.0)
+_MOST_SESSIONS = 65_536
 
 
 class Replicas:
     """All replicas of a fleet, idle and able at ``now_ns``. ``kept``: decisions that are
-    remembered.
+    remembered. ``leads``: probes replicas and listens to their engines; else another process does.
     """
 
-    def __init__(self, live: LiveFleet, now_ns: int, *, kept: int) -> None:
+    def __init__(self, live: LiveFleet, now_ns: int, *, kept: int, leads: bool = True) -> None:
         count = len(live.replicas)
         self.live, self.start_ns, self.kept = live, now_ns, kept
         self.state = live.state()
@@ -42,6 +47,7 @@ class Replicas:
         if live.config.carbon_g_per_kwh is not None:
             self.book.grid[0] = live.config.carbon_g_per_kwh / _J_PER_KWH
         self.health = [ReplicaHealth() for _ in range(count)]
+        self.sessions: dict[int, tuple[int, float]] = {}  # last replica, tokens that it knows
         self.wanted = np.ones(count, dtype=bool)  # by the slow controller
         self.others = np.zeros((2, count), dtype=np.int64)  # requests and tokens of other workers
         self.foreign = np.zeros(count, dtype=np.int64)  # requests that nobody here has sent
@@ -56,7 +62,7 @@ class Replicas:
             self.add_lane(self.known_lanes)
         self._scratch = request_row(input_tokens=1, output_tokens=1)
         self._trials: list[tuple[int, int]] = []  # when a breaker lets one through, whose
-        self._probe_ns, self._probe_turn = now_ns, -1
+        self._probe_ns, self._probe_turn = now_ns if leads else NEVER_NS, -1
         self._correct_ns = now_ns + int(_CORRECTED_S * _NS)
 
     def seconds(self, now_ns: int) -> float:
@@ -81,6 +87,7 @@ class Replicas:
         """
         state = self.state
         shut = [one for one in life.excluded if state.open[one]]
+        favourite, known_tokens = self.sessions.get(life.session, _NO_SESSION)
         for replica in shut:
             close_replica(state, replica)
         slot = self.decisions % self.kept
@@ -99,6 +106,8 @@ class Replicas:
             life.e2e_s,
             (now_ns - life.arrived_ns) / _NS,
             patience_s,
+            favourite,
+            known_tokens,
             self.seconds(now_ns),
         )
         for one in shut:
@@ -120,7 +129,7 @@ class Replicas:
             health.sampled_ns,
             float(self.policy.lateness_weight[life.tier]),
             life.excluded,
-            False,
+            replica == favourite,
         )
         said = self.book.said[slot].tolist()
         life.slot, life.option, life.replica, life.home = slot, option, replica, self
@@ -138,15 +147,21 @@ class Replicas:
         )
         life.pending = 0
 
-    def leave(self, life: Life, inputs: float, outputs: float, now_ns: int) -> float:
-        """An attempt ends: take it off its replica's books; gives its joules."""
+    def leave(
+        self, life: Life, inputs: float, outputs: float, now_ns: int, *, cached: float = 0.0
+    ) -> float:
+        """An attempt ends: take it off its replica's books; gives its joules. ``cached``: of the
+        ``inputs``, those that the engine did not have to read.
+        """
         joules = decision.end(
             self.state,
             self.book,
             life.replica,
             life.tokens,
             life.pending,
+            life.input_tokens,
             inputs,
+            max(0.0, inputs - cached),
             outputs,
             life.shared_j,
             life.own_j,
@@ -172,6 +187,17 @@ class Replicas:
         pace = float(self.book.pace[kind])
         pace += _PACE_GAIN * (min(2.0 * high, made / (outputs - 1.0)) - pace)
         self.book.pace[kind] = min(high, max(low, pace))
+
+    def remember(self, life: Life, tokens: float) -> None:
+        """The session of an answer would find ``tokens`` of its next prompt at the same replica.
+        The oldest sessions are forgotten.
+        """
+        if life.session == 0:
+            return
+        self.sessions.pop(life.session, None)
+        self.sessions[life.session] = (life.replica, tokens)
+        if len(self.sessions) > _MOST_SESSIONS:
+            del self.sessions[next(iter(self.sessions))]
 
     def why_not(self, life: Life, now_ns: int) -> Reason:
         """Why nobody takes a request. Replicas that rest are opened, if no other would do."""
@@ -293,6 +319,62 @@ class Replicas:
         self.others = told
         for replica in changed.tolist():
             self._load(replica, now_ns)
+
+    def led(self, event: Led, now_ns: int) -> None:
+        """What the worker that leads has found and decided."""
+        if len(event.wanted) != len(self.health):
+            return
+        policy, joules = self.policy, self.policy.joules
+        policy.lateness_weight[:] = event.weight
+        policy.hold[:] = event.hold
+        policy.promise_frac[0] = event.promise_frac
+        self.state.limits.forecast_batch[:] = event.forecast_batch
+        if event.curve and joules.factor.shape[2] == len(event.curve):
+            joules.factor[:] = event.curve
+            joules.position[:] = event.position
+        for replica, health in enumerate(self.health):
+            self.wanted[replica] = bool(event.wanted[replica])
+            failures = 0 if event.healthy[replica] else self.live.config.health.failures
+            if bool(event.awake[replica]) != health.awake:
+                self._asleep(replica, not event.awake[replica], now_ns)
+            health.probe_failures = failures
+            self.bring_in_line(replica, now_ns)
+            if event.foreign[replica] != self.foreign[replica]:
+                self.foreign[replica] = event.foreign[replica]
+                self._load(replica, now_ns)
+
+    def leading(self) -> Led:
+        """What this process, if it leads, tells those that follow."""
+        health, policy, joules = self.live.config.health, self.policy, self.policy.joules
+        looks = joules.factor.shape[2] > 0
+        return Led(
+            wanted=self.wanted.astype(int).tolist(),
+            healthy=[int(one.healthy(health)) for one in self.health],
+            awake=[int(one.awake) for one in self.health],
+            foreign=self.foreign.tolist(),
+            weight=policy.lateness_weight.tolist(),
+            hold=policy.hold.tolist(),
+            forecast_batch=self.state.limits.forecast_batch.tolist(),
+            promise_frac=float(policy.promise_frac[0]),
+            curve=self._curve().tolist() if looks else [],
+            position=joules.position.tolist() if looks else [],
+        )
+
+    def _curve(self) -> Floats:
+        """The factor on the price of a joule over the store's level, a mean over what was picked
+        lately: lanes have numbers of their own in each process.
+        """
+        joules = self.policy.joules
+        weight = joules.taken * joules.joules
+        if not weight.any():
+            weight = np.zeros_like(joules.joules)
+            for code, lane in enumerate(self.live.lanes):
+                weight[code, list(lane.allowed)] = 1.0
+        total = float(weight.sum())
+        if total <= 0.0:
+            return np.ones(joules.factor.shape[2])
+        mean: Floats = np.tensordot(weight / total, joules.factor, axes=2)
+        return mean
 
     def _load(self, replica: int, now_ns: int) -> None:
         """Bring a replica's counts in line with what all say that it has."""
