@@ -233,7 +233,7 @@ class OpenLoop:
             reasoning_tokens=_count(None if details is None else details.reasoning_tokens),
             pieces=reading.pieces,
             asked_tokens=request.output_tokens,
-            energy_j=None if energy is None else energy.energy_joules,
+            energy_j=None if energy is None else energy.energy_j,
             carbon_g=None if energy is None else energy.carbon_g_co2eq,
             energy_method=None if energy is None else energy.method,
             model=reading.headers.get("x-baseload-model", ""),

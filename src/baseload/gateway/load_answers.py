@@ -37,7 +37,7 @@ class AnswerEnergy(msgspec.Struct, frozen=True, gc=False):
     the joules came about.
     """
 
-    energy_joules: float | None = None
+    energy_j: float | None = msgspec.field(name="energy_joules", default=None)
     carbon_g_co2eq: float | None = None
     method: str | None = None
 

@@ -113,7 +113,7 @@ def test_each_request_is_a_row(tmp_path):
     assert table["first_s"].to_list() == [0.1, None, None]
     assert table["output_tokens"].to_list() == [5, None, None]
     assert table["kind"].to_list() == ["", "status 503", "unfinished"]
-    page = PAGE.read_text(encoding="utf-8").split("## requests.parquet", 1)[1]
+    page = PAGE.read_text(encoding="utf-8").split("## requests.parquet", 1)[1].split("\n## ", 1)[0]
     named = {
         name
         for row in re.findall(r"^\| (`.*?) \|", page, re.MULTILINE)

@@ -31,7 +31,7 @@ def test_a_stream_says_the_same_however_it_is_cut(cuts):
     assert reading.pieces == 3
     assert reading.usage.completion_tokens == 3
     assert reading.usage.completion_tokens_details.reasoning_tokens == 1
-    assert reading.energy.energy_joules == 12.5
+    assert reading.energy.energy_j == 12.5
     assert reading.energy.method == "modelled"
 
 
@@ -56,7 +56,7 @@ def test_completions_have_their_text_beside_the_choice():
 
 def test_energy_in_the_usage_chunk_counts_as_well():
     reading = read(event(choices=[], usage={}, energy={"energy_joules": 3}), b"data: [DONE]\n\n")
-    assert reading.energy.energy_joules == 3
+    assert reading.energy.energy_j == 3
     assert reading.kind == ""
 
 
