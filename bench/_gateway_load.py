@@ -22,6 +22,7 @@ import uvloop
 from common import answer_task
 
 TICK_S = 1.0 / os.sysconf("SC_CLK_TCK")
+WARM_REQUESTS = 64
 PROMPT = "Say in a sentence or two what a relay is, and why it should be cheap. " * 16
 
 
@@ -161,7 +162,10 @@ async def _closed(
 ) -> dict[str, Any]:
     load = Closed(port, request(port, key=key, stream=False))
     await load.start(connections)
+    until = time.perf_counter() + 60.0
     await asyncio.sleep(warm_s)
+    while load.good < WARM_REQUESTS and time.perf_counter() < until:
+        await asyncio.sleep(0.1)  # what compiles at the first request is not what is measured
     before, cpu_s, begin = load.good, cpu_s_of(pid), time.perf_counter()
     await asyncio.sleep(window_s)
     done, spent = load.good - before, cpu_s_of(pid) - cpu_s
