@@ -7,6 +7,7 @@ from __future__ import annotations
 import inspect
 import io
 import re
+import socket
 from pathlib import Path
 
 import msgspec
@@ -24,7 +25,6 @@ from baseload.workload.chunks import source_of
 from baseload.workload.tiers import DEFAULT_TIERS
 
 PAGE = Path(__file__).parents[3] / "docs" / "reference" / "replay.md"
-HERE = "http://127.0.0.1:1"
 
 
 @pytest.mark.parametrize(
@@ -45,16 +45,27 @@ HERE = "http://127.0.0.1:1"
         (["azure-chat", "--timeout", "0"], ["--timeout"]),
         (["azure-chat", "--seed", "-1"], ["--seed"]),
         (["azure-chat", "--json", "no/such/folder/x.json"], ["no/such/folder"]),
-        (["azure-chat", "--url", HERE], ["load for http://127.0.0.1:1", "--url"]),
     ],
 )
 def test_what_cannot_be_done_is_refused_in_one_message(cli, arguments, words):
     cli("replay", *arguments).refused(*words)
 
 
-def test_a_key_is_never_shown(cli, monkeypatch):
+@pytest.fixture
+def nobody():
+    """An address where nobody can answer: bound, and not listening."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{taken.getsockname()[1]}"
+
+
+def test_a_server_that_is_not_there_is_told_before_the_run(cli, nobody):
+    cli("replay", "azure-chat", "--url", nobody).refused(f"load for {nobody}", "--url")
+
+
+def test_a_key_is_never_shown(cli, monkeypatch, nobody):
     monkeypatch.setenv("SOME_KEY", "sk-secret")
-    outcome = cli("replay", "azure-chat", "--key", "env:SOME_KEY", "--url", HERE)
+    outcome = cli("replay", "azure-chat", "--key", "env:SOME_KEY", "--url", nobody)
     assert outcome.code == 2
     assert "sk-secret" not in outcome.err
     assert "sk-literal" not in cli("replay", "azure-chat", "--key", "sk-literal").err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 
 import pytest
 from made_loads import GOOD
@@ -92,7 +93,13 @@ def test_a_connection_that_breaks_off_is_told_as_closed():
 
 def test_nobody_there_is_told_as_connect():
     async def whole():
-        async with HttpTransport("http://127.0.0.1:1") as transport:
+        # bound and not listening: nobody else can answer there
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", 0))
+            return await asked(f"http://127.0.0.1:{taken.getsockname()[1]}")
+
+    async def asked(url):
+        async with HttpTransport(url) as transport:
             with pytest.raises(ServiceError, match="an OpenAI-compatible server"):
                 await transport.check()
             assert await transport.metrics() is None
