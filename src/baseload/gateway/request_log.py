@@ -215,10 +215,12 @@ class RequestLog:
 
 
 def _json(line: object) -> bytes:
-    try:
-        return _ENCODER.encode(line) + b"\n"
-    except UnicodeEncodeError:  # half a character, as JSON can name it
-        return json.dumps(msgspec.to_builtins(line)).encode() + b"\n"
+    """The line in JSON and in ASCII: some readers of logs end a line at U+0085 or U+2028."""
+    with contextlib.suppress(UnicodeEncodeError):  # half a character, as JSON can name it
+        encoded = _ENCODER.encode(line)
+        if encoded.isascii():
+            return encoded + b"\n"
+    return json.dumps(msgspec.to_builtins(line)).encode() + b"\n"
 
 
 def _text(fields: dict[str, object]) -> bytes:
