@@ -18,6 +18,7 @@ import typer
 from baseload import __version__
 from baseload.base.errors import BaseloadError
 from baseload.cli.calibrate import calibrate
+from baseload.cli.emulate import emulate
 from baseload.cli.monitor import monitor
 from baseload.cli.plan import plan
 from baseload.cli.policies import policies
@@ -75,6 +76,7 @@ for _command in (
     calibrate,
     validate,
     policies,
+    emulate,
 ):
     app.command()(_command)
 

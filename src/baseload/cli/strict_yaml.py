@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Collection
 from typing import Any, TypeVar
 
 import msgspec
 import yaml
 
-from baseload.base.errors import BadInputError, nearest_names
+from baseload.base.errors import BadInputError
+from baseload.cli.yaml_places import explained, fields_at, said, type_name
 
 T = TypeVar("T")
 
@@ -25,7 +27,6 @@ _FLOAT = re.compile(
     r"^[-+]?(([0-9][0-9_]*\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]+)?|\.(inf|Inf|INF))$|^\.(nan|NaN|NAN)$"
 )
 _LARGEST_EXACT = 2**53
-_SHOWN_CHARACTERS = 60
 
 
 class _Loader(yaml.SafeLoader):
@@ -88,121 +89,42 @@ def load_yaml(text: str, *, where: str, todo: str = _SEE) -> Any:
         raise BadInputError(f"{where} is no YAML", found=first, todo=todo) from error
 
 
-def decode_yaml(text: str, *, type: type[T], where: str) -> T:  # noqa: A002 - msgspec's word
-    """The content of a YAML ``text`` as a ``type``; ``where`` names it in messages.
+def decode_yaml(
+    text: str,
+    *,
+    type: type[T],  # noqa: A002 - msgspec's word
+    where: str,
+    todo: str = _SEE,
+    hidden: Collection[str] = (),
+) -> T:
+    """The content of a YAML ``text`` as a ``type``; ``where`` names it in messages, ``todo`` is
+    what they end with.
 
-    Raises ``BadInputError`` with the line of a mistake in the YAML, or the path of a field that
-    the type does not know, needs, or wants otherwise.
+    Raises ``BadInputError`` with the line of a mistake in the YAML, or ``FieldError`` with the path
+    of a field that the type does not know, needs, or wants otherwise. Content of fields whose names
+    are in ``hidden``, and of all below them, is not shown.
     """
-    data = load_yaml(text, where=where)
+    data = load_yaml(text, where=where, todo=todo)
     if not isinstance(data, dict):
         raise BadInputError(
             f"{where}: content",
-            found="an empty file" if data is None else _said(data),
-            allowed=f"fields: {', '.join(_fields(type, []))}",
-            todo=_SEE,
+            found="an empty file" if data is None else said(data),
+            allowed=f"fields: {', '.join(fields_at(type, []))}",
+            todo=todo,
         )
+    return convert_data(data, type=type, where=where, todo=todo, hidden=hidden)
+
+
+def convert_data(
+    data: dict[Any, Any],
+    *,
+    type: type[T],  # noqa: A002 - msgspec's word
+    where: str,
+    todo: str = _SEE,
+    hidden: Collection[str] = (),
+) -> T:
+    """Content of a YAML as a ``type``. Raises as ``decode_yaml``."""
     try:
         return msgspec.convert(data, type)
     except msgspec.ValidationError as error:
-        raise _explained(error, data, type, where) from error
-
-
-def type_name(value: object) -> str:
-    """The name of a value's type."""
-    return value.__class__.__name__
-
-
-def _explained(
-    error: msgspec.ValidationError, data: Any, root: type[Any], where: str
-) -> BadInputError:
-    """The error that msgspec found, with the field's path, its content and what may stand there."""
-    message, _, path = str(error).partition(" - at `$")
-    steps = re.findall(r"\.([^.\[\]]+)|\[(\d+)\]", path.rstrip("`"))
-    keys: list[str | int] = [name or int(index) for name, index in steps]
-    field = _path(keys) + (", one of its values" if "[...]" in path else "")
-    if unknown := re.match(r"Object contains unknown field `(.*)`", message):
-        known = _fields(root, keys)
-        near = nearest_names(unknown[1], known)
-        return BadInputError(
-            f"{where}: unknown field {_path([*keys, unknown[1]])}",
-            found=unknown[1],
-            allowed=f"nearest: {', '.join(near)}" if near else ", ".join(known),
-            todo=_SEE,
-        )
-    if missing := re.match(r"Object missing required field `(.*)`", message):
-        return BadInputError(
-            f"{where}: missing field {_path([*keys, missing[1]])}",
-            found=f"only {', '.join(map(str, _at(data, keys)))}" if _at(data, keys) else "nothing",
-            todo=_SEE,
-        )
-    if expected := re.match(r"Expected `(.*)`, got `.*`", message):
-        kinds = expected[1].split(" | ")
-        found = _at(data, keys)
-        quotes = "str" in kinds and isinstance(found, int | float)
-        return BadInputError(
-            f"{where}: field {field}",
-            found=_said(found),
-            allowed=" or ".join(_WORDS.get(kind, kind) for kind in kinds),
-            todo="put it in quotes" if quotes else _SEE,
-        )
-    place = f"field {field}" if field else "names of fields"
-    return BadInputError(f"{where}: {place}", found=message, todo=_SEE)
-
-
-_WORDS = {
-    "int": "a whole number",
-    "float": "a number",
-    "str": "text",
-    "bool": "true or false",
-    "array": "a list",
-    "object": "fields with values",
-    "null": "null",
-}
-
-
-def _said(value: Any) -> str:
-    """What stands there, in words and short."""
-    if value is None:
-        return "nothing (null)"
-    if isinstance(value, dict):
-        return f"fields {', '.join(map(str, value))}" if value else "no fields"
-    if isinstance(value, list):
-        return f"a list of {len(value)}"
-    if isinstance(value, str):
-        shown = value if len(value) <= _SHOWN_CHARACTERS else value[:_SHOWN_CHARACTERS] + "..."
-        return f"the text {shown!r}"
-    return str(value).lower() if isinstance(value, bool) else repr(value)
-
-
-def _path(keys: list[str | int]) -> str:
-    """``fleet[0].replicas`` of its keys."""
-    text = "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in keys)
-    return text.removeprefix(".")
-
-
-def _at(data: Any, keys: list[str | int]) -> Any:
-    """The value at a path."""
-    for key in keys:
-        data = data[key]
-    return data
-
-
-def _fields(root: type[Any], keys: list[str | int]) -> list[str]:
-    """Names of the fields that the struct at a path has."""
-    info: Any = msgspec.inspect.type_info(root)
-    for key in keys:
-        info = _struct_or_list(info)
-        if isinstance(info, msgspec.inspect.StructType):
-            info = next(field.type for field in info.fields if field.encode_name == key)
-        else:
-            info = info.item_type
-    info = _struct_or_list(info)
-    return [field.encode_name for field in info.fields]
-
-
-def _struct_or_list(info: Any) -> Any:
-    """The part of a type that is not null."""
-    if isinstance(info, msgspec.inspect.UnionType):
-        return next(one for one in info.types if not isinstance(one, msgspec.inspect.NoneType))
-    return info
+        raise explained(error, data, type, where=where, todo=todo, hidden=hidden) from error

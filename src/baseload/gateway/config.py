@@ -19,6 +19,19 @@ Effort = Literal["none", "minimal", "low", "medium", "high", "xhigh", "max"]
 EFFORTS: tuple[Effort, ...] = ("none", "minimal", "low", "medium", "high", "xhigh", "max")
 """The one ladder, least thinking first."""
 
+TOKENS_FACTOR: dict[Effort, float] = {
+    "none": 0.154,
+    "minimal": 0.25,
+    "low": 0.4,
+    "medium": 0.7,
+    "high": 1.0,
+    "xhigh": 1.3,
+    "max": 1.6,
+}
+"""Output tokens of an effort over those of ``high``, where the file does not say: ``none`` and
+``low`` as measured and assumed in docs/reference/options.md, the others assumed between and beyond.
+"""
+
 Input = Literal["text", "image", "audio"]
 Endpoint = Literal["chat", "completions", "responses", "embeddings"]
 Scope = Literal["infer", "energy", "admin"]
@@ -186,7 +199,8 @@ class TelemetryEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The whole file. Secrets are ``env:NAME``. ``aliases``: virtual models, each over several
-    models; ``auto`` over all that chat is always there. ``supply``: as in a scenario.
+    models; ``auto`` over all that chat is always there. ``supply``: as in a scenario;
+    without it a joule costs ``energy_usd_per_kwh`` at any time.
     """
 
     models: tuple[ModelEntry, ...]
@@ -210,7 +224,8 @@ class GatewayConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         ),
     )
     keys: tuple[KeyEntry, ...] = ()
-    policy: str = "baseload"
+    policy: str = "baseload:rate_quality=1"
+    energy_usd_per_kwh: float = 0.12
     parking: bool = False
     limits: LimitsEntry = LimitsEntry()
     retries: RetriesEntry = RetriesEntry()

@@ -60,6 +60,14 @@ class Arrived(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
     stream: bool = False
 
 
+class LaneAdded(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
+    """A kind of request is met for the first time; told before its first ``Arrived``."""
+
+    lane: int
+    tier: int
+    allowed: list[int]
+
+
 class Began(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
     """The engine answered an attempt with a good head; nothing of the body has come."""
 
@@ -140,11 +148,33 @@ class Woken(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
 
 class Others(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
     """What the other worker processes have at each replica now ``[n]``: requests in flight and
-    their tokens.
+    their tokens. ``counts`` ``[rows][tiers]``: what happened there since they began, as
+    ``core.Core.counts``, for the worker that leads; empty: as before.
     """
 
     in_flight: list[int]
     tokens: list[int]
+    counts: list[list[float]] = []
+
+
+class Led(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
+    """What the worker that leads has found and decided, for those that follow: of each replica
+    ``[n]`` whether it is wanted open, answers its probes and is awake, and requests there that
+    nobody here has sent; of each tier lambda and whether its requests are held; of each type the
+    forecast batch; the share of promises that the price may use up; the factor on the price of a
+    joule over the store's level (empty: nobody looks), and the energy position.
+    """
+
+    wanted: list[int]
+    healthy: list[int]
+    awake: list[int]
+    foreign: list[int]
+    weight: list[float]
+    hold: list[int]
+    forecast_batch: list[float]
+    promise_frac: float
+    curve: list[float] = []
+    position: list[float] = []
 
 
 class Drain(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
@@ -157,6 +187,7 @@ class Timer(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
 
 AnyEvent = (
     Arrived
+    | LaneAdded
     | Began
     | Progressed
     | Ended
@@ -166,6 +197,7 @@ AnyEvent = (
     | Sampled
     | Woken
     | Others
+    | Led
     | Drain
     | Timer
 )

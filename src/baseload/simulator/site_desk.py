@@ -70,6 +70,17 @@ class SiteDesk:
         self._read_prices(0.0)
 
     @property
+    def level_j(self) -> float:
+        """Level of the store at the end of the last slot [J]."""
+        return float(self._state.level_j)
+
+    def resume(self, level_j: float) -> None:
+        """Begin with the store at ``level_j`` [J], within its bounds, not where the site says."""
+        self._state["level_j"] = max(0.0, min(self._site.store.usable_j, level_j))
+        self.control.begin(self.level_j, *start_prices(self._site))
+        self._read_prices(0.0)
+
+    @property
     def next_s(self) -> float:
         """The end of the present slot [s]; inf when the trace's slots are over."""
         if self._slot >= self._slots:

@@ -89,7 +89,7 @@ def test_not_a_number_is_a_number():
         ("inner: {label: 5}\n", ["field inner.label", "text or null", "in quotes"]),
         ("inner: [1]\n", ["field inner", "a list of 1", "fields with values"]),
         ("rows: {}\n", ["field rows", "no fields", "a list"]),
-        ("shares: {chat: lots}\n", ["field shares, one of its values", "a number"]),
+        ("shares: {chat: lots}\n", ["field shares.chat", "a number"]),
     ],
 )
 def test_a_mistake_is_named_with_its_place(text, words):

@@ -1,0 +1,177 @@
+"""What is done to replicas beside requests: probes, their engines' own metrics, sleep and wake."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Protocol
+
+from baseload.gateway.config import HealthEntry
+from baseload.gateway.events import AnyEvent, Probe, Probed, Rest, Rouse, Sampled, Woken
+from baseload.gateway.live_request import Way
+from baseload.gateway.upstream import UpstreamError
+
+WAKE_S = 300.0
+AT_ONCE = 32
+"""Metrics are read from so many replicas at a time."""
+
+SLEEP_PATHS = {
+    "vllm": ("/sleep?level=1", "/wake_up"),
+    "sglang": ("/release_memory_occupation", "/resume_memory_occupation"),
+    "emulated": ("/sleep?level=1", "/wake_up"),
+}
+ASLEEP_PATHS = {"vllm": "/is_sleeping", "emulated": "/is_sleeping"}
+
+Read = Callable[[str, bytes, int], Sampled | None]
+"""``Sampled`` from an engine's kind, its metrics page and the replica's number."""
+
+
+class Asking(Protocol):
+    """What the hands need of a way to engines."""
+
+    async def get(self, url: str, headers: dict[str, str], timeout_s: float) -> tuple[int, bytes]:
+        """Status and body."""
+
+    async def send_empty(
+        self, url: str, headers: dict[str, str], timeout_s: float
+    ) -> tuple[int, bytes]:
+        """Status and body of a POST without a body."""
+
+
+class Hands:
+    """Carries out ``Probe``, ``Rest`` and ``Rouse``, and reads engines' metrics each
+    ``health.metrics_s``. ``tell`` gives the machine an event; ``read`` understands a page.
+    """
+
+    def __init__(
+        self,
+        tell: Callable[[AnyEvent], None],
+        *,
+        read: Read,
+        trouble: Callable[[str, BaseException], None],
+    ) -> None:
+        self._tell = tell
+        self._read = read
+        self._trouble = trouble
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._poller: asyncio.Task[None] | None = None
+        self._busy: set[int] = set()
+        self.ways: Sequence[Way] = ()
+        self.health = HealthEntry()
+
+    def configured(self, ways: Sequence[Way], health: HealthEntry) -> None:
+        """Look after these replicas from now on."""
+        self.ways, self.health = ways, health
+        self._busy.clear()
+        if self._poller is None and health.metrics_s > 0:
+            self._poller = asyncio.get_running_loop().create_task(self._poll())
+
+    def __call__(self, command: Probe | Rest | Rouse) -> None:
+        """Carry a command out, beside everything else."""
+        if command.replica >= len(self.ways):
+            return
+        way = self.ways[command.replica]
+        if isinstance(command, Probe):
+            if command.replica not in self._busy:  # the last probe is still on its way
+                self._busy.add(command.replica)
+                self._begin(self._probe(way))
+        else:
+            self._begin(self._turn(way, awake=isinstance(command, Rouse)))
+
+    async def close(self) -> None:
+        """Leave off everything."""
+        tasks = [*self._tasks, *([self._poller] if self._poller else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(self._guarded(work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
+        try:
+            await work
+        except Exception as error:
+            self._trouble("replica", error)
+
+    async def _probe(self, way: Way) -> None:
+        """Ask a replica how it is."""
+        number, health, engine = way.replica.number, self.health, way.replica.engine
+        asleep = False
+        try:
+            status, _ = await _asking(way).get(
+                way.base + health.path, way.plain_headers, health.timeout_s
+            )
+            healthy = status == 200
+            path = ASLEEP_PATHS.get(engine)
+            if healthy and path is not None and way.replica.entry.sleep:
+                status, body = await _asking(way).get(
+                    way.base + path, way.plain_headers, health.timeout_s
+                )
+                asleep = status == 200 and b"true" in body.lower()
+        except UpstreamError:
+            healthy = False
+        finally:
+            self._busy.discard(number)
+        if self._still(way):
+            self._tell(Probed(replica=number, healthy=healthy, asleep=asleep))
+
+    async def _turn(self, way: Way, *, awake: bool) -> None:
+        """Send a replica's engine to sleep, or wake it."""
+        paths = SLEEP_PATHS.get(way.replica.engine)
+        done = False
+        if paths is not None:
+            try:
+                status, _ = await _asking(way).send_empty(
+                    way.base + paths[awake], way.plain_headers, WAKE_S
+                )
+                done = status == 200
+            except UpstreamError:
+                done = False
+        if self._still(way):
+            self._tell(Woken(replica=way.replica.number, awake=awake, done=done))
+
+    async def _poll(self) -> None:
+        """Read all engines' metrics, again and again."""
+        loop = asyncio.get_running_loop()
+        while True:
+            period_s = self.health.metrics_s
+            begun_s = loop.time()
+            if period_s > 0:
+                await self._read_all()
+            wait_s = (period_s or 1.0) - (loop.time() - begun_s)
+            await asyncio.sleep(max(0.05, wait_s))
+
+    async def _read_all(self) -> None:
+        seats = asyncio.Semaphore(AT_ONCE)
+
+        async def one(way: Way) -> None:
+            async with seats:
+                await self._guarded(self._sample(way))
+
+        await asyncio.gather(*(one(way) for way in self.ways))
+
+    async def _sample(self, way: Way) -> None:
+        """Read one engine's metrics; silence is no news."""
+        try:
+            status, page = await _asking(way).get(
+                way.base + self.health.metrics_path, way.plain_headers, self.health.timeout_s
+            )
+        except UpstreamError:
+            return
+        if status != 200 or not self._still(way):
+            return
+        sampled = self._read(way.replica.engine, page, way.replica.number)
+        if sampled is not None:
+            self._tell(sampled)
+
+    def _still(self, way: Way) -> bool:
+        """Whether a replica is still the one of its number."""
+        number = way.replica.number
+        return number < len(self.ways) and self.ways[number] is way
+
+
+def _asking(way: Way) -> Asking:
+    return way.upstream  # type: ignore[return-value]

@@ -1,0 +1,87 @@
+"""uvicorn's protocol with the bounds that it lacks: size and time of a request's head."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from baseload.gateway.errors import RequestError
+
+HEAD_S = 30.0
+_CLOSE = b"connection: close\r\ncontent-type: application/json\r\n"
+_REASONS = {400: b"Bad Request", 408: b"Request Timeout", 431: b"Request Header Fields Too Large"}
+
+
+class GatewayProtocol(HttpToolsProtocol):
+    """One connection of a client. A head of more than ``head_bytes`` ends it with 431, one that is
+    not whole within ``HEAD_S`` with 408, what is not HTTP with 400, all in OpenAI's error shape.
+    """
+
+    head_bytes = 64 * 1024
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._head_open = True
+        self._head_size = 0
+        self._head_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """A client has come: it has so long to say what it wants."""
+        super().connection_made(transport)
+        self._await_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client has gone."""
+        self._forget_head()
+        super().connection_lost(exc)
+
+    def on_message_begin(self) -> None:
+        """A head begins."""
+        super().on_message_begin()
+        self._head_open = True
+
+    def on_headers_complete(self) -> None:
+        """A head is here."""
+        self._head_open = False
+        self._head_size = 0
+        self._forget_head()
+        super().on_headers_complete()
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes have come."""
+        if self._head_open:
+            self._head_size += len(data)
+        super().data_received(data)
+        if self._head_open and not self.transport.is_closing():
+            if self._head_size > self.head_bytes:
+                self._end(431, f"a head of more than {self.head_bytes} bytes")
+            elif self._head_size and self._head_timer is None:
+                self._await_head()
+
+    def send_400_response(self, msg: str) -> None:
+        """What came is not HTTP."""
+        self._end(400, msg)
+
+    def _await_head(self) -> None:
+        self._head_timer = self.loop.call_later(HEAD_S, self._late_head)
+
+    def _forget_head(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
+
+    def _late_head(self) -> None:
+        self._head_timer = None
+        if self._head_open and not self.transport.is_closing():
+            self._end(408, f"no request came within {HEAD_S:g} s")
+
+    def _end(self, status: int, message: str) -> None:
+        """Say what is wrong and end the connection."""
+        body = RequestError(status, message).body()
+        self.transport.write(
+            b"HTTP/1.1 %d %b\r\n%bcontent-length: %d\r\n\r\n%b"
+            % (status, _REASONS[status], _CLOSE, len(body), body)
+        )
+        self.transport.close()

@@ -1,0 +1,89 @@
+"""One request on its way through the state machine."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from baseload.gateway.events import Arrived
+
+NEW, HELD, QUEUED, RETRYING, SENT, FLOWING = range(6)
+"""Where a request is: just come; held back for quieter minutes; waiting for room; waiting to be
+tried again; sent, nothing of the answer has come; its answer is coming.
+"""
+
+STAGES = ("new", "held", "queued", "retrying", "sent", "flowing")
+
+
+class Life:
+    """What the machine knows of a request. Instants [ns] of the machine's clock, promises [s]
+    from its arrival (inf: none). ``handed``: something of the answer has reached the client.
+    """
+
+    __slots__ = (
+        "arrived_ns",
+        "attempt",
+        "cap_tokens",
+        "e2e_s",
+        "energy_j",
+        "excluded",
+        "fairness",
+        "first_ns",
+        "first_steps",
+        "handed",
+        "home",
+        "input_tokens",
+        "lane",
+        "last_ns",
+        "lost_ns",
+        "option",
+        "own_j",
+        "pending",
+        "priority",
+        "prompt_tokens",
+        "replica",
+        "request",
+        "sent_ns",
+        "session",
+        "shared_j",
+        "slot",
+        "stage",
+        "status",
+        "stream",
+        "tier",
+        "tokens",
+        "tpot_s",
+        "tries",
+        "ttft_s",
+        "wasted_j",
+        "why",
+        "written",
+    )
+
+    def __init__(self, event: Arrived, tier: int, promises: tuple[float, ...], now_ns: int):
+        self.request, self.lane, self.tier = event.request, event.lane, tier
+        self.input_tokens, self.cap_tokens = event.input_tokens, event.cap_tokens
+        own = (event.ttft_s, event.tpot_s, event.e2e_s)
+        self.ttft_s, self.tpot_s, self.e2e_s = (
+            theirs if math.isnan(mine) else mine for mine, theirs in zip(own, promises, strict=True)
+        )
+        self.session, self.fairness, self.priority = event.session, event.fairness, event.priority
+        self.stream, self.arrived_ns = event.stream, now_ns
+        self.stage, self.attempt, self.tries = NEW, -1, 0
+        self.replica = self.option = -1
+        self.tokens = self.pending = 0
+        self.shared_j = self.own_j = self.first_steps = 0.0
+        self.prompt_tokens = 0.0
+        self.energy_j = self.wasted_j = 0.0
+        self.sent_ns = self.first_ns = self.last_ns = self.lost_ns = -1
+        self.written, self.status = 0, 0
+        self.handed = False
+        self.excluded: tuple[int, ...] = ()
+        self.slot = -1
+        self.home: Any = None  # the ``Replicas`` on whose books it is
+        self.why = ""
+
+    @property
+    def running(self) -> bool:
+        """Whether an attempt is at a replica."""
+        return self.stage >= SENT

@@ -1,0 +1,138 @@
+"""What the gateway says of a request's price: headers, the explained decision, sums."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from baseload.gateway.events import Close, Reason
+from baseload.gateway.live_request import Headers, LiveRequest
+
+
+def price_headers(decision: Any) -> Headers:
+    """``x-baseload-price-...`` from a decision's parts that are numbers; empty without one."""
+    parts = getattr(decision, "parts", None)
+    if not isinstance(parts, Mapping):
+        return []
+    return [
+        (_PRICE_NAMES.get(name) or _price_name(name), b"%.6g" % value)
+        for name, value in parts.items()
+        if math.isfinite(value)
+    ]
+
+
+_PRICE_NAMES: dict[str, bytes] = {}
+
+
+def _price_name(part: str) -> bytes:
+    """The header of a part of the price; parts are few and our own."""
+    made = b"x-baseload-price-" + part.replace("_", "-").encode("ascii")
+    _PRICE_NAMES[part] = made
+    return made
+
+
+class Receipt(msgspec.Struct, frozen=True, kw_only=True):
+    """What is kept of a request that has ended. Nothing of its text."""
+
+    request_id: str
+    client: str
+    model_asked: str
+    tier: str
+    stream: bool
+    model: str
+    effort: str
+    replica: str
+    decision: Any
+    close: Close
+
+    def said(self) -> dict[str, Any]:
+        """As ``/v1/energy/decisions/{id}`` answers."""
+        close = msgspec.structs.asdict(self.close)
+        del close["request"]
+        decision = self.decision
+        if isinstance(decision, msgspec.Struct):
+            decision = msgspec.structs.asdict(decision)
+        return {
+            "object": "energy.decision",
+            "request_id": self.request_id,
+            "asked": {"model": self.model_asked, "tier": self.tier, "stream": self.stream},
+            "chosen": {"model": self.model, "effort": self.effort, "replica": self.replica},
+            "outcome": close,
+            "method": "modelled",
+            "decision": decision,
+        }
+
+
+class Receipts:
+    """The last ``kept`` receipts by number, and sums over all requests since the start."""
+
+    def __init__(self, kept: int) -> None:
+        self.kept = kept
+        self.reasons: dict[Reason, int] = {}
+        self.energy_j = self.wasted_j = 0.0
+        self.output_tokens = self.missed = self.retried = 0
+        self.by_model: dict[str, list[float]] = {}
+        self._kept: dict[int, Receipt] = {}
+
+    def add(self, live: LiveRequest, close: Close, decision: Any) -> None:
+        """Count a request that has ended, and keep its receipt."""
+        self.reasons[close.reason] = self.reasons.get(close.reason, 0) + 1
+        self.energy_j += close.energy_j
+        self.wasted_j += close.wasted_j
+        self.output_tokens += close.output_tokens
+        self.missed += close.missed
+        self.retried += close.attempts > 1
+        model, effort, replica = "", "", ""
+        if live.option is not None and live.replica is not None:
+            model, effort = live.option.model.name, live.option.effort or ""
+            replica = live.replica.name
+            sums = self.by_model.get(model)
+            if sums is None:
+                sums = self.by_model[model] = [0.0, 0.0, 0.0]
+            sums[0] += 1
+            sums[1] += close.energy_j
+            sums[2] += close.output_tokens
+        if self.kept <= 0:
+            return
+        self._kept[close.request] = Receipt(
+            request_id=live.request_id,
+            client=live.client,
+            model_asked=live.asked.model,
+            tier=live.tier,
+            stream=live.asked.stream,
+            model=model,
+            effort=effort,
+            replica=replica,
+            decision=decision,
+            close=close,
+        )
+        if len(self._kept) > self.kept:
+            del self._kept[next(iter(self._kept))]
+
+    def get(self, number: int) -> Receipt | None:
+        """The receipt of a request, if it is still kept."""
+        return self._kept.get(number)
+
+    def summary(self) -> dict[str, Any]:
+        """Sums since the start: requests by reason, modelled joules, tokens, by model."""
+        requests = sum(self.reasons.values())
+        return {
+            "requests": requests,
+            "reasons": dict(self.reasons),
+            "energy_joules": self.energy_j,
+            "wasted_joules": self.wasted_j,
+            "output_tokens": self.output_tokens,
+            "joules_per_output_token": (
+                self.energy_j / self.output_tokens if self.output_tokens else None
+            ),
+            "deadline_misses": self.missed,
+            "retried": self.retried,
+            "models": {
+                name: {"requests": int(n), "energy_joules": j, "output_tokens": int(tokens)}
+                for name, (n, j, tokens) in sorted(self.by_model.items())
+            },
+            "method": "modelled",
+        }

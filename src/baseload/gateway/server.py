@@ -1,0 +1,287 @@
+"""The server: uvicorn in our own loop, signals, reload, drain."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import logging
+import math
+import os
+import signal
+import socket
+import ssl
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import msgspec
+import uvicorn
+
+from baseload.base.errors import BadInputError, BaseloadError
+from baseload.gateway.config import GatewayConfig, ListenEntry
+from baseload.gateway.http_protocol import GatewayProtocol
+from baseload.gateway.live_fleet import LiveFleet
+from baseload.gateway.service import Service
+
+KEEP_ALIVE_S = 75
+BACKLOG = 2048
+WATCH_S = 1.0
+LAST_WORDS_S = 2.0
+"""What requests have to say their end in, after the time for draining is over."""
+SECOND_SIGNAL = 130
+
+Announce = Callable[[str], None]
+
+
+class Source(Protocol):
+    """Where the configuration comes from."""
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Files whose change is a reason to load again."""
+
+    def load(self) -> LiveFleet:
+        """The fleet of the configuration as it is now. Raises ``BaseloadError``."""
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """What the command line adds. ``record``: file for the log of events."""
+
+    record: Path | None = None
+    workers: int = 1
+
+
+def run(source: Source, options: Options, *, announce: Announce, complain: Announce) -> int:
+    """Serve until a signal says otherwise; gives the exit code, 0 after a drain.
+
+    ``announce`` is told the one line that the gateway is ready, ``complain`` what a person has to
+    know later. Raises ``BaseloadError`` for a configuration, or an address, that cannot be used.
+    """
+    fleet = source.load()
+    with contextlib.closing(listening(fleet.config.listen)) as sock:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            server = GatewayServer(source, fleet, options, announce=announce, complain=complain)
+            return runner.run(server.run(sock))
+
+
+def listening(listen: ListenEntry, *, shared: bool = False) -> socket.socket:
+    """A socket bound to where the gateway listens; ``shared``: with other processes
+    (SO_REUSEPORT). Raises ``BadInputError`` where that cannot be, so that nothing else is begun.
+    """
+    where = f"{listen.host}:{listen.port}"
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            listen.host, listen.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+    except OSError as error:
+        raise BadInputError(f"listen on {where}", found=str(error)) from error
+    sock = socket.socket(family, kind, protocol)
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        sock.bind(address)
+        sock.listen(BACKLOG)
+    except OSError as error:
+        sock.close()
+        taken = error.errno == errno.EADDRINUSE
+        raise BadInputError(
+            f"listen on {where}",
+            found="the port is taken by another program" if taken else str(error.strerror),
+            allowed="a free address of this machine",
+            todo=f"stop the other one, or take another port: --port {(listen.port or 8080) + 1}",
+        ) from error
+    sock.setblocking(False)
+    return sock
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop]:
+    if sys.platform == "win32":
+        return asyncio.new_event_loop
+    import uvloop
+
+    return uvloop.new_event_loop
+
+
+class _Uvicorn(uvicorn.Server):
+    """uvicorn without its own hold on signals."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave signals to us."""
+        yield
+
+
+class GatewayServer:
+    """One serving process."""
+
+    def __init__(
+        self,
+        source: Source,
+        fleet: LiveFleet,
+        options: Options,
+        *,
+        announce: Announce,
+        complain: Announce,
+    ) -> None:
+        self._source, self._fleet, self._options = source, fleet, options
+        self._announce, self._complain = announce, complain
+        self._stopping = False
+        self._reloading = asyncio.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def run(self, sock: socket.socket) -> int:
+        """Serve on ``sock`` until stopped."""
+        config = self._fleet.config
+        self.service = service = Service(self._fleet, record=self._options.record)
+        self._server = _Uvicorn(self._uvicorn_config(config))
+        loop = asyncio.get_running_loop()
+        self._handle_signals(loop)
+        try:
+            await service.start()
+            serving = loop.create_task(self._server.serve(sockets=[sock]))
+            watching = loop.create_task(self._watch_files())
+            while not self._server.started and not serving.done():
+                await asyncio.sleep(0.005)
+            if self._server.started:
+                self._announce(ready_line(config, sock, len(self._fleet.replicas)))
+            await serving
+            watching.cancel()
+        finally:
+            await service.close()
+        return 0
+
+    def _uvicorn_config(self, config: GatewayConfig) -> uvicorn.Config:
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+        listen, limits = config.listen, config.limits
+        protocol = type("_Protocol", (GatewayProtocol,), {"head_bytes": limits.header_bytes})
+        made = uvicorn.Config(
+            self.service.surface,  # type: ignore[arg-type]
+            http=protocol,
+            ws="none",
+            loop="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_graceful_shutdown=math.ceil(limits.drain_s + LAST_WORDS_S),
+            backlog=BACKLOG,
+            ssl_certfile=listen.tls_cert,
+            ssl_keyfile=listen.tls_key,
+        )
+        try:
+            made.load()
+        except (OSError, ssl.SSLError, ValueError) as error:
+            raise BadInputError(
+                f"TLS with {listen.tls_cert} and {listen.tls_key}",
+                found=str(error),
+                allowed="a certificate and its key, both PEM, without a password",
+            ) from error
+        if made.ssl is not None:
+            made.ssl.minimum_version = ssl.TLSVersion.TLSv1_2
+        return made
+
+    # Signals
+
+    def _handle_signals(self, loop: asyncio.AbstractEventLoop) -> None:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.stop)
+        if hasattr(signal, "SIGHUP"):
+            loop.add_signal_handler(signal.SIGHUP, self._begin_reload, "SIGHUP")
+
+    def stop(self) -> None:
+        """First: take no more, let what runs end, leave. Again: leave at once."""
+        if self._stopping:
+            sys.stderr.flush()
+            os._exit(SECOND_SIGNAL)
+        self._stopping = True
+        driver = self.service.driver
+        drain_s = driver.config.limits.drain_s
+        running = len(driver.lives)
+        if running:
+            self._complain(
+                f"shutting down: {running} requests have {drain_s:g} s to end; "
+                "again to leave at once"
+            )
+        driver.drain()
+        self._server.should_exit = True
+        asyncio.get_running_loop().call_later(drain_s, driver.give_up)
+
+    # Reload
+
+    def _begin_reload(self, why: str) -> None:
+        task = asyncio.get_running_loop().create_task(self.reload(why))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def reload(self, why: str) -> None:
+        """Take the configuration as it is now, whole or not at all: what runs goes on."""
+        async with self._reloading:
+            if self._stopping:
+                return
+            begun_s = time.monotonic()
+            try:
+                fleet = await asyncio.to_thread(self._source.load)
+                self.service.reconfigure(fleet)
+            except BaseloadError as error:
+                self.service.reloaded(ok=False)
+                self._complain(f"reload ({why}) failed, the old configuration stays: {error}")
+                return
+            except Exception as error:
+                self.service.driver.trouble("reload", error)
+                self.service.reloaded(ok=False)
+                self._complain(
+                    f"reload ({why}) failed, the old configuration stays: {type(error).__name__}"
+                )
+                return
+            self.service.reloaded(ok=True)
+            if fleet.config.listen != self._fleet.config.listen:
+                self._complain("reload: another address or TLS file needs a restart; the old stay")
+            self._fleet = fleet
+            took_s = time.monotonic() - begun_s
+            self._complain(
+                f"reloaded ({why}) in {took_s:.2f} s: {len(fleet.config.models)} models, "
+                f"{len(fleet.replicas)} replicas"
+            )
+
+    async def _watch_files(self) -> None:
+        """Reload when a file of the configuration changes."""
+        seen = self._state_of_files()
+        while True:
+            await asyncio.sleep(WATCH_S)
+            now = self._state_of_files()
+            if now != seen and None not in now:
+                seen = now
+                await self.reload("the file has changed")
+
+    def _state_of_files(self) -> tuple[Any, ...]:
+        found: list[Any] = []
+        for path in self._source.files:
+            try:
+                state = path.stat()
+                found.append((state.st_mtime_ns, state.st_size, state.st_ino))
+            except OSError:
+                found.append(None)
+        return tuple(found)
+
+
+def ready_line(config: GatewayConfig, sock: socket.socket, replicas: int) -> str:
+    """That the gateway is ready, where, and how to try it."""
+    host, port = sock.getsockname()[:2]
+    shown = f"[{host}]" if ":" in host else host
+    scheme = "https" if config.listen.tls_cert else "http"
+    url = f"{scheme}://{shown}:{port}"
+    flag = "-k " if config.listen.tls_cert else ""
+    key = " -H 'Authorization: Bearer YOUR_KEY'" if config.keys else ""
+    chats = "chat" in config.models[0].endpoints
+    name, path = ("auto", "chat/completions") if chats else (config.models[0].name, "embeddings")
+    content = '"messages":[{"role":"user","content":"Hello"}]' if chats else '"input":"Hello"'
+    return (
+        f"baseload serve: ready on {url} ({len(config.models)} models, {replicas} replicas)\n"
+        f"  try: curl {flag}{url}/v1/{path} -H 'Content-Type: application/json'{key} "
+        f'-d \'{{"model":"{name}",{content}}}\''
+    )

@@ -1,0 +1,294 @@
+"""The HTTP surface: one bare ASGI application. Routes, who may call, what a request is; answers are
+the driver's.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from baseload.gateway.bodies import Asked, read_body
+from baseload.gateway.body_reader import BodyReader, ClientLeftError
+from baseload.gateway.config import Endpoint, GatewayConfig, LiveTierEntry, Scope
+from baseload.gateway.driver import Driver, estimated_tokens, say_error
+from baseload.gateway.errors import RequestError, bad_field, unknown_model
+from baseload.gateway.gate import Gate
+from baseload.gateway.keys import Caller
+from baseload.gateway.live_request import PATHS, Headers, Hear, Message, Say
+from baseload.gateway.wishes import Wishes, read_wishes
+
+_JSON = (b"content-type", b"application/json")
+_TEXT = (b"content-type", b"text/plain; charset=utf-8")
+_DECISIONS = "/v1/energy/decisions/"
+_MODELS = "/v1/models/"
+_OWN_ERROR = RequestError(500, "the gateway failed; the request id finds it in its log")
+
+Page = tuple[bytes, bytes]
+"""Content type and body of a page."""
+
+
+class Surface:
+    """The application. ``metrics`` gives the page of ``/metrics`` for an ``Accept`` header;
+    ``page`` that of ``/``. Make it inside a running loop.
+    """
+
+    def __init__(
+        self,
+        driver: Driver,
+        gate: Gate,
+        *,
+        ready: Callable[[], bool],
+        metrics: Callable[[str], Page],
+        page: Callable[[], Page] | None = None,
+    ) -> None:
+        self.driver = driver
+        self.gate = gate
+        self._ready = ready
+        self._metrics = metrics
+        self._page = page
+        self._reader = BodyReader()
+        self._mark = secrets.token_hex(6)
+        self._count = 0
+        self._infer: dict[str, Endpoint] = {path: name for name, path in PATHS.items()}
+        self._pages: dict[str, tuple[Scope | None, Callable[[Caller | None, Message], Page]]] = {
+            "/": (None, self._front),
+            "/health": (None, self._health),
+            "/ready": (None, self._readiness),
+            "/metrics": (None, self._metrics_page),
+            "/v1/models": ("infer", self._models),
+            "/v1/energy/summary": ("energy", self._summary),
+        }
+        self.configured(driver.config)
+
+    def configured(self, config: GatewayConfig) -> None:
+        """Serve by another configuration from the next request on."""
+        self._limits = config.limits
+        self._tier_of_objective = tiers_of_objectives(config.tiers)
+        self._tier_of_service = {
+            value: place for place, tier in enumerate(config.tiers) for value in tier.service_tiers
+        }
+        self._tier_of_name = {tier.name: place for place, tier in enumerate(config.tiers)}
+
+    def close(self) -> None:
+        """Stop the clocks."""
+        self._reader.close()
+
+    async def __call__(self, scope: Message, hear: Hear, say: Say) -> None:
+        """Answer a request. Whatever goes wrong is answered too."""
+        if scope["type"] != "http":
+            if scope["type"] == "websocket":
+                await say({"type": "websocket.close", "code": 1003})
+            return
+        headers: Headers = []
+        try:
+            wishes = read_wishes(scope["headers"], most_bytes=self._limits.header_bytes)
+            request_id = wishes.request_id or self._new_id()
+            headers.append((b"x-request-id", request_id.encode()))
+            path: str = scope["path"]
+            endpoint = self._infer.get(path)
+            if endpoint is None:
+                await self._other(scope, path, wishes, headers, say)
+            elif scope["method"] != "POST":
+                raise wrong_method(scope["method"], "POST")
+            else:
+                await self._request(endpoint, wishes, request_id, headers, hear, say)
+        except RequestError as error:
+            await say_error(say, error, headers)
+        except ClientLeftError:
+            return
+        except Exception as error:
+            self.driver.trouble("surface", error)
+            await say_error(say, _OWN_ERROR, headers)
+
+    async def _request(
+        self,
+        endpoint: Endpoint,
+        wishes: Wishes,
+        request_id: str,
+        headers: Headers,
+        hear: Hear,
+        say: Say,
+    ) -> None:
+        """A request for an answer of a model."""
+        caller = self.gate.caller(wishes.authorization, wishes.api_key, "infer")
+        limits = self._limits
+        body = await self._reader.read(
+            hear,
+            announced=wishes.body_bytes,
+            most_bytes=limits.body_bytes,
+            within_s=limits.body_s,
+        )
+        asked = read_body(endpoint, body)
+        if wishes.effort_auto:
+            asked = msgspec.structs.replace(asked, effort="auto")
+        tier = self._tier(caller, wishes, asked)
+        driver = self.driver
+        if len(driver.lives) >= limits.concurrent_requests:
+            raise too_many(limits.concurrent_requests)
+        prompt_tokens = estimated_tokens(asked)
+        admitted = self.gate.admit(caller, asked, prompt_tokens, headers)
+        used_tokens = 0
+        try:
+            live = await driver.serve(
+                asked,
+                body,
+                wishes=wishes,
+                tier=tier,
+                client=caller.name,
+                request_id=request_id,
+                answer_headers=headers,
+                say=say,
+                hear=hear,
+                fairness=self.gate.fairness(caller),
+            )
+            used_tokens = live.spent_tokens(int(prompt_tokens))
+        finally:
+            self.gate.done(admitted, used_tokens)
+
+    def _tier(self, caller: Caller, wishes: Wishes, asked: Asked) -> int:
+        """The tier's place: what the key says, then the objective header, then ``service_tier``,
+        else the first.
+        """
+        if caller.tier is not None:
+            return self._tier_of_name[caller.tier]
+        if wishes.objective is not None:
+            place = self._tier_of_objective.get(wishes.objective)
+            if place is None:
+                raise bad_field(
+                    "x-llm-d-inference-objective",
+                    found=wishes.objective,
+                    allowed=", ".join(self._tier_of_objective),
+                )
+            return place
+        if asked.service_tier is not None:
+            return self._tier_of_service.get(asked.service_tier, 0)
+        return 0
+
+    async def _other(
+        self, scope: Message, path: str, wishes: Wishes, headers: Headers, say: Say
+    ) -> None:
+        """Everything that is not for a model."""
+        found = self._pages.get(path)
+        if found is not None:
+            scopes, make = found
+        elif path.startswith(_DECISIONS):
+            scopes, make = "energy", self._decision
+        elif path.startswith(_MODELS):
+            scopes, make = "infer", self._model
+        else:
+            raise RequestError(404, f"no such path here: {path[:200]}", code="unknown_url")
+        method = scope["method"]
+        if method not in ("GET", "HEAD"):
+            raise wrong_method(method, "GET")
+        caller = (
+            None
+            if scopes is None
+            else self.gate.caller(wishes.authorization, wishes.api_key, scopes)
+        )
+        kind, body = make(caller, scope)
+        headers.append((b"content-type", kind))
+        if path == "/":
+            headers += _PAGE_HEADERS
+        headers.append((b"content-length", b"%d" % len(body)))
+        await say({"type": "http.response.start", "status": 200, "headers": headers})
+        await say({"type": "http.response.body", "body": b"" if method == "HEAD" else body})
+
+    def _new_id(self) -> str:
+        """An id for a request that brought none."""
+        self._count += 1
+        return f"req-{self._mark}-{self._count:x}"
+
+    # Pages
+
+    def _front(self, _: Caller | None, __: Message) -> Page:
+        if self._page is not None:
+            return self._page()
+        return _TEXT[1], b"baseload serve: see /v1/models, /metrics, /v1/energy/summary\n"
+
+    def _health(self, _: Caller | None, __: Message) -> Page:
+        return _JSON[1], b'{"status":"ok"}'
+
+    def _readiness(self, _: Caller | None, __: Message) -> Page:
+        if not self._ready():
+            raise RequestError(
+                503, "no replica is ready, or the gateway shuts down", retry_after_s=1.0
+            )
+        return _JSON[1], b'{"status":"ready"}'
+
+    def _metrics_page(self, _: Caller | None, scope: Message) -> Page:
+        accept = b",".join(value for name, value in scope["headers"] if name == b"accept")
+        return self._metrics(accept.decode("latin-1"))
+
+    def _models(self, caller: Caller | None, _: Message) -> Page:
+        found = [_model(name) for name in self._names(caller)]
+        return _JSON[1], msgspec.json.encode({"object": "list", "data": found})
+
+    def _model(self, caller: Caller | None, scope: Message) -> Page:
+        name, names = scope["path"].removeprefix(_MODELS), self._names(caller)
+        if name not in names:
+            raise unknown_model(name, names)
+        return _JSON[1], msgspec.json.encode(_model(name))
+
+    def _names(self, caller: Caller | None) -> list[str]:
+        """The models that a caller may ask for."""
+        names = self.driver.fleet.names()
+        allowed = None if caller is None else caller.models
+        return names if allowed is None else [name for name in names if name in allowed]
+
+    def _summary(self, _: Caller | None, __: Message) -> Page:
+        summary = {"object": "energy.summary", **self.driver.receipts.summary()}
+        return _JSON[1], msgspec.json.encode(summary)
+
+    def _decision(self, caller: Caller | None, scope: Message) -> Page:
+        name = scope["path"].removeprefix(_DECISIONS)
+        number = self.driver.number_of(name)
+        receipt = None if number is None else self.driver.receipts.get(number)
+        mine = caller is None or not caller.name or receipt is None or "admin" in caller.scopes
+        if receipt is None or not (mine or receipt.client == caller.name):  # type: ignore[union-attr]
+            kept = self.driver.receipts.kept
+            raise RequestError(
+                404, f"no such decision; the last {kept} are kept", code="unknown_decision"
+            )
+        return _JSON[1], msgspec.json.encode({"id": name, **receipt.said()})
+
+
+_PAGE_HEADERS: Headers = [
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+]
+
+
+def tiers_of_objectives(tiers: tuple[LiveTierEntry, ...]) -> dict[str, int]:
+    """Places of tiers by the names that GIE's objective header may give."""
+    found = {tier.name: place for place, tier in enumerate(tiers)}
+    for place, tier in enumerate(tiers):
+        for name in tier.objectives:
+            found.setdefault(name, place)
+    return found
+
+
+def wrong_method(method: str, allowed: str) -> RequestError:
+    """405 with what is allowed."""
+    return RequestError(
+        405, f"{method[:20]} is not allowed here; allowed: {allowed}",
+        headers=((b"allow", allowed.encode()),),
+    )  # fmt: skip
+
+
+def too_many(most: int) -> RequestError:
+    """429 for a gateway that has as many requests as it takes."""
+    return RequestError(
+        429,
+        f"the gateway has {most} requests under way, as many as it takes",
+        code="saturated",
+        retry_after_s=1.0,
+        headers=((b"x-llm-d-request-dropped-reason", b"rejected-saturated"),),
+    )
+
+
+def _model(name: str) -> dict[str, Any]:
+    """A model as OpenAI's list has it."""
+    return {"id": name, "object": "model", "created": 0, "owned_by": "baseload"}
