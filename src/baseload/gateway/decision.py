@@ -37,7 +37,15 @@ from baseload.routing.fleet_state import (
     pending_levels,
     take_in,
 )
-from baseload.routing.pick import PolicyState, _at_level, _cheapest_of_kind, _serves, admits, pick
+from baseload.routing.pick import (
+    PolicyState,
+    _at_level,
+    _cheapest_of_kind,
+    _serves,
+    admits,
+    pick,
+    takes,
+)
 from baseload.routing.price import (
     CARBON,
     ENERGY,
@@ -269,6 +277,41 @@ def _say(
     said[slot, JOULE_FACTOR] = chosen.joule_factor
 
 
+@kernel
+def _follow(
+    fleet: FleetState,
+    policy: PolicyState,
+    request: Any,
+    option: int,
+    replica: int,
+    favourite: int,
+    known_tokens: float,
+) -> tuple[int, int]:
+    """The chosen candidate, or the same option, or any where none other was promised joules, on
+    ``favourite``, if that is no dearer with ``known_tokens`` less to read.
+    """
+    if not takes(fleet, request, favourite):
+        return option, replica
+    kind, other = fleet.type_of[replica], fleet.type_of[favourite]
+    best = _at_level(
+        fleet, policy, request, kind, option, fleet.level[replica], fleet.tokens[replica]
+    )
+    row, chosen, found = option_row(policy.options, request), option, replica
+    looks = policy.joules.factor.shape[2] > 0
+    whole = request.input_tokens
+    request.input_tokens = max(1.0, whole - known_tokens)
+    for number in range(policy.options.shape[1]):
+        if not _serves(fleet, other, policy.options[row, number]) or (looks and number != option):
+            continue
+        price = _at_level(
+            fleet, policy, request, other, number, fleet.level[favourite], fleet.tokens[favourite]
+        )
+        if price < best or (price == best and found != favourite):
+            best, chosen, found = price, number, favourite
+    request.input_tokens = whole
+    return chosen, found
+
+
 @outline_kernel
 def route(
     fleet: FleetState,
@@ -285,10 +328,15 @@ def route(
     e2e_s: float,
     waited_s: float,
     most_wait_s: float,
+    favourite: int,
+    known_tokens: float,
     now_s: float,
 ) -> tuple[int, int]:
     """Decide on a request and book it: ``(option, replica)``, or ``NOBODY`` or ``SATURATED`` in
     place of the replica, and nothing booked.
+
+    ``favourite`` (-1: none) is the replica of the session's last answer, which need not read
+    ``known_tokens`` of the prompt again: it is chosen where that makes it as cheap as any.
 
     ``scratch``: one row of ``price.REQUEST``. Promises [s] run from its arrival, ``waited_s`` ago
     (inf: none). ``most_wait_s``: longest expected wait for a seat that is worth beginning.
@@ -314,6 +362,8 @@ def route(
     option, replica = pick(fleet, policy, request)
     if replica < 0:
         return -1, NOBODY
+    if favourite >= 0 and favourite != replica:
+        option, replica = _follow(fleet, policy, request, option, replica, favourite, known_tokens)
     _try_all(fleet, policy, request, book, slot)
     _say(fleet, policy, request, book, slot, option, replica)
     if book.said[slot, WAIT_S] > most_wait_s:
@@ -372,7 +422,9 @@ def end(
     replica: int,
     tokens: int,
     pending: int,
+    booked_tokens: float,
     input_tokens: float,
+    read_tokens: float,
     output_tokens: float,
     shared_j: float,
     own_j: float,
@@ -380,9 +432,11 @@ def end(
 ) -> float:
     """A request at ``replica`` ends, or its attempt does; gives its joules.
 
-    ``tokens`` as booked, ``pending`` levels if its first token never came; ``shared_j`` and
-    ``own_j``: the meters' readings when it was sent. Its own joules are those of the tokens that it
-    really read and wrote; the replica's meter is set right by what it had assumed.
+    ``tokens`` as booked; ``pending`` levels if its first token never came; ``booked_tokens``: its
+    prompt as booked; ``read_tokens``: what of ``input_tokens`` was not in the engine's prefix
+    cache; ``shared_j``, ``own_j``: the meters' readings when it was sent. Its own joules are those
+    of the tokens that it really read and wrote; the replica's meter is set right by what it had
+    assumed.
     """
     meter(fleet, book, replica, now_s)
     first_token(fleet, replica, pending)
@@ -394,13 +448,10 @@ def end(
     each_j = cost.energy_j_per_sequence + context * cost.energy_j_per_context_token
     written_j = output_tokens * each_j
     assumed_j = book.own_j[replica] - own_j
-    book.busy_j[replica] += written_j - assumed_j
-    return float(
-        book.shared_j[replica]
-        - shared_j
-        + written_j
-        + input_tokens * cost.energy_j_per_prefill_token
-    )
+    read_j = read_tokens * cost.energy_j_per_prefill_token
+    booked_j = booked_tokens * cost.energy_j_per_prefill_token
+    book.busy_j[replica] += written_j - assumed_j + read_j - booked_j
+    return float(book.shared_j[replica] - shared_j + written_j + read_j)
 
 
 @outline_kernel

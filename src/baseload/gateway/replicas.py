@@ -29,6 +29,8 @@ _PACE_BOUNDS = (0.5, 2.0)
 _FEWEST_STEPS = 16
 _J_PER_KWH = 3.6e6
 _PROBE_TURNS = 8
+_NO_SESSION = (-1, 0.0)
+_MOST_SESSIONS = 65_536
 
 
 class Replicas:
@@ -45,6 +47,7 @@ class Replicas:
         if live.config.carbon_g_per_kwh is not None:
             self.book.grid[0] = live.config.carbon_g_per_kwh / _J_PER_KWH
         self.health = [ReplicaHealth() for _ in range(count)]
+        self.sessions: dict[int, tuple[int, float]] = {}  # last replica, tokens that it knows
         self.wanted = np.ones(count, dtype=bool)  # by the slow controller
         self.others = np.zeros((2, count), dtype=np.int64)  # requests and tokens of other workers
         self.foreign = np.zeros(count, dtype=np.int64)  # requests that nobody here has sent
@@ -84,6 +87,7 @@ class Replicas:
         """
         state = self.state
         shut = [one for one in life.excluded if state.open[one]]
+        favourite, known_tokens = self.sessions.get(life.session, _NO_SESSION)
         for replica in shut:
             close_replica(state, replica)
         slot = self.decisions % self.kept
@@ -102,6 +106,8 @@ class Replicas:
             life.e2e_s,
             (now_ns - life.arrived_ns) / _NS,
             patience_s,
+            favourite,
+            known_tokens,
             self.seconds(now_ns),
         )
         for one in shut:
@@ -123,7 +129,7 @@ class Replicas:
             health.sampled_ns,
             float(self.policy.lateness_weight[life.tier]),
             life.excluded,
-            False,
+            replica == favourite,
         )
         said = self.book.said[slot].tolist()
         life.slot, life.option, life.replica, life.home = slot, option, replica, self
@@ -141,15 +147,21 @@ class Replicas:
         )
         life.pending = 0
 
-    def leave(self, life: Life, inputs: float, outputs: float, now_ns: int) -> float:
-        """An attempt ends: take it off its replica's books; gives its joules."""
+    def leave(
+        self, life: Life, inputs: float, outputs: float, now_ns: int, *, cached: float = 0.0
+    ) -> float:
+        """An attempt ends: take it off its replica's books; gives its joules. ``cached``: of the
+        ``inputs``, those that the engine did not have to read.
+        """
         joules = decision.end(
             self.state,
             self.book,
             life.replica,
             life.tokens,
             life.pending,
+            life.input_tokens,
             inputs,
+            max(0.0, inputs - cached),
             outputs,
             life.shared_j,
             life.own_j,
@@ -175,6 +187,17 @@ class Replicas:
         pace = float(self.book.pace[kind])
         pace += _PACE_GAIN * (min(2.0 * high, made / (outputs - 1.0)) - pace)
         self.book.pace[kind] = min(high, max(low, pace))
+
+    def remember(self, life: Life, tokens: float) -> None:
+        """The session of an answer would find ``tokens`` of its next prompt at the same replica.
+        The oldest sessions are forgotten.
+        """
+        if life.session == 0:
+            return
+        self.sessions.pop(life.session, None)
+        self.sessions[life.session] = (life.replica, tokens)
+        if len(self.sessions) > _MOST_SESSIONS:
+            del self.sessions[next(iter(self.sessions))]
 
     def why_not(self, life: Life, now_ns: int) -> Reason:
         """Why nobody takes a request. Replicas that rest are opened, if no other would do."""
