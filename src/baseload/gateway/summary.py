@@ -165,12 +165,16 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SummaryWindow:
-    """Keeps sums of the last minute, so that rates are of now and not since the start."""
+    """Keeps sums of the last minute, so that rates are of now and not since the start.
+    ``begun_s``: since when things are counted, on the clock of ``clock_s``; the first answer looks
+    back to then.
+    """
 
-    def __init__(self, *, window_s: float = WINDOW_S) -> None:
+    def __init__(self, *, begun_s: float | None = None, window_s: float = WINDOW_S) -> None:
         self._window_s = window_s
-        self._kept: deque[tuple[float, Sums]] = deque()
-        self._answer, self._answered_s = b"", -math.inf
+        self._kept: deque[tuple[float, Sums]] = deque([] if begun_s is None else [(begun_s, {})])
+        self._last: Summary | None = None
+        self._last_s = -math.inf
 
     def answer(
         self,
@@ -179,13 +183,15 @@ class SummaryWindow:
         *,
         at_s: float,
         clock_s: float,
-        decisions: Callable[[], Sequence[RecentDecision]] = tuple,
+        decisions: Sequence[RecentDecision] = (),
     ) -> bytes:
-        """The summary as JSON, made at most once a second however many pages are open."""
-        if clock_s - self._answered_s >= 1.0:
-            made = self.summary(sums(), config, at_s=at_s, clock_s=clock_s, decisions=decisions())
-            self._answer, self._answered_s = msgspec.json.encode(made), clock_s
-        return self._answer
+        """The summary as JSON, made at most once a second however many pages are open; its
+        decisions are those of whoever asks.
+        """
+        if self._last is None or clock_s - self._last_s >= 1.0:
+            self._last = self.summary(sums(), config, at_s=at_s, clock_s=clock_s)
+            self._last_s = clock_s
+        return msgspec.json.encode(msgspec.structs.replace(self._last, decisions=list(decisions)))
 
     def summary(
         self,

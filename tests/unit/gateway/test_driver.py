@@ -52,9 +52,13 @@ class Noted:
 
     def __init__(self):
         self.closes, self.faults, self.breaks, self.lives = [], [], [], []
+        self.decisions_s = []
 
     def arrived(self, live):
         self.lives.append(live)
+
+    def decided(self, took_s):
+        self.decisions_s.append(took_s)
 
     def broke(self, live, cause, *, again):
         self.breaks.append((cause, again))
@@ -92,6 +96,7 @@ class Setup:
         assert self.driver.lives == {}
         assert self.core.live == {}
         assert len(self.core.closed) == len(self.core.of(Arrived))
+        assert len(self.noted.decisions_s) == len(self.core.of(Arrived))
         assert not self.driver._unwatched
         self.surface.close()
         self.driver.close()
@@ -457,7 +462,9 @@ async def test_a_server_that_cancels_a_request_leaves_nothing_behind():
 @drive
 async def test_the_machine_is_told_of_progress_a_few_times_a_second_only():
     chunks = [chunk_of("a") for _ in range(500)]
-    setup = Setup(FakeCore(), FakeUpstream(FakeStream([*chunks, chunk_of("z", finish="stop"), DONE])))
+    setup = Setup(
+        FakeCore(), FakeUpstream(FakeStream([*chunks, chunk_of("z", finish="stop"), DONE]))
+    )
     await setup.client.call("/v1/chat/completions", chat(stream=True))
     progressed = setup.core.of(Progressed)
     assert sum(one.tokens for one in progressed) == 501
@@ -522,7 +529,9 @@ async def test_another_fleet_is_taken_over_in_one_go():
 
     setup = Setup(Takes(), FakeUpstream(GOOD))
     await setup.client.call("/v1/chat/completions", chat())
-    other = config_of(replicas=(config_of().replicas[0].__class__(model="m", urls=("http://c:3",)),))
+    other = config_of(
+        replicas=(config_of().replicas[0].__class__(model="m", urls=("http://c:3",)),)
+    )
     setup.driver.reconfigure(FakeFleet(other))
     again = Client(setup.surface)
     await again.call("/v1/chat/completions", chat())

@@ -109,6 +109,14 @@ def test_rates_look_back_a_minute_and_no_further():
     assert 60.0 <= found.recent.window_s <= 66.0
 
 
+def test_the_first_answer_looks_back_to_the_start():
+    metrics, window = GatewayMetrics(CONFIG), SummaryWindow(begun_s=100.0)
+    close(metrics, 10)
+    found = window.summary(metrics.sums(), CONFIG, at_s=0.0, clock_s=120.0)
+    assert found.recent.requests_per_s == 0.5
+    assert found.recent.window_s == 20.0
+
+
 def test_counters_that_began_anew_give_no_rate_below_zero():
     window, metrics = SummaryWindow(), GatewayMetrics(CONFIG)
     close(metrics, 50)
@@ -148,6 +156,11 @@ def test_many_pages_cost_one_answer():
 
     answers = {window.answer(sums, CONFIG, at_s=0.0, clock_s=1.0 + i / 100) for i in range(50)}
     assert len(asked) == len(answers) == 1
+    mine = [RecentDecision(id="mine", tier="bulk", model="big", reason="answered")]
+    said = window.answer(sums, CONFIG, at_s=0.0, clock_s=1.5, decisions=mine)
+    assert [one["id"] for one in msgspec.json.decode(said)["decisions"]] == ["mine"]
+    assert len(asked) == 1
+    assert window.answer(sums, CONFIG, at_s=0.0, clock_s=1.5) in answers, "kept for nobody else"
     window.answer(sums, CONFIG, at_s=0.0, clock_s=2.5)
     assert len(asked) == 2
 
