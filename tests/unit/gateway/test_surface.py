@@ -352,12 +352,10 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner),
     max_leaves=8,
 )
-PATHS = st.sampled_from(
-    ["/v1/chat/completions", "/v1/responses", "/v1/completions", "/v1/embeddings"]
-)
+PATHS = st.sampled_from(sorted(ENDPOINTS.values()))
 FIELDS = st.sampled_from(
-    ["model", "messages", "input", "prompt", "stream", "n", "max_tokens", "reasoning_effort", "tools",
-     "stream_options", "service_tier", "user"]
+    ["model", "messages", "input", "prompt", "stream", "n", "max_tokens", "reasoning_effort",
+     "tools", "stream_options", "service_tier", "user"]
 )  # fmt: skip
 
 
