@@ -133,7 +133,7 @@ def check_idle(core: Core, energy_j: float, now_ns: int) -> None:
     need(not replicas.book.own.any(), "in flight")
     need(not replicas.book.own_tokens.any(), "tokens in flight")
     drawn_j = replicas.drawn_j(now_ns)
-    idle_j = core.idle_j()
+    idle_j = replicas.idle_j(now_ns)
     total_j = energy_j + idle_j
     need(
         math.isclose(drawn_j, total_j, rel_tol=1e-9, abs_tol=1e-6),
