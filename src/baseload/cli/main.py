@@ -18,11 +18,15 @@ import typer
 from baseload import __version__
 from baseload.base.errors import BaseloadError
 from baseload.cli.calibrate import calibrate
+from baseload.cli.check import check
 from baseload.cli.emulate import emulate
+from baseload.cli.import_ import import_app
+from baseload.cli.key import key
 from baseload.cli.monitor import monitor
 from baseload.cli.plan import plan
 from baseload.cli.policies import policies
 from baseload.cli.predict import predict
+from baseload.cli.serve import serve
 from baseload.cli.simulate import simulate
 from baseload.cli.sweep import sweep
 from baseload.cli.theory import theory
@@ -67,6 +71,7 @@ def _root(
 
 
 for _command in (
+    serve,
     simulate,
     sweep,
     plan,
@@ -77,8 +82,11 @@ for _command in (
     validate,
     policies,
     emulate,
+    check,
+    key,
 ):
     app.command()(_command)
+app.add_typer(import_app, name="import")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

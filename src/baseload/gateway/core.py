@@ -17,7 +17,7 @@ import numpy as np
 
 from baseload.gateway import events
 from baseload.gateway.events import Abort, AnyCommand, AnyEvent, Cancel, Cause, Close, Reason
-from baseload.gateway.explain import Decision, decisions_of
+from baseload.gateway.explain import Decision, decisions_of, price_parts
 from baseload.gateway.fleet_hands import FleetHands
 from baseload.gateway.handover import hand_over
 from baseload.gateway.life import FLOWING, HELD, NEW, QUEUED, RETRYING, SENT, Life
@@ -116,6 +116,11 @@ class Core:
     def explain(self, request: int, now_ns: int) -> list[Decision]:
         """Why a request went where it went, attempt by attempt, as far as that is remembered."""
         return decisions_of(self.replicas, request, now_ns)
+
+    def price_parts(self, request: int) -> dict[str, float]:
+        """The price [$] of where a request that has not ended was sent last, by its parts."""
+        life = self.lives.get(request)
+        return {} if life is None or life.slot < 0 else price_parts(self.replicas, life.slot)
 
     def handle(self, event: AnyEvent, now_ns: int) -> list[AnyCommand]:
         """Take in an event at ``now_ns``; gives what is to be done about it, in order. Time never

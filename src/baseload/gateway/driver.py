@@ -12,8 +12,8 @@ import math
 import secrets
 import sys
 import time
-from collections.abc import Callable, Sequence
-from typing import Any, Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
 from baseload.gateway.bodies import Asked
 from baseload.gateway.config import GatewayConfig
@@ -24,6 +24,7 @@ from baseload.gateway.events import (
     AnyEvent,
     Arrived,
     Cancel,
+    Cause,
     Close,
     Drain,
     LaneAdded,
@@ -68,6 +69,12 @@ class Machine(Protocol):
     def handle(self, event: AnyEvent, now_ns: int) -> Sequence[AnyCommand]:
         """What to do about an event."""
 
+    def price_parts(self, request: int) -> Mapping[str, float]:
+        """The price of where a request was sent last, by its parts."""
+
+    def reconfigure(self, live: LiveFleet, now_ns: int) -> Sequence[AnyCommand]:
+        """Take over another fleet."""
+
 
 class Listener(Protocol):
     """Who is told of requests: metrics, logs, spans."""
@@ -75,7 +82,10 @@ class Listener(Protocol):
     def arrived(self, live: LiveRequest) -> None:
         """A request has come."""
 
-    def closed(self, live: LiveRequest, close: Close, decision: Any) -> None:
+    def broke(self, live: LiveRequest, cause: Cause, *, again: bool) -> None:
+        """An attempt has failed; ``again``: the request goes on."""
+
+    def closed(self, live: LiveRequest, close: Close) -> None:
         """A request has ended."""
 
     def failed(self, where: str, error: BaseException) -> None:
@@ -120,7 +130,7 @@ class Driver:
         self._timer: asyncio.TimerHandle | None = None
         self._armed_ns = sys.maxsize
         self._relay = Relay(
-            self.tell, explain=core.explain, decision_id=self.decision_id, clock_ns=clock_ns
+            self.tell, decision_id=self.decision_id, clock_ns=clock_ns, broke=self._broke
         )
         self._settle(fleet)
 
@@ -314,6 +324,7 @@ class Driver:
     async def _attempt(self, live: LiveRequest, order: Send) -> None:
         """Send the request to a replica; ends early where the machine gives the attempt up."""
         way, option = self.ways[order.replica], self.fleet.options[order.option]
+        live.parts = self.core.price_parts(live.number)
         live.attempting = True
         try:
             await self._relay.attempt(live, order, way=way, option=option)
@@ -323,6 +334,11 @@ class Driver:
             asyncio.current_task().uncancel()  # type: ignore[union-attr]
         finally:
             live.attempting = live.interrupted = False
+
+    def _broke(self, live: LiveRequest, cause: Cause) -> None:
+        """An attempt has failed, and the machine knows."""
+        for listener in self.listeners:
+            listener.broke(live, cause, again=live.closed is None)
 
     def _abandon(self, live: LiveRequest) -> None:
         """Tell the machine that nobody waits for a request any more, if it does not know."""
@@ -344,10 +360,9 @@ class Driver:
             self.trouble("end", RuntimeError("a request ended without the machine's last word"))
             return
         try:
-            decision = self.core.explain(number)
-            self.receipts.add(live, close, decision)
+            self.receipts.add(live, close)
             for listener in self.listeners:
-                listener.closed(live, close, decision)
+                listener.closed(live, close)
         except Exception as error:
             self.trouble("receipt", error)
 

@@ -43,7 +43,7 @@ class Gate:
 
     def configured(self, config: GatewayConfig, ring: KeyRing) -> None:
         """Check by another configuration from now on; what keys have used up stays so."""
-        self._limiter = self._limiter.reconfigured(config.keys)
+        self._limiter.reconfigure(config.keys)
         self._settle(config, ring)
 
     def _settle(self, config: GatewayConfig, ring: KeyRing) -> None:
@@ -51,7 +51,7 @@ class Gate:
         self._fairness = {key.name: stable_hash(key.name.encode()) for key in config.keys}
 
     def caller(self, authorization: bytes | None, api_key: bytes | None, scope: Scope) -> Caller:
-        """Who calls. Raises ``RequestError`` 401 for no or an unknown key, 403 without the scope."""
+        """Who calls. Raises ``RequestError`` 401 for no or an unknown key, 403 for a scope."""
         caller = self._ring.caller(authorization, api_key)
         caller.require(scope)
         return caller

@@ -22,8 +22,8 @@ SLEEP_PATHS = {
 }
 ASLEEP_PATHS = {"vllm": "/is_sleeping", "emulated": "/is_sleeping"}
 
-Read = Callable[[str, bytes, int], Sampled | None]
-"""``Sampled`` from an engine's kind, its metrics page and the replica's number."""
+Read = Callable[[bytes, int], Sampled | None]
+"""``Sampled`` from an engine's metrics page and the replica's number."""
 
 
 class Asking(Protocol):
@@ -163,7 +163,7 @@ class Hands:
             return
         if status != 200 or not self._still(way):
             return
-        sampled = self._read(way.replica.engine, page, way.replica.number)
+        sampled = self._read(page, way.replica.number)
         if sampled is not None:
             self._tell(sampled)
 

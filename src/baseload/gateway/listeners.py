@@ -1,61 +1,88 @@
-"""Who is told of requests: metrics, and the log. Joins the driver to them."""
+"""Who is told of requests: metrics and the log."""
 
 from __future__ import annotations
 
-import sys
+import math
 import traceback
-from typing import Any
 
 from baseload.gateway.core import Core
-from baseload.gateway.driver import Driver
 from baseload.gateway.engine_metrics import Readings, read_metrics
 from baseload.gateway.events import Cause, Close, Sampled
 from baseload.gateway.live_fleet import LiveFleet
 from baseload.gateway.live_request import LiveRequest
-from baseload.gateway.metrics import GatewayMetrics, ReplicaState
+from baseload.gateway.metrics import GatewayMetrics, ReplicaState, TierState
+from baseload.gateway.request_log import RequestLog
+
+_BREAKER = {"closed": 0, "trial": 1, "open": 2}
+_NOTHING: dict[str, int] = {}
 
 
 class Metering:
-    """Metrics of one serving process. The log of requests joins here."""
+    """Metrics and log of one serving process."""
 
     def __init__(self, fleet: LiveFleet) -> None:
         self.metrics = GatewayMetrics(fleet.config)
+        self.log = RequestLog(fleet.config.telemetry.log)
         self._readings: dict[int, Readings] = {}
 
     def configured(self, fleet: LiveFleet) -> None:
         """Count by another configuration's names from now on."""
         self.metrics.configured(fleet.config)
+        self.log.form = fleet.config.telemetry.log
         self._readings.clear()
 
     def reloaded(self, *, ok: bool) -> None:
         """Count a reload."""
         self.metrics.reloaded(ok)
 
+    def close(self) -> None:
+        """Write what is left of the log."""
+        self.log.close()
+        self.metrics.close()
+
     def arrived(self, live: LiveRequest) -> None:
         """A request has come."""
 
-    def closed(self, live: LiveRequest, close: Close, decision: Any) -> None:
+    def closed(self, live: LiveRequest, close: Close) -> None:
         """A request has ended."""
         option, usage = live.option, live.usage
-        effort = live.applied.get("effort")
+        applied = live.applied.get("effort")
+        effort = None if applied is None else str(applied)
         model = live.asked.model if option is None else option.model.name
-        told = None if effort is None else str(effort)
-        if usage is None:
-            self.metrics.closed(
-                close, tier=live.tier, model=model, effort=told, endpoint=live.asked.endpoint
-            )
-            return
+        tokens = (
+            _NOTHING
+            if usage is None
+            else {
+                "input_tokens": usage.input_tokens,
+                "output_tokens": usage.output_tokens,
+                "reasoning_tokens": usage.reasoning_tokens,
+                "cached_tokens": usage.cached_tokens,
+            }
+        )
+        asked = live.asked
         self.metrics.closed(
             close,
             tier=live.tier,
             model=model,
-            effort=told,
-            input_tokens=usage.input_tokens,
-            output_tokens=usage.output_tokens,
-            reasoning_tokens=usage.reasoning_tokens,
-            cached_tokens=usage.cached_tokens,
+            effort=effort,
             exhausted=live.exhausted,
-            endpoint=live.asked.endpoint,
+            endpoint=asked.endpoint,
+            **tokens,
+        )
+        if self.log.form == "off":
+            return
+        self.log.closed(
+            close,
+            request_id=live.request_id,
+            endpoint=asked.endpoint,
+            tier=live.tier,
+            model=model,
+            effort=effort,
+            key=live.client or None,
+            replica=None if live.replica is None else live.replica.name,
+            stream=asked.stream,
+            exhausted=live.exhausted,
+            **tokens,
         )
 
     def broke(self, live: LiveRequest, cause: Cause, *, again: bool) -> None:
@@ -71,15 +98,15 @@ class Metering:
         self.metrics.refused(status)
 
     def failed(self, where: str, error: BaseException) -> None:
-        """Something of our own went wrong: its kind and place, without its words, which may hold a
-        prompt's.
+        """Something of our own went wrong: its kind and place are kept, but not its words, which
+        may hold those of a prompt.
         """
         self.metrics.own_error(where)
         frames = traceback.extract_tb(error.__traceback__)[-6:]
         places = " < ".join(f"{f.filename.rpartition('/')[2]}:{f.lineno}" for f in reversed(frames))
-        sys.stderr.write(f"baseload serve: fault in {where}: {type(error).__name__} at {places}\n")
+        self.log.event("fault", where=where, kind=type(error).__name__, at_code=places)
 
-    def engine_page(self, engine: str, page: bytes, replica: int) -> Sampled | None:
+    def engine_page(self, page: bytes, replica: int) -> Sampled | None:
         """What an engine's metrics page says."""
         found = self._readings[replica] = read_metrics(page)
         if found.running < 0 and found.waiting < 0 and found.kv_frac < 0:
@@ -88,31 +115,42 @@ class Metering:
             replica=replica, running=found.running, waiting=found.waiting, kv_frac=found.kv_frac
         )
 
-    def page(self, accept: str, core: Core, driver: Driver) -> tuple[bytes, bytes]:
+    def page(self, accept: str, core: Core, now_ns: int) -> tuple[bytes, bytes]:
         """The page of ``/metrics``."""
-        self.metrics.replicas(self._states(core))
-        self.metrics.fleet(in_flight=len(driver.lives))
+        self.metrics.replicas(self._states(core, now_ns))
+        self.metrics.tiers(
+            TierState(name=tier.name, queued=core.waiting[place])
+            for place, tier in enumerate(core.live.tiers)
+        )
+        self.metrics.fleet(in_flight=len(core.lives))
         kind, page = self.metrics.metrics_page(accept)
         return kind.encode(), page
 
-    def _states(self, core: Core) -> list[ReplicaState]:
+    def _states(self, core: Core, now_ns: int) -> list[ReplicaState]:
         """The replicas as the machine sees them."""
-        fleet = core.live
-        found = []
-        for replica in fleet.replicas:
+        replicas, found = core.replicas, []
+        for replica in core.live.replicas:
             number = replica.number
-            reading = self._readings.get(number)
+            health = replicas.health[number]
+            reading = self._readings.get(number, _UNREAD)
+            sampled_ns = health.sampled_ns
             found.append(
                 ReplicaState(
                     name=replica.name,
                     model=replica.model.name,
-                    in_flight=int(core.book.own[number]),
-                    open=bool(core.wanted[number]),
-                    healthy=core.health[number].probe_failures == 0,
-                    parked=not core.health[number].awake,
-                    running=-1.0 if reading is None else reading.running,
-                    waiting=-1.0 if reading is None else reading.waiting,
-                    kv_frac=-1.0 if reading is None else reading.kv_frac,
+                    in_flight=int(replicas.book.own[number]),
+                    open=bool(replicas.wanted[number]) and replicas.able(number, now_ns),
+                    healthy=health.healthy(core.live.config.health),
+                    breaker=_BREAKER[health.breaker],
+                    parked=not health.awake,
+                    signal_age_s=math.nan if sampled_ns < 0 else (now_ns - sampled_ns) / 1e9,
+                    running=reading.running,
+                    waiting=reading.waiting,
+                    kv_frac=reading.kv_frac,
+                    engine_energy_j=reading.energy_j,
                 )
             )
         return found
+
+
+_UNREAD = Readings()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any
 
@@ -12,6 +13,7 @@ from baseload.gateway.bodies import Asked
 from baseload.gateway.config import Endpoint
 from baseload.gateway.events import Abort, Close, Refuse, Send
 from baseload.gateway.live_fleet import LiveFleet, LiveOption, LiveReplica
+from baseload.gateway.secret_names import upstream_headers
 from baseload.gateway.upstream import Upstream
 from baseload.gateway.wishes import Wishes
 
@@ -34,7 +36,8 @@ class LiveRequest:
 
     ``order`` is what the machine wants done next, ``closed`` its last word. ``words``: status,
     content type and body of an engine that refused the request itself. ``begun``: whether anything
-    has been handed to the client.
+    has been handed to the client. ``parts``: of the chosen candidate's price. ``applied``: what of
+    effort was said to the engine.
     """
 
     __slots__ = (
@@ -55,6 +58,7 @@ class LiveRequest:
         "number",
         "option",
         "order",
+        "parts",
         "replica",
         "request_id",
         "say",
@@ -107,6 +111,7 @@ class LiveRequest:
         self.replica: LiveReplica | None = None
         self.option: LiveOption | None = None
         self.exhausted = False
+        self.parts: Mapping[str, float] = {}
         self.applied: Mapping[str, str | int] = {}
         self.usage: Usage | None = None
         self.status = 0
@@ -131,6 +136,10 @@ class LiveRequest:
         if waker is not None and not waker.done():
             waker.set_result(None)
 
+    def stopped(self) -> bool:
+        """Whether the machine has given the present attempt up."""
+        return self.interrupted
+
     def interrupt(self) -> None:
         """Break the present attempt off, wherever it waits."""
         if not self.attempting or self.interrupted:
@@ -146,7 +155,10 @@ class Way:
 
     __slots__ = ("base", "headers", "names", "plain_headers", "replica", "upstream", "urls")
 
-    def __init__(self, replica: LiveReplica, upstream: Upstream) -> None:
+    def __init__(
+        self, replica: LiveReplica, upstream: Upstream, environ: Mapping[str, str] = os.environ
+    ) -> None:
+        """Raises ``BadInputError`` for a secret that is not in ``environ``."""
         self.replica = replica
         self.upstream = upstream
         self.base = base_url(replica.url)
@@ -156,9 +168,7 @@ class Way:
             "accept-encoding": "identity",
             "user-agent": "baseload",
         }
-        if replica.entry.api_key is not None:
-            self.headers["authorization"] = f"Bearer {replica.entry.api_key}"
-        self.headers.update({key.lower(): value for key, value in replica.entry.headers.items()})
+        self.headers.update(upstream_headers(replica.entry, environ))
         self.plain_headers = {k: v for k, v in self.headers.items() if k != "content-type"}
         self.names: dict[int, Headers] = {}
 

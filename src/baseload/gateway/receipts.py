@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
+from math import isfinite
 from typing import Any
 
 import msgspec
@@ -11,30 +11,28 @@ import msgspec
 from baseload.gateway.events import Close, Reason
 from baseload.gateway.live_request import Headers, LiveRequest
 
+_PRICE_NAMES: dict[str, bytes] = {}
 
-def price_headers(decision: Any) -> Headers:
-    """``x-baseload-price-...`` from a decision's parts that are numbers; empty without one."""
-    parts = getattr(decision, "parts", None)
-    if not isinstance(parts, Mapping):
-        return []
+
+def price_headers(parts: Mapping[str, float]) -> Headers:
+    """``x-baseload-price-...``: the price of the chosen candidate and its parts, as far as they are
+    numbers.
+    """
     return [
         (_PRICE_NAMES.get(name) or _price_name(name), b"%.6g" % value)
         for name, value in parts.items()
-        if math.isfinite(value)
+        if isfinite(value)
     ]
-
-
-_PRICE_NAMES: dict[str, bytes] = {}
 
 
 def _price_name(part: str) -> bytes:
     """The header of a part of the price; parts are few and our own."""
-    made = b"x-baseload-price-" + part.replace("_", "-").encode("ascii")
-    _PRICE_NAMES[part] = made
+    name = part.removeprefix("price_").replace("_", "-")
+    made = _PRICE_NAMES[part] = f"x-baseload-price-{name}".encode("ascii")
     return made
 
 
-class Receipt(msgspec.Struct, frozen=True, kw_only=True):
+class Receipt(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What is kept of a request that has ended. Nothing of its text."""
 
     request_id: str
@@ -45,16 +43,14 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     model: str
     effort: str
     replica: str
-    decision: Any
     close: Close
 
-    def said(self) -> dict[str, Any]:
-        """As ``/v1/energy/decisions/{id}`` answers."""
+    def said(self, decisions: Any) -> dict[str, Any]:
+        """As ``/v1/energy/decisions/{id}`` answers; ``decisions``: as the machine explains them,
+        attempt by attempt.
+        """
         close = msgspec.structs.asdict(self.close)
         del close["request"]
-        decision = self.decision
-        if isinstance(decision, msgspec.Struct):
-            decision = msgspec.structs.asdict(decision)
         return {
             "object": "energy.decision",
             "request_id": self.request_id,
@@ -62,7 +58,7 @@ class Receipt(msgspec.Struct, frozen=True, kw_only=True):
             "chosen": {"model": self.model, "effort": self.effort, "replica": self.replica},
             "outcome": close,
             "method": "modelled",
-            "decision": decision,
+            "decisions": decisions,
         }
 
 
@@ -77,7 +73,7 @@ class Receipts:
         self.by_model: dict[str, list[float]] = {}
         self._kept: dict[int, Receipt] = {}
 
-    def add(self, live: LiveRequest, close: Close, decision: Any) -> None:
+    def add(self, live: LiveRequest, close: Close) -> None:
         """Count a request that has ended, and keep its receipt."""
         self.reasons[close.reason] = self.reasons.get(close.reason, 0) + 1
         self.energy_j += close.energy_j
@@ -106,7 +102,6 @@ class Receipts:
             model=model,
             effort=effort,
             replica=replica,
-            decision=decision,
             close=close,
         )
         if len(self._kept) > self.kept:

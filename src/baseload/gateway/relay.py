@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
 
 import msgspec
 
@@ -19,7 +18,7 @@ from baseload.gateway.config import LimitsEntry
 from baseload.gateway.effort import translated
 from baseload.gateway.energy_object import energy_object
 from baseload.gateway.errors import RequestError
-from baseload.gateway.events import AnyEvent, Began, Broke, Close, Ended, Progressed, Send
+from baseload.gateway.events import AnyEvent, Began, Broke, Cause, Close, Ended, Progressed, Send
 from baseload.gateway.live_fleet import LiveOption
 from baseload.gateway.live_request import Headers, LiveRequest, Way
 from baseload.gateway.receipts import price_headers
@@ -31,24 +30,23 @@ WORDS_BYTES_MOST = 256 * 1024
 JSON = b"application/json"
 
 Tell = Callable[[AnyEvent], None]
-Explain = Callable[[int], Any]
 
 
 class Relay:
-    """Carries out attempts. ``tell`` gives the machine an event, ``explain`` its decision."""
+    """Carries out attempts. ``tell`` gives the machine an event."""
 
     def __init__(
         self,
         tell: Tell,
         *,
-        explain: Explain,
         decision_id: Callable[[int], bytes],
         clock_ns: Callable[[], int] = time.monotonic_ns,
+        broke: Callable[[LiveRequest, Cause], None] = lambda _, __: None,
     ) -> None:
         self._tell = tell
-        self._explain = explain
         self._decision_id = decision_id
         self._clock_ns = clock_ns
+        self._on_broke = broke
         self.limits = LimitsEntry()
         self.carbon_g_per_kwh: float | None = None
 
@@ -110,7 +108,7 @@ class Relay:
             raise UpstreamError(read.broken, read.detail)
         live.first_ns = self._clock_ns()
         self._ended(live, order, read.usage, read.finish, read.exhausted)
-        if live.interrupted:
+        if live.stopped():
             return
         headers = self._head(live, order, way)
         if live.closed is not None:
@@ -134,7 +132,7 @@ class Relay:
             raise UpstreamError("garbage", "not a stream of events")
         number, attempt, say, clock = live.number, order.attempt, live.say, self._clock_ns
         self._tell(Began(request=number, attempt=attempt))
-        if live.interrupted:
+        if live.stopped():
             return
         reader = StreamReader(
             way.replica.engine,
@@ -160,7 +158,7 @@ class Relay:
                     continue
                 out, held = held, b""
                 self._tell(Progressed(request=number, attempt=attempt, tokens=untold))
-                if live.interrupted:
+                if live.stopped():
                     return
                 told_ns = clock()
                 if untold:
@@ -176,7 +174,7 @@ class Relay:
                     told_ns = now_ns
                     self._tell(Progressed(request=number, attempt=attempt, tokens=untold))
                     untold = 0
-                    if live.interrupted:
+                    if live.stopped():
                         return
             if out:
                 await say({"type": "http.response.body", "body": out, "more_body": True})
@@ -184,7 +182,7 @@ class Relay:
                 break
         if untold:
             self._tell(Progressed(request=number, attempt=attempt, tokens=untold, sent=live.begun))
-            if live.interrupted:
+            if live.stopped():
                 return
         await self._finish(live, order, way, reader, held)
         await _drained(stream)
@@ -238,7 +236,7 @@ class Relay:
             headers.append((b"x-baseload-" + name.replace("_", "-").encode(), str(value).encode()))
         headers.append((b"x-baseload-attempts", b"%d" % (order.attempt + 1)))
         headers.append((b"x-baseload-decision", self._decision_id(live.number)))
-        headers += price_headers(self._explain(live.number))
+        headers += price_headers(live.parts)
         return headers
 
     def _energy(self, live: LiveRequest, close: Close) -> bytes:
@@ -293,6 +291,7 @@ class Relay:
                 retry_after_s=retry_after_s,
             )
         )
+        self._on_broke(live, error.cause)
 
 
 _STREAM_HEADERS: Headers = [

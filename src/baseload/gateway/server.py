@@ -15,7 +15,6 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Protocol
 
 import msgspec
 import uvicorn
@@ -24,6 +23,7 @@ from baseload.base.errors import BadInputError, BaseloadError
 from baseload.gateway.config import GatewayConfig, ListenEntry
 from baseload.gateway.http_protocol import GatewayProtocol
 from baseload.gateway.live_fleet import LiveFleet
+from baseload.gateway.reload import Watch
 from baseload.gateway.service import Service
 
 KEEP_ALIVE_S = 75
@@ -36,17 +36,6 @@ SECOND_SIGNAL = 130
 Announce = Callable[[str], None]
 
 
-class Source(Protocol):
-    """Where the configuration comes from."""
-
-    @property
-    def files(self) -> tuple[Path, ...]:
-        """Files whose change is a reason to load again."""
-
-    def load(self) -> LiveFleet:
-        """The fleet of the configuration as it is now. Raises ``BaseloadError``."""
-
-
 class Options(msgspec.Struct, frozen=True, kw_only=True):
     """What the command line adds. ``record``: file for the log of events."""
 
@@ -54,17 +43,25 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     workers: int = 1
 
 
-def run(source: Source, options: Options, *, announce: Announce, complain: Announce) -> int:
-    """Serve until a signal says otherwise; gives the exit code, 0 after a drain.
+def run(
+    fleet: LiveFleet,
+    options: Options,
+    *,
+    sock: socket.socket,
+    watch: Watch[LiveFleet] | None = None,
+    announce: Announce,
+    complain: Announce,
+) -> int:
+    """Serve ``fleet`` on ``sock`` until a signal says otherwise; gives the exit code, 0 after a
+    drain.
 
-    ``announce`` is told the one line that the gateway is ready, ``complain`` what a person has to
-    know later. Raises ``BaseloadError`` for a configuration, or an address, that cannot be used.
+    ``watch`` looks at the configuration's file. ``announce`` is told the one line that the gateway
+    is ready, ``complain`` what a person has to know later. Raises ``BaseloadError`` for what cannot
+    be served.
     """
-    fleet = source.load()
-    with contextlib.closing(listening(fleet.config.listen)) as sock:
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            server = GatewayServer(source, fleet, options, announce=announce, complain=complain)
-            return runner.run(server.run(sock))
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        server = GatewayServer(fleet, options, watch=watch, announce=announce, complain=complain)
+        return runner.run(server.run(sock))
 
 
 def listening(listen: ListenEntry, *, shared: bool = False) -> socket.socket:
@@ -120,14 +117,14 @@ class GatewayServer:
 
     def __init__(
         self,
-        source: Source,
         fleet: LiveFleet,
         options: Options,
         *,
+        watch: Watch[LiveFleet] | None,
         announce: Announce,
         complain: Announce,
     ) -> None:
-        self._source, self._fleet, self._options = source, fleet, options
+        self._fleet, self._options, self._watch = fleet, options, watch
         self._announce, self._complain = announce, complain
         self._stopping = False
         self._reloading = asyncio.Lock()
@@ -141,9 +138,9 @@ class GatewayServer:
         loop = asyncio.get_running_loop()
         self._handle_signals(loop)
         try:
-            await service.start()
+            service.start()
             serving = loop.create_task(self._server.serve(sockets=[sock]))
-            watching = loop.create_task(self._watch_files())
+            watching = loop.create_task(self._watch_file())
             while not self._server.started and not serving.done():
                 await asyncio.sleep(0.005)
             if self._server.started:
@@ -159,7 +156,7 @@ class GatewayServer:
         listen, limits = config.listen, config.limits
         protocol = type("_Protocol", (GatewayProtocol,), {"head_bytes": limits.header_bytes})
         made = uvicorn.Config(
-            self.service.surface,  # type: ignore[arg-type]
+            self.service.surface,
             http=protocol,
             ws="none",
             loop="none",
@@ -191,7 +188,7 @@ class GatewayServer:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop)
         if hasattr(signal, "SIGHUP"):
-            loop.add_signal_handler(signal.SIGHUP, self._begin_reload, "SIGHUP")
+            loop.add_signal_handler(signal.SIGHUP, self._begin_reload)
 
     def stop(self) -> None:
         """First: take no more, let what runs end, leave. Again: leave at once."""
@@ -213,60 +210,53 @@ class GatewayServer:
 
     # Reload
 
-    def _begin_reload(self, why: str) -> None:
-        task = asyncio.get_running_loop().create_task(self.reload(why))
+    def _begin_reload(self) -> None:
+        task = asyncio.get_running_loop().create_task(self.reload(forced=True))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def reload(self, why: str) -> None:
-        """Take the configuration as it is now, whole or not at all: what runs goes on."""
+    async def reload(self, *, forced: bool = False) -> None:
+        """Take the configuration over where it has changed, or whatever it is where ``forced``:
+        whole or not at all. What runs goes on.
+        """
+        watch = self._watch
+        if watch is None or self._stopping:
+            if forced:
+                self._complain("reload: there is no configuration file to read again")
+            return
         async with self._reloading:
-            if self._stopping:
-                return
             begun_s = time.monotonic()
             try:
-                fleet = await asyncio.to_thread(self._source.load)
-                self.service.reconfigure(fleet)
-            except BaseloadError as error:
-                self.service.reloaded(ok=False)
-                self._complain(f"reload ({why}) failed, the old configuration stays: {error}")
-                return
-            except Exception as error:
-                self.service.driver.trouble("reload", error)
-                self.service.reloaded(ok=False)
-                self._complain(
-                    f"reload ({why}) failed, the old configuration stays: {type(error).__name__}"
-                )
-                return
-            self.service.reloaded(ok=True)
-            if fleet.config.listen != self._fleet.config.listen:
-                self._complain("reload: another address or TLS file needs a restart; the old stay")
-            self._fleet = fleet
-            took_s = time.monotonic() - begun_s
-            self._complain(
-                f"reloaded ({why}) in {took_s:.2f} s: {len(fleet.config.models)} models, "
-                f"{len(fleet.replicas)} replicas"
-            )
+                seen = await asyncio.to_thread(watch.look, forced=forced)
+                error: BaseException | None = seen.error
+                if seen.value is not None:
+                    self._take(seen.value, begun_s)
+            except BaseloadError as found:
+                error = found
+            except Exception as found:
+                self.service.driver.trouble("reload", found)
+                error = RuntimeError(f"the gateway failed at it: {type(found).__name__}")
+            if error is not None:
+                self.service.metering.reloaded(ok=False)
+                self._complain(f"reload failed, the old configuration stays: {error}")
 
-    async def _watch_files(self) -> None:
-        """Reload when a file of the configuration changes."""
-        seen = self._state_of_files()
-        while True:
+    def _take(self, fleet: LiveFleet, begun_s: float) -> None:
+        """Serve another fleet from now on."""
+        self.service.reconfigure(fleet)
+        self.service.metering.reloaded(ok=True)
+        if fleet.config.listen != self._fleet.config.listen:
+            self._complain("reload: another address or TLS file needs a restart; the old ones stay")
+        self._fleet = fleet
+        self._complain(
+            f"reloaded in {time.monotonic() - begun_s:.2f} s: {len(fleet.config.models)} models, "
+            f"{len(fleet.replicas)} replicas"
+        )
+
+    async def _watch_file(self) -> None:
+        """Look at the configuration's file now and then."""
+        while self._watch is not None:
             await asyncio.sleep(WATCH_S)
-            now = self._state_of_files()
-            if now != seen and None not in now:
-                seen = now
-                await self.reload("the file has changed")
-
-    def _state_of_files(self) -> tuple[Any, ...]:
-        found: list[Any] = []
-        for path in self._source.files:
-            try:
-                state = path.stat()
-                found.append((state.st_mtime_ns, state.st_size, state.st_ino))
-            except OSError:
-                found.append(None)
-        return tuple(found)
+            await self.reload()
 
 
 def ready_line(config: GatewayConfig, sock: socket.socket, replicas: int) -> str:

@@ -32,7 +32,8 @@ Page = tuple[bytes, bytes]
 
 class Surface:
     """The application. ``metrics`` gives the page of ``/metrics`` for an ``Accept`` header;
-    ``page`` that of ``/``. Make it inside a running loop.
+    ``page`` that of ``/``; ``explain`` the decisions about a request. ``refused`` is told of the
+    status of every error that no request for an answer came to. Make it inside a running loop.
     """
 
     def __init__(
@@ -42,12 +43,16 @@ class Surface:
         *,
         ready: Callable[[], bool],
         metrics: Callable[[str], Page],
+        explain: Callable[[int], Any] = lambda _: [],
+        refused: Callable[[int], None] = lambda _: None,
         page: Callable[[], Page] | None = None,
     ) -> None:
         self.driver = driver
         self.gate = gate
         self._ready = ready
         self._metrics = metrics
+        self._explain = explain
+        self._refused = refused
         self._page = page
         self._reader = BodyReader()
         self._mark = secrets.token_hex(6)
@@ -96,6 +101,7 @@ class Surface:
             else:
                 await self._request(endpoint, wishes, request_id, headers, hear, say)
         except RequestError as error:
+            self._refused(error.status)
             await say_error(say, error, headers)
         except ClientLeftError:
             return
@@ -252,7 +258,9 @@ class Surface:
             raise RequestError(
                 404, f"no such decision; the last {kept} are kept", code="unknown_decision"
             )
-        return _JSON[1], msgspec.json.encode({"id": name, **receipt.said()})
+        return _JSON[1], msgspec.json.encode(
+            {"id": name, **receipt.said(self._explain(receipt.close.request))}
+        )
 
 
 _PAGE_HEADERS: Headers = [
