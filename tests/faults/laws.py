@@ -225,7 +225,7 @@ class Laws:
         self.need(trip.present < 0 and not trip.refused, "aborted what is under way")
         trip.refused = True
 
-    def close(self, command: events.Close, now_ns: int) -> None:
+    def close(self, command: events.Close) -> None:
         """A request has ended."""
         trip = self.trip(command.request)
         reason = command.reason

@@ -21,6 +21,7 @@ from tests.faults.laws import Broken, Laws
 
 _NS = 1_000_000_000
 _KEPT = 80
+_PROMPTS = (1.0, 60.0, 300.0, 900.0, 1900.0, 5000.0)
 
 
 class Tally(NamedTuple):
@@ -62,7 +63,7 @@ class World:
         self.seed, self.requests = seed, requests
         self.note, self.noted = note, noted
         self.live = random_fleet(draw)
-        self.start_ns = self.now_ns = draw.choice((0, 7, 10**9, 1_234_567_890_123_456))
+        self.start_ns = self.now_ns = self.clock_ns = draw.choice((0, 7, 10**9, 1_234_567_890_123_456))
         self.core = core_of(self.live, self.now_ns, kept=draw.choice((1, 16, 256)))
         self.laws = Laws(self.live.config)
         self.engines: dict[str, Engine] = {}
@@ -150,10 +151,11 @@ class World:
 
     def tell(self, event: events.AnyEvent, *, replica: int = -1) -> None:
         """Tell the machine an event, and do what it says."""
-        self.laws.told(event, self.now_ns, self.url(replica) if replica >= 0 else ("", 0))
         reading_ns = self.now_ns
         if self.lag and self.draw.random() < self.lag:
             reading_ns -= self.draw.choice((1, 10_000_000, 3 * _NS))
+        self.clock_ns = max(self.clock_ns, reading_ns)  # as the machine takes it
+        self.laws.told(event, self.clock_ns, self.url(replica) if replica >= 0 else ("", 0))
         commands = self.core.handle(event, reading_ns)
         self.told += 1
         if self.note is not None:
@@ -171,13 +173,13 @@ class World:
         if kind is events.Send:
             self._send(command)
         elif kind is events.Cancel:
-            laws.cancelled(command, self.now_ns)
+            laws.cancelled(command, self.clock_ns)
             attempt = self.attempts[command.request]
             self._over(attempt)
             if attempt.place < len(attempt.script.steps) and self.draw.random() < 0.2:
                 self._soon(self.draw.random(), self._late, attempt.script.steps[attempt.place][1])
         elif kind is events.Close:
-            laws.close(command, self.now_ns)
+            laws.close(command)
             self.attempts.pop(command.request, None)
         elif kind is events.Refuse:
             laws.refused(command)
@@ -220,7 +222,7 @@ class World:
             events.Arrived(
                 request=request,
                 lane=lane,
-                input_tokens=draw.choice((1.0, 60.0, 300.0, 900.0, 1900.0, 5000.0)),
+                input_tokens=draw.choices(_PROMPTS, (2, 6, 6, 4, 2, 1))[0],
                 cap_tokens=draw.choice((math.inf, math.inf, 1.0, 64.0)),
                 ttft_s=draw.choice((0.0, 0.3, 30.0)) if own else math.nan,
                 tpot_s=0.05 if own else math.nan,
@@ -243,7 +245,7 @@ class World:
     # Engines
 
     def _send(self, command: events.Send) -> None:
-        trip = self.laws.sent(command, self.now_ns, self.url(command.replica))
+        trip = self.laws.sent(command, self.clock_ns, self.url(command.replica))
         engine = self.engines[self.urls[command.replica]]
         engine.count += 1
         found = script(self.draw, engine, command, trip.stream)
@@ -332,6 +334,7 @@ class World:
         """Another configuration, with some of the same replicas, tiers and models."""
         before = set(self.urls)
         self.live = random_fleet(self.draw)
+        self.clock_ns = self.now_ns
         commands = self.core.reconfigure(self.live, self.now_ns)
         self.lanes = len(self.live.lanes)
         self.laws.configured(self.live.config)

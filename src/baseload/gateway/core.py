@@ -251,7 +251,12 @@ class Core:
         limits, now_ns = self.live.config.limits, self._now_ns
         if life.stage in (HELD, RETRYING):
             self._unqueue(life)
-            self._try(life)
+            if now_ns < life.arrived_ns + int(limits.total_s * _NS):
+                self._try(life)
+            elif life.tries:
+                self._end_failed(life, "total")
+            else:
+                self._refuse(life, "expired", "it waited for quieter minutes longer than it may")
         elif life.stage == QUEUED:
             self._unqueue(life)
             self._refuse(life, "expired", "it waited for room longer than it may")
@@ -407,7 +412,10 @@ class Core:
     def _hold(self, life: Life) -> None:
         """Let a request wait for quieter minutes."""
         life.stage = HELD
-        due = self._now_ns + int(_HELD_FRAC * min(life.e2e_s, life.ttft_s) * _NS)
+        most_wait_s = self.live.config.tiers[life.tier].max_wait_s
+        most_s = min(life.e2e_s, life.ttft_s, self.live.config.limits.total_s)
+        most_s = most_s if most_wait_s is None else min(most_s, most_wait_s)
+        due = self._now_ns + int(_HELD_FRAC * most_s * _NS)
         heapq.heappush(self.held, (due, life.request))
         self.waiting[life.tier] += 1
         self._wheel.set(life.request, due)

@@ -95,8 +95,7 @@ class ReplicaHealth:
             return  # it broke along with what opened the breaker
         if not tried and self.failures < breaker.failures and not again_s > 0.0:
             return
-        wanted_s = breaker.open_s if self.open_s == 0.0 else 2.0 * self.open_s
-        self.open_s = min(breaker.open_most_s, wanted_s)
+        self.open_s = min(breaker.open_most_s, max(breaker.open_s, 2.0 * self.open_s))
         pause_s = max(self.open_s, min(again_s, breaker.open_most_s))
         self.until_ns = now_ns + int(pause_s * _NS)
         self.opens += 1
