@@ -251,12 +251,7 @@ class Core:
         limits, now_ns = self.live.config.limits, self._now_ns
         if life.stage in (HELD, RETRYING):
             self._unqueue(life)
-            if now_ns < life.arrived_ns + int(limits.total_s * _NS):
-                self._try(life)
-            elif life.tries:
-                self._end_failed(life, "total")
-            else:
-                self._refuse(life, "expired", "it waited for quieter minutes longer than it may")
+            self._go_on(life)
         elif life.stage == QUEUED:
             self._unqueue(life)
             self._refuse(life, "expired", "it waited for room longer than it may")
@@ -268,6 +263,15 @@ class Core:
             self._give_up(life, "idle")
         else:
             self._watch(life)
+
+    def _go_on(self, life: Life) -> None:
+        """Try a request that has waited, unless its time is up: the clock may have leapt."""
+        if self._now_ns < life.arrived_ns + int(self.live.config.limits.total_s * _NS):
+            self._try(life)
+        elif life.tries:
+            self._end_failed(life, "total")
+        else:
+            self._refuse(life, "expired", "it waited longer than it may")
 
     def _watch(self, life: Life) -> None:
         """Set the timer of a request that is at a replica."""
@@ -301,7 +305,7 @@ class Core:
             self._refuse(life, "no_replica", "what it asked for is not served any more")
         for life in waiting:
             if life.request in self.lives:
-                self._try(life)
+                self._go_on(life)
         return self._out
 
     # A request's way
