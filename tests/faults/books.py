@@ -1,18 +1,17 @@
-"""The machine's own books, held against what they would be if they were kept anew: ``check_core``.
-"""
+"""The machine's own books, held against what they would be if they were kept anew: ``check_core``."""
 
 from __future__ import annotations
 
 import math
 
 import numpy as np
+from tests.faults.laws import Broken
 
 from baseload.gateway.core import Core
 from baseload.gateway.life import FLOWING, HELD, NEW, QUEUED, RETRYING, SENT
 from baseload.gateway.replicas import Replicas
 from baseload.gateway.waiting import NEVER_NS
 from baseload.routing.fleet_state import LEVELS, TOKENS, _fill_index
-from tests.faults.laws import Broken
 
 
 def need(holds: object, said: str) -> None:

@@ -11,13 +11,14 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from baseload.gateway import events
-from baseload.gateway.core import Core
-from baseload.gateway.live_fleet import LiveFleet
 from tests.faults.books import check_core, check_idle
 from tests.faults.engines import Engine, Script, script
 from tests.faults.fleets import ASKED, random_fleet
 from tests.faults.laws import Broken, Laws
+
+from baseload.gateway import events
+from baseload.gateway.core import Core
+from baseload.gateway.live_fleet import LiveFleet
 
 _NS = 1_000_000_000
 _KEPT = 80
@@ -63,7 +64,9 @@ class World:
         self.seed, self.requests = seed, requests
         self.note, self.noted = note, noted
         self.live = random_fleet(draw)
-        self.start_ns = self.now_ns = self.clock_ns = draw.choice((0, 7, 10**9, 1_234_567_890_123_456))
+        self.start_ns = self.now_ns = self.clock_ns = draw.choice(
+            (0, 7, 10**9, 1_234_567_890_123_456)
+        )
         self.core = core_of(self.live, self.now_ns, kept=draw.choice((1, 16, 256)))
         self.laws = Laws(self.live.config)
         self.engines: dict[str, Engine] = {}
@@ -210,9 +213,7 @@ class World:
         lane = live.lane(asked, draw.randrange(len(live.tiers)))
         while self.lanes <= lane:
             found = live.lanes[self.lanes]
-            added = events.LaneAdded(
-                lane=self.lanes, tier=found.tier, allowed=list(found.allowed)
-            )
+            added = events.LaneAdded(lane=self.lanes, tier=found.tier, allowed=list(found.allowed))
             self.lanes += 1
             self.tell(added)
         self.arrived += 1

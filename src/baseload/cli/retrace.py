@@ -54,9 +54,9 @@ def retrace(
 
 def _supplied(config: GatewayConfig, folder: Path) -> Supplied | None:
     """The site of a configuration. Raises ``ConfigError`` where its files are not there."""
-    from baseload.cli.gateway_file import supplied_of
+    from baseload.cli.gateway_file import supplied_of_config
 
-    return supplied_of(config, folder)
+    return supplied_of_config(config, folder)
 
 
 def _fields(found: Retraced) -> dict[str, object]:

@@ -194,7 +194,9 @@ def read_log(path: Path) -> Iterator[Frame]:
 
 def _damaged(path: Path, place: int, found: str) -> BadInputError:
     """The error for an entry that cannot be read."""
-    return BadInputError(f"log {path}, entry {place}", found=found, allowed="entries of this format")
+    return BadInputError(
+        f"log {path}, entry {place}", found=found, allowed="entries of this format"
+    )
 
 
 def retrace(path: Path, *, supplied_of: SuppliedOf | None = None) -> Retraced:

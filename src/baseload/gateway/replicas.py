@@ -11,7 +11,17 @@ from numpy.typing import NDArray
 
 from baseload.gateway import decision
 from baseload.gateway.decision import NOBODY, OWN_J, PENDING, SATURATED, SHARED_J, STEPS, TOKENS
-from baseload.gateway.events import AnyCommand, Ended, Led, Others, Probe, Probed, Reason, Sampled, Woken
+from baseload.gateway.events import (
+    AnyCommand,
+    Ended,
+    Led,
+    Others,
+    Probe,
+    Probed,
+    Reason,
+    Sampled,
+    Woken,
+)
 from baseload.gateway.explain import Note
 from baseload.gateway.life import Life
 from baseload.gateway.live_fleet import Lane, LiveFleet

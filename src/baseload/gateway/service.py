@@ -5,16 +5,15 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
-from baseload.base.errors import OutputError
 from baseload.gateway.core import Core
 from baseload.gateway.driver import Driver
 from baseload.gateway.emulated_fleet import EmulatedFleet, is_emulated
+from baseload.gateway.event_log import EventLog
 from baseload.gateway.gate import Gate
 from baseload.gateway.hands import Hands
 from baseload.gateway.listeners import Metering
 from baseload.gateway.live_fleet import LiveFleet, LiveReplica
 from baseload.gateway.live_request import ways_of
-from baseload.gateway.recorder import Recorder
 from baseload.gateway.surface import Surface
 from baseload.gateway.upstream import AiohttpUpstream, Upstream
 
@@ -30,7 +29,8 @@ class Service:
     def __init__(self, fleet: LiveFleet, *, record: Path | None = None, workers: int = 1) -> None:
         config, now_ns = fleet.config, time.monotonic_ns()
         self.gate = Gate(config, workers=workers)
-        recorder = None if record is None else _recorder(record, fleet, now_ns)
+        kept, leads = max(1, config.telemetry.decisions_kept), place is None or place.leads
+        log = None if record is None else EventLog(record, fleet, now_ns, kept=kept, leads=leads)
         self._http = AiohttpUpstream()
         self.emulated = EmulatedFleet(fleet)
         self.core = Core(fleet, now_ns, kept=max(1, config.telemetry.decisions_kept))
@@ -40,7 +40,7 @@ class Service:
             fleet,
             upstreams=self._upstream,
             listeners=(self.metering,),
-            recorder=recorder,
+            log=log,
         )
         self.hands = Hands(
             self.driver.tell, read=self.metering.engine_page, trouble=self.driver.trouble
@@ -85,14 +85,3 @@ class Service:
         await self.emulated.close()
         await self._http.close()
         self.metering.close()
-
-
-def _recorder(path: Path, fleet: LiveFleet, now_ns: int) -> Recorder:
-    try:
-        return Recorder(path.open("wb"), fleet.config, now_ns=now_ns)
-    except OSError as error:
-        raise OutputError(
-            f"record events in {path}",
-            found=error.strerror or str(error),
-            allowed="a file that can be written",
-        ) from error
