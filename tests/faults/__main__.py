@@ -55,7 +55,7 @@ def main(arguments: list[str] | None = None) -> int:
         "cpu_us_per_event": round(1e6 * cpu_s / max(1, told), 1),
         "ends": dict(sorted(ends.items())),
     }
-    print(json.dumps(found, indent=2))
+    sys.stdout.write(json.dumps(found, indent=2) + "\n")
     if asked.json is not None:
         asked.json.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     return 1 if failed else 0
@@ -67,7 +67,8 @@ def _range(text: str) -> tuple[int, int]:
 
 
 def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
 
 
 def _explain(world: World, *, trace: bool) -> None:

@@ -1,4 +1,4 @@
-"""The machine's own books, held against what they would be if they were kept anew: ``check_core``."""
+"""The machine's own books against what they would be if they were kept anew: ``check_core``."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def _check_replicas(core: Core) -> None:
 
 
 def check_index(replicas: Replicas) -> None:
-    """Raises ``Broken`` where levels, bitmaps, counts or trees are not what the counts make them."""
+    """Raises ``Broken`` where levels, bitmaps or trees are not what the counts make them."""
     state = replicas.state
     most = state.limits.max_in_flight[state.type_of]
     held = state.in_flight + state.pending

@@ -350,7 +350,7 @@ class Core:
 
     def _leave(self, life: Life, inputs: float, outputs: float, cached: float) -> float:
         """An attempt comes off its replica's books; gives its joules."""
-        joules = life.home.leave(life, inputs, outputs, self._now_ns, cached=cached)
+        joules: float = life.home.leave(life, inputs, outputs, self._now_ns, cached=cached)
         if life.home is not self.replicas:  # nobody reads those books any more
             self.replicas.past_j += joules - life.counted_j
         return joules

@@ -29,8 +29,8 @@ class Service:
     def __init__(self, fleet: LiveFleet, *, record: Path | None = None, workers: int = 1) -> None:
         config, now_ns = fleet.config, time.monotonic_ns()
         self.gate = Gate(config, workers=workers)
-        kept, leads = max(1, config.telemetry.decisions_kept), place is None or place.leads
-        log = None if record is None else EventLog(record, fleet, now_ns, kept=kept, leads=leads)
+        kept = max(1, config.telemetry.decisions_kept)
+        log = None if record is None else EventLog(record, fleet, now_ns, kept=kept)
         self._http = AiohttpUpstream()
         self.emulated = EmulatedFleet(fleet)
         self.core = Core(fleet, now_ns, kept=max(1, config.telemetry.decisions_kept))
