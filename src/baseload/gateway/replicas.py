@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from baseload.gateway import decision
-from baseload.gateway.decision import NOBODY, OWN_J, PENDING, SATURATED, SHARED_J, STEPS, TOKENS
+from baseload.gateway.decision import OWN_J, PENDING, SATURATED, SHARED_J, STEPS, TOKENS
 from baseload.gateway.events import (
     AnyCommand,
     Ended,
@@ -58,6 +58,8 @@ class Replicas:
         if live.config.carbon_g_per_kwh is not None:
             self.book.grid[0] = live.config.carbon_g_per_kwh / _J_PER_KWH
         self.health = [ReplicaHealth() for _ in range(count)]
+        self._kind_of: list[int] = self.state.type_of.tolist()
+        self._kv_tokens: list[int] = self.state.limits.kv_tokens.tolist()
         self.sessions: dict[int, tuple[int, float]] = {}  # last replica, tokens that it knows
         self.wanted = np.ones(count, dtype=bool)  # by the slow controller
         self.others = np.zeros((2, count), dtype=np.int64)  # requests and tokens of other workers
@@ -122,7 +124,9 @@ class Replicas:
         )
         for one in shut:
             open_replica(state, one)
-        if replica in (NOBODY, SATURATED):
+        if replica < 0:
+            if replica == SATURATED:  # it has written over what stood there
+                self.owners[slot] = -1
             return False
         self.decisions += 1
         self.owners[slot] = life.request
@@ -187,7 +191,7 @@ class Replicas:
         The engine's own counts, as far as they can be true: no more than its memory holds, and not
         fewer than half of the tokens that were seen going by.
         """
-        most = int(self.state.limits[self.state.type_of[life.replica]].kv_tokens)
+        most = self._kv_tokens[self._kind_of[life.replica]]
         outputs, inputs = event.output_tokens, life.input_tokens
         if outputs >= 0 and 2 * outputs >= life.written:
             life.written = max(life.written, min(outputs, most)) if outputs > most else outputs
@@ -207,7 +211,7 @@ class Replicas:
         made = float(self.book.steps[life.replica]) - life.first_steps
         if life.first_ns < 0 or outputs <= _FEWEST_STEPS or not made > 0.0:
             return
-        kind = int(self.state.type_of[life.replica])
+        kind = self._kind_of[life.replica]
         low, high = _PACE_BOUNDS
         pace = float(self.book.pace[kind])
         pace += _PACE_GAIN * (min(2.0 * high, made / (outputs - 1.0)) - pace)
