@@ -255,7 +255,7 @@ class Core:
         elif life.stage == QUEUED:
             self._unqueue(life)
             self._refuse(life, "expired", "it waited for room longer than it may")
-        elif now_ns >= life.arrived_ns + int(limits.total_s * _NS):
+        elif self._too_old(life):
             self._give_up(life, "total")
         elif life.stage == SENT and now_ns >= life.sent_ns + int(limits.first_byte_s * _NS):
             self._give_up(life, "first_byte")
@@ -266,12 +266,16 @@ class Core:
 
     def _go_on(self, life: Life) -> None:
         """Try a request that has waited, unless its time is up: the clock may have leapt."""
-        if self._now_ns < life.arrived_ns + int(self.live.config.limits.total_s * _NS):
+        if not self._too_old(life):
             self._try(life)
         elif life.tries:
             self._end_failed(life, "total")
         else:
             self._refuse(life, "expired", "it waited longer than it may")
+
+    def _too_old(self, life: Life) -> bool:
+        """Whether a request has been here as long as any may."""
+        return self._now_ns >= life.arrived_ns + int(self.live.config.limits.total_s * _NS)
 
     def _watch(self, life: Life) -> None:
         """Set the timer of a request that is at a replica."""
@@ -373,7 +377,7 @@ class Core:
             return
         life.home.failed(life, self._now_ns, again_s=again_s)
         over = cause == "total" or life.tries > self.live.config.retries.attempts
-        over = over or self.draining or life.handed or life.lane < 0
+        over = over or self.draining or life.handed or life.lane < 0 or self._too_old(life)
         if over or not self._try_again(life, replica):
             self._end_failed(life, cause)
 
