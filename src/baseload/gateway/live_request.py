@@ -34,10 +34,10 @@ PATHS: Mapping[Endpoint, str] = {
 class LiveRequest:
     """One request between its arrival and its end.
 
-    ``order`` is what the machine wants done next, ``target`` where a sending goes, ``closed`` its last word. ``words``: status,
-    content type and body of an engine that refused the request itself. ``begun``: whether anything
-    has been handed to the client. ``parts``: of the chosen candidate's price. ``applied``: what of
-    effort was said to the engine.
+    ``order`` is what the machine wants done next, ``target`` where a sending goes, ``closed`` its
+    last word. ``words``: status, content type and body of an engine that refused the request
+    itself. ``begun``: whether anything has been handed to the client. ``parts``: of the chosen
+    candidate's price. ``applied``: what of effort was said to the engine.
     """
 
     __slots__ = (
