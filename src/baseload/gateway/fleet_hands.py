@@ -41,6 +41,7 @@ class FleetHands:
         self.commands: list[AnyCommand] = []
         self.now_ns = core.replicas.start_ns
         self._resting: dict[int, float] = {}  # closed replicas that are to sleep, and when [s]
+        self._roused: dict[int, float] = {}  # replicas told to wake, and until when they have [s]
         self.desk: SiteDesk | None = None
         self.hands = self._made() if core.leads else []
         self._look_ahead()
@@ -101,6 +102,29 @@ class FleetHands:
             del self._resting[replica]
             self.commands.append(Rest(replica=replica))
 
+    def look_at(self, replica: int, now_ns: int, commands: list[AnyCommand]) -> None:
+        """Wake a replica that sleeps although it is wanted: it was told to sleep just before that,
+        did not wake when it was told, or has been found so.
+        """
+        core = self._core.replicas
+        if not self._core.leads or replica >= len(core.health):
+            return
+        if core.health[replica].awake:
+            self._roused.pop(replica, None)
+        elif core.wanted[replica] and core.live.replicas[replica].entry.sleep:
+            self._rouse(replica, core.seconds(now_ns), commands)
+
+    def _rouse(self, replica: int, now_s: float, commands: list[AnyCommand]) -> None:
+        """Tell a replica to wake, unless it has been told and may still be about to."""
+        if now_s >= self._roused.get(replica, -math.inf):
+            self._roused[replica] = now_s + self._wake_s(replica) + _LOOK_AGAIN_S
+            commands.append(Rouse(replica=replica))
+
+    def _wake_s(self, replica: int) -> float:
+        """How long a replica takes to wake [s]."""
+        core = self._core.replicas
+        return float(core.state.cost[core.state.type_of[replica]].wake_s_from_parked)
+
     # As ``plant.Machine`` says
 
     def counts(self) -> NDArray[np.float64]:
@@ -127,8 +151,8 @@ class FleetHands:
         if core.health[replica].awake:
             core.bring_in_line(replica, self.now_ns)
             return now_s
-        self.commands.append(Rouse(replica=replica))
-        return now_s + float(core.state.cost[core.state.type_of[replica]].wake_s_from_parked)
+        self._rouse(replica, core.seconds(self.now_ns), self.commands)
+        return now_s + self._wake_s(replica)
 
     def close(self, replica: int, now_s: float, park_after_s: float, off_after_s: float) -> None:
         """As ``plant.Machine`` says; a process is never ended: off is asleep."""

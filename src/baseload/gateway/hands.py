@@ -105,7 +105,7 @@ class Hands:
     async def _probe(self, way: Way) -> None:
         """Ask a replica how it is."""
         number, health, engine = way.replica.number, self.health, way.replica.engine
-        asleep = False
+        asleep: bool | None = None
         try:
             status, _ = await _asking(way).get(
                 way.base + health.path, way.plain_headers, health.timeout_s

@@ -40,17 +40,21 @@ _FEWEST_STEPS = 16
 _J_PER_KWH = 3.6e6
 _PROBES_PER_S, _PROBE_TURN_S = 16.0, 0.25
 _MOST_SAID = 1e6
+_TRIED_BYTES = 16 * 1024 * 1024  # most that the candidates of remembered decisions may take
 _NO_SESSION = (-1, 0.0)
 _MOST_SESSIONS = 65_536
 
 
 class Replicas:
     """All replicas of a fleet, idle and able at ``now_ns``. ``kept``: decisions that are
-    remembered. ``leads``: probes replicas and listens to their engines; else another process does.
+    remembered, fewer where there are very many candidates. ``leads``: probes replicas and listens
+    to their engines; else another process does.
     """
 
     def __init__(self, live: LiveFleet, now_ns: int, *, kept: int, leads: bool = True) -> None:
         count = len(live.replicas)
+        row_bytes = 16 * len(live.kinds) * len(live.options)
+        kept = max(1, min(kept, _TRIED_BYTES // row_bytes))
         self.live, self.start_ns, self.kept = live, now_ns, kept
         self.state = live.state()
         self.policy = live.policy_state(self.state)
@@ -252,6 +256,19 @@ class Replicas:
                 self.bring_in_line(replica, now_ns)
         return "saturated" if able else "no_replica"
 
+    def sleeper(self, life: Life) -> int:
+        """A replica that would take a request if it were awake, and may be woken; -1 for none."""
+        options = self.live.options
+        models = {options[place].model.name for place in self.live.lanes[life.lane].allowed}
+        for one in self.live.replicas:
+            health = self.health[one.number]
+            if health.awake or not one.entry.sleep or one.entry.model not in models:
+                continue
+            longest = self.state.limits[one.kind].max_input_tokens
+            if health.healthy(self.live.config.health) and life.input_tokens <= longest:
+                return one.number
+        return -1
+
     def drawn_j(self, now_ns: int) -> float:
         """Joules drawn up to now, modelled: of this process's requests, and of idle replicas."""
         return self.past_j + float(decision.read(self.state, self.book, self.seconds(now_ns)))
@@ -320,7 +337,7 @@ class Replicas:
             return
         health = self.health[event.replica]
         health.probed(event.healthy, now_ns)
-        if event.healthy and health.awake == event.asleep:
+        if event.healthy and event.asleep is not None and health.awake == event.asleep:
             self._asleep(event.replica, event.asleep, now_ns)
         self.bring_in_line(event.replica, now_ns)
 
@@ -333,6 +350,9 @@ class Replicas:
 
     def _asleep(self, replica: int, asleep: bool, now_ns: int) -> None:
         decision.meter(self.state, self.book, replica, self.seconds(now_ns))
+        if not asleep and self.book.state[replica] == decision.ASLEEP:
+            cost = self.book.base_cost[self._kind_of[replica]]
+            self.book.idle_j[replica] += cost.wake_j_from_parked
         self.book.state[replica] = decision.ASLEEP if asleep else decision.AWAKE
         self.health[replica].awake = not asleep
 
