@@ -26,6 +26,7 @@ from baseload.cli.monitor import monitor
 from baseload.cli.plan import plan
 from baseload.cli.policies import policies
 from baseload.cli.predict import predict
+from baseload.cli.replay import replay
 from baseload.cli.serve import serve
 from baseload.cli.simulate import simulate
 from baseload.cli.sweep import sweep
@@ -80,6 +81,7 @@ for _command in (
     predict,
     calibrate,
     validate,
+    replay,
     policies,
     emulate,
     check,

@@ -26,6 +26,9 @@ Read = Callable[[bytes, int], Sampled | None]
 """``Sampled`` from an engine's metrics page and the replica's number."""
 
 
+Work = Callable[[Way], Coroutine[Any, Any, None]]
+
+
 class Asking(Protocol):
     """What the hands need of a way to engines."""
 
@@ -74,9 +77,9 @@ class Hands:
         if isinstance(command, Probe):
             if command.replica not in self._busy:  # the last probe is still on its way
                 self._busy.add(command.replica)
-                self._begin(self._probe(way))
+                self._begin(self._probe, way)
         else:
-            self._begin(self._turn(way, awake=isinstance(command, Rouse)))
+            self._begin(self._wake if isinstance(command, Rouse) else self._rest, way)
 
     async def close(self) -> None:
         """Leave off everything."""
@@ -85,14 +88,14 @@ class Hands:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(self._guarded(work))
+    def _begin(self, work: Work, way: Way) -> None:
+        task = asyncio.get_running_loop().create_task(self._guarded(work, way))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
+    async def _guarded(self, work: Work, way: Way) -> None:
         try:
-            await work
+            await work(way)
         except Exception as error:
             self._trouble("replica", error)
 
@@ -117,6 +120,12 @@ class Hands:
             self._busy.discard(number)
         if self._still(way):
             self._tell(Probed(replica=number, healthy=healthy, asleep=asleep))
+
+    async def _rest(self, way: Way) -> None:
+        await self._turn(way, awake=False)
+
+    async def _wake(self, way: Way) -> None:
+        await self._turn(way, awake=True)
 
     async def _turn(self, way: Way, *, awake: bool) -> None:
         """Send a replica's engine to sleep, or wake it."""
@@ -149,7 +158,7 @@ class Hands:
 
         async def one(way: Way) -> None:
             async with seats:
-                await self._guarded(self._sample(way))
+                await self._guarded(self._sample, way)
 
         await asyncio.gather(*(one(way) for way in self.ways))
 

@@ -20,24 +20,29 @@ from baseload.gateway.spans import open_spans
 from baseload.gateway.surface import Surface
 from baseload.gateway.tracing import Tracing
 from baseload.gateway.upstream import AiohttpUpstream, Upstream
+from baseload.gateway.worker_board import BoardKeeper
+from baseload.gateway.workers import Place
 
 
 class Service:
     """The gateway without its sockets. Make it inside a running loop.
 
-    ``record``: file for the log of events. ``workers``: processes that share keys' limits. Raises
+    ``record``: file for the log of events. ``place``: among several worker processes. Raises
     ``OutputError`` where the file cannot be written, ``BadInputError`` for a secret that is not
     set.
     """
 
-    def __init__(self, fleet: LiveFleet, *, record: Path | None = None, workers: int = 1) -> None:
+    def __init__(
+        self, fleet: LiveFleet, *, record: Path | None = None, place: Place | None = None
+    ) -> None:
         config, now_ns = fleet.config, time.monotonic_ns()
-        self.gate = Gate(config, workers=workers)
+        self.gate = Gate(config, workers=1 if place is None else place.workers)
         recorder = None if record is None else _recorder(record, fleet, now_ns)
         self._http = AiohttpUpstream()
         self.emulated = EmulatedFleet(fleet)
-        self.core = Core(fleet, now_ns, kept=max(1, config.telemetry.decisions_kept))
-        self.metering = Metering(fleet)
+        leads = place is None or place.leads
+        self.core = Core(fleet, now_ns, kept=max(1, config.telemetry.decisions_kept), leads=leads)
+        self.metering = Metering(fleet, folder=None if place is None else place.folder, leads=leads)
         spans = open_spans(config.telemetry)
         self.tracing = None if spans is None else Tracing(spans)
         self.driver = Driver(
@@ -47,6 +52,7 @@ class Service:
             listeners=(self.metering, *(() if self.tracing is None else (self.tracing,))),
             recorder=recorder,
         )
+        self.board = None if place is None else BoardKeeper(place, self.core, self.driver.tell)
         self.hands = Hands(
             self.driver.tell, read=self.metering.engine_page, trouble=self.driver.trouble
         )
@@ -67,7 +73,10 @@ class Service:
 
     def start(self) -> None:
         """Begin to look after the fleet."""
-        self.hands.configured(self.driver.ways, self.driver.config.health)
+        if self.core.leads:
+            self.hands.configured(self.driver.ways, self.driver.config.health)
+        if self.board is not None:
+            self.board.start()
         self.driver.start()
 
     def reconfigure(self, fleet: LiveFleet) -> None:
@@ -81,11 +90,16 @@ class Service:
         self.gate.configured(fleet.config, ring)
         self.surface.configured(fleet.config)
         self.metering.configured(fleet)
-        self.hands.configured(self.driver.ways, fleet.config.health)
+        if self.core.leads:
+            self.hands.configured(self.driver.ways, fleet.config.health)
+        if self.board is not None:
+            self.board.configured()
 
     async def close(self) -> None:
         """End everything that is still open."""
         self.surface.close()
+        if self.board is not None:
+            self.board.close()
         await self.hands.close()
         self.driver.close()
         await self.emulated.close()
