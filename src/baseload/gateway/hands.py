@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Protocol
 
 from baseload.gateway.config import HealthEntry
+from baseload.gateway.engine_metrics import ENERGY_PATHS, metrics_path
 from baseload.gateway.events import AnyEvent, Probe, Probed, Rest, Rouse, Sampled, Woken
 from baseload.gateway.live_request import Way
 from baseload.gateway.upstream import UpstreamError
@@ -43,7 +44,8 @@ class Asking(Protocol):
 
 class Hands:
     """Carries out ``Probe``, ``Rest`` and ``Rouse``, and reads engines' metrics each
-    ``health.metrics_s``. ``tell`` gives the machine an event; ``read`` understands a page.
+    ``health.metrics_s``. ``tell`` gives the machine an event; ``read`` understands a page,
+    ``energy`` what an engine says of its joules where it says that apart.
     """
 
     def __init__(
@@ -52,9 +54,12 @@ class Hands:
         *,
         read: Read,
         trouble: Callable[[str, BaseException], None],
+        energy: Callable[[bytes, int], None] = lambda _, __: None,
     ) -> None:
         self._tell = tell
         self._read = read
+        self._energy = energy
+        self._no_energy: set[int] = set()
         self._trouble = trouble
         self._tasks: set[asyncio.Task[None]] = set()
         self._poller: asyncio.Task[None] | None = None
@@ -66,6 +71,7 @@ class Hands:
         """Look after these replicas from now on."""
         self.ways, self.health = ways, health
         self._busy.clear()
+        self._no_energy.clear()
         if self._poller is None and health.metrics_s > 0:
             self._poller = asyncio.get_running_loop().create_task(self._poll())
 
@@ -164,17 +170,31 @@ class Hands:
 
     async def _sample(self, way: Way) -> None:
         """Read one engine's metrics; silence is no news."""
-        try:
-            status, page = await _asking(way).get(
-                way.base + self.health.metrics_path, way.plain_headers, self.health.timeout_s
-            )
-        except UpstreamError:
+        health, number = self.health, way.replica.number
+        page = await self._page(way, metrics_path(way.replica.engine, health.metrics_path))
+        if page is None:
             return
-        if status != 200 or not self._still(way):
-            return
-        sampled = self._read(page, way.replica.number)
+        sampled = self._read(page, number)
         if sampled is not None:
             self._tell(sampled)
+        path = ENERGY_PATHS.get(way.replica.engine)
+        if path is None or number in self._no_energy:
+            return
+        body = await self._page(way, path)
+        if body is None:
+            self._no_energy.add(number)  # it is off there; asked again after a reload
+        else:
+            self._energy(body, number)
+
+    async def _page(self, way: Way, path: str) -> bytes | None:
+        """A page of an engine, if it gives it and is still one of ours."""
+        try:
+            status, page = await _asking(way).get(
+                way.base + path, way.plain_headers, self.health.timeout_s
+            )
+        except UpstreamError:
+            return None
+        return page if status == 200 and self._still(way) else None
 
     def _still(self, way: Way) -> bool:
         """Whether a replica is still the one of its number."""

@@ -58,7 +58,10 @@ class Service:
         self._shown: asyncio.TimerHandle | None = None
         self.board = None if place is None else BoardKeeper(place, self.core, self.driver.tell)
         self.hands = Hands(
-            self.driver.tell, read=self.metering.engine_page, trouble=self.driver.trouble
+            self.driver.tell,
+            read=self.metering.engine_page,
+            energy=self.metering.engine_energy,
+            trouble=self.driver.trouble,
         )
         self.driver.hand = self.hands
         self.surface = Surface(
