@@ -27,6 +27,7 @@ from baseload.cli.plan import plan
 from baseload.cli.policies import policies
 from baseload.cli.predict import predict
 from baseload.cli.replay import replay
+from baseload.cli.retrace import retrace
 from baseload.cli.serve import serve
 from baseload.cli.simulate import simulate
 from baseload.cli.sweep import sweep
@@ -86,6 +87,7 @@ for _command in (
     emulate,
     check,
     key,
+    retrace,
 ):
     app.command()(_command)
 app.add_typer(import_app, name="import")

@@ -6,16 +6,15 @@ import asyncio
 import time
 from pathlib import Path
 
-from baseload.base.errors import OutputError
 from baseload.gateway.core import Core
 from baseload.gateway.driver import Driver
 from baseload.gateway.emulated_fleet import EmulatedFleet, is_emulated
+from baseload.gateway.event_log import EventLog
 from baseload.gateway.gate import Gate
 from baseload.gateway.hands import Hands
 from baseload.gateway.listeners import Metering
 from baseload.gateway.live_fleet import LiveFleet, LiveReplica
 from baseload.gateway.live_request import ways_of
-from baseload.gateway.recorder import Recorder
 from baseload.gateway.spans import open_spans
 from baseload.gateway.surface import Surface
 from baseload.gateway.tracing import Tracing
@@ -40,11 +39,11 @@ class Service:
     ) -> None:
         config, now_ns = fleet.config, time.monotonic_ns()
         self.gate = Gate(config, workers=1 if place is None else place.workers)
-        recorder = None if record is None else _recorder(record, fleet, now_ns)
+        kept, leads = max(1, config.telemetry.decisions_kept), place is None or place.leads
+        log = None if record is None else EventLog(record, fleet, now_ns, kept=kept, leads=leads)
         self._http = AiohttpUpstream()
         self.emulated = EmulatedFleet(fleet)
-        leads = place is None or place.leads
-        self.core = Core(fleet, now_ns, kept=max(1, config.telemetry.decisions_kept), leads=leads)
+        self.core = Core(fleet, now_ns, kept=kept, leads=leads)
         self.metering = Metering(fleet, folder=None if place is None else place.folder, leads=leads)
         spans = open_spans(config.telemetry)
         self.tracing = None if spans is None else Tracing(spans)
@@ -53,7 +52,7 @@ class Service:
             fleet,
             upstreams=self._upstream,
             listeners=(self.metering, *(() if self.tracing is None else (self.tracing,))),
-            recorder=recorder,
+            log=log,
         )
         self._shown: asyncio.TimerHandle | None = None
         self.board = None if place is None else BoardKeeper(place, self.core, self.driver.tell)
@@ -123,14 +122,3 @@ class Service:
         self.metering.close()
         if self.tracing is not None:
             await asyncio.to_thread(self.tracing.close)
-
-
-def _recorder(path: Path, fleet: LiveFleet, now_ns: int) -> Recorder:
-    try:
-        return Recorder(path.open("wb"), fleet.config, now_ns=now_ns)
-    except OSError as error:
-        raise OutputError(
-            f"record events in {path}",
-            found=error.strerror or str(error),
-            allowed="a file that can be written",
-        ) from error
