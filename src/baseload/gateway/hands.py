@@ -179,8 +179,8 @@ class Hands:
     async def _sample(self, way: Way) -> None:
         """Read one engine's metrics; silence is no news."""
         health, number = self.health, way.replica.number
-        page = await self._page(way, metrics_path(way.replica.engine, health.metrics_path))
-        if page is None:
+        status, page = await self._got(way, metrics_path(way.replica.engine, health.metrics_path))
+        if status != 200:
             return
         sampled = self._read(page, number)
         if sampled is not None:
@@ -188,21 +188,23 @@ class Hands:
         path = ENERGY_PATHS.get(way.replica.engine)
         if path is None or number in self._no_energy:
             return
-        body = await self._page(way, path)
-        if body is None:
-            self._no_energy.add(number)  # it is off there; asked again after a reload
-        else:
+        status, body = await self._got(way, path)
+        if status == 200:
             self._energy(body, number)
+        elif status:
+            self._no_energy.add(number)  # it is off there; asked again after a reload
 
-    async def _page(self, way: Way, path: str) -> bytes | None:
-        """A page of an engine, if it gives it and is still one of ours."""
+    async def _got(self, way: Way, path: str) -> tuple[int, bytes]:
+        """Status and body of an engine's page; status 0 where none came, or the engine is no longer
+        one of ours.
+        """
         try:
-            status, page = await _asking(way).get(
+            found = await _asking(way).get(
                 way.base + path, way.plain_headers, self.health.timeout_s
             )
         except UpstreamError:
-            return None
-        return page if status == 200 and self._still(way) else None
+            return 0, b""
+        return found if self._still(way) else (0, b"")
 
     def _still(self, way: Way) -> bool:
         """Whether a replica is still the one of its number."""

@@ -125,6 +125,8 @@ def test_an_engine_that_tells_its_joules_apart_is_asked_there_until_it_does_not(
     asked = asyncio.run(run(pages, 3))
     assert asked == ["prometheus/metrics", "energy_metrics", *["prometheus/metrics"] * 2]
     assert len(heard) == 2
+    pages["energy_metrics"] = UpstreamError("connect")  # may be back the next time
+    assert asyncio.run(run(pages, 2)) == ["prometheus/metrics", "energy_metrics"] * 2
 
 
 def test_a_fault_at_one_replica_is_told_and_stops_nothing():
