@@ -103,11 +103,7 @@ class Core:
     @property
     def next_ns(self) -> int:
         """When the machine wants a ``Timer`` at the latest."""
-        first = min(self._wheel.next_ns(), self.replicas.next_ns)
-        hands_s = self.hands.next_s
-        if hands_s < math.inf:
-            first = min(first, self.replicas.start_ns + math.ceil(hands_s * _NS))
-        return first
+        return min(self._wheel.next_ns(), self.replicas.next_ns, self.hands.next_ns)
 
     def ready(self, now_ns: int) -> bool:
         """Whether a request could be served now."""

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from baseload.gateway.events import AnyCommand, Rest, Rouse
 from baseload.gateway.life import HELD
+from baseload.gateway.waiting import NEVER_NS
 from baseload.simulator.plant import Hand, Plant
 from baseload.simulator.scenario import Group, Scenario
 
@@ -43,6 +44,7 @@ class FleetHands:
         self._roused: dict[int, float] = {}  # replicas told to wake, and until when they have [s]
         self.desk: SiteDesk | None = None
         self.hands = self._made() if core.leads else []
+        self._look_ahead()
 
     def _made(self) -> list[Hand]:
         core, live = self._core.replicas, self._core.live
@@ -71,11 +73,12 @@ class FleetHands:
         if before.desk is not None and self.desk is not None:
             self.desk.resume(before.desk.level_j)
 
-    @property
-    def next_s(self) -> float:
-        """When something is to be done next, on the fleet's clock [s]."""
-        first = min((hand.next_s for hand in self.hands), default=math.inf)
-        return min([first, *self._resting.values()])
+    def _look_ahead(self) -> None:
+        """Set ``next_ns``, when ``act`` has something to do."""
+        first_s = min((hand.next_s for hand in self.hands), default=math.inf)
+        first_s = min([first_s, *self._resting.values()])
+        begun_ns = self._core.replicas.start_ns
+        self.next_ns = NEVER_NS if first_s == math.inf else begun_ns + math.ceil(first_s * _NS)
 
     def act(self, now_ns: int, commands: list[AnyCommand]) -> None:
         """Do all that is due."""
@@ -86,6 +89,7 @@ class FleetHands:
                 hand.act(self)
         for replica in [one for one, due_s in self._resting.items() if due_s <= now_s]:
             self._rest(replica, now_s)
+        self._look_ahead()
 
     def _rest(self, replica: int, now_s: float) -> None:
         """Put a closed replica to sleep, once it is idle."""

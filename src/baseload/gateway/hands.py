@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Protocol
 
 from baseload.gateway.config import HealthEntry
+from baseload.gateway.engine_metrics import ENERGY_PATHS, metrics_path
 from baseload.gateway.events import AnyEvent, Probe, Probed, Rest, Rouse, Sampled, Woken
 from baseload.gateway.live_request import Way
 from baseload.gateway.upstream import UpstreamError
@@ -14,6 +16,8 @@ from baseload.gateway.upstream import UpstreamError
 WAKE_S = 300.0
 AT_ONCE = 32
 """Metrics are read from so many replicas at a time."""
+READS_PER_S = 40.0
+POLL_S = 0.05
 
 SLEEP_PATHS = {
     "vllm": ("/sleep?level=1", "/wake_up"),
@@ -43,7 +47,8 @@ class Asking(Protocol):
 
 class Hands:
     """Carries out ``Probe``, ``Rest`` and ``Rouse``, and reads engines' metrics each
-    ``health.metrics_s``. ``tell`` gives the machine an event; ``read`` understands a page.
+    ``health.metrics_s``. ``tell`` gives the machine an event; ``read`` understands a page,
+    ``energy`` what an engine says of its joules where it says that apart.
     """
 
     def __init__(
@@ -52,9 +57,12 @@ class Hands:
         *,
         read: Read,
         trouble: Callable[[str, BaseException], None],
+        energy: Callable[[bytes, int], None] = lambda _, __: None,
     ) -> None:
         self._tell = tell
         self._read = read
+        self._energy = energy
+        self._no_energy: set[int] = set()
         self._trouble = trouble
         self._tasks: set[asyncio.Task[None]] = set()
         self._poller: asyncio.Task[None] | None = None
@@ -66,6 +74,7 @@ class Hands:
         """Look after these replicas from now on."""
         self.ways, self.health = ways, health
         self._busy.clear()
+        self._no_energy.clear()
         if self._poller is None and health.metrics_s > 0:
             self._poller = asyncio.get_running_loop().create_task(self._poll())
 
@@ -143,38 +152,59 @@ class Hands:
             self._tell(Woken(replica=way.replica.number, awake=awake, done=done))
 
     async def _poll(self) -> None:
-        """Read all engines' metrics, again and again."""
-        loop = asyncio.get_running_loop()
-        while True:
-            period_s = self.health.metrics_s
-            begun_s = loop.time()
-            if period_s > 0:
-                await self._read_all()
-            wait_s = (period_s or 1.0) - (loop.time() - begun_s)
-            await asyncio.sleep(max(0.05, wait_s))
-
-    async def _read_all(self) -> None:
+        """Read engines' metrics in turn, evenly over the period, so that they never come in bursts.
+        A large fleet is read less often: at most ``READS_PER_S`` in all.
+        """
         seats = asyncio.Semaphore(AT_ONCE)
+        turn, owed = 0, 0.0
+        while True:
+            await asyncio.sleep(POLL_S)
+            count, period_s = len(self.ways), self.health.metrics_s
+            if period_s <= 0 or not count:
+                continue
+            owed += POLL_S * min(READS_PER_S, count / period_s)
+            while owed >= 1.0 and not seats.locked():
+                owed -= 1.0
+                turn = (turn + 1) % count
+                await seats.acquire()
+                self._begin(functools.partial(self._read_one, seats), self.ways[turn])
+            owed = min(owed, 1.0)
 
-        async def one(way: Way) -> None:
-            async with seats:
-                await self._guarded(self._sample, way)
-
-        await asyncio.gather(*(one(way) for way in self.ways))
+    async def _read_one(self, seats: asyncio.Semaphore, way: Way) -> None:
+        try:
+            await self._sample(way)
+        finally:
+            seats.release()
 
     async def _sample(self, way: Way) -> None:
         """Read one engine's metrics; silence is no news."""
-        try:
-            status, page = await _asking(way).get(
-                way.base + self.health.metrics_path, way.plain_headers, self.health.timeout_s
-            )
-        except UpstreamError:
+        health, number = self.health, way.replica.number
+        status, page = await self._got(way, metrics_path(way.replica.engine, health.metrics_path))
+        if status != 200:
             return
-        if status != 200 or not self._still(way):
-            return
-        sampled = self._read(page, way.replica.number)
+        sampled = self._read(page, number)
         if sampled is not None:
             self._tell(sampled)
+        path = ENERGY_PATHS.get(way.replica.engine)
+        if path is None or number in self._no_energy:
+            return
+        status, body = await self._got(way, path)
+        if status == 200:
+            self._energy(body, number)
+        elif status:
+            self._no_energy.add(number)  # it is off there; asked again after a reload
+
+    async def _got(self, way: Way, path: str) -> tuple[int, bytes]:
+        """Status and body of an engine's page; status 0 where none came, or the engine is no longer
+        one of ours.
+        """
+        try:
+            found = await _asking(way).get(
+                way.base + path, way.plain_headers, self.health.timeout_s
+            )
+        except UpstreamError:
+            return 0, b""
+        return found if self._still(way) else (0, b"")
 
     def _still(self, way: Way) -> bool:
         """Whether a replica is still the one of its number."""
