@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from baseload.simulator.supplied import Supplied
 
 SEE = "see docs/reference/gateway-config.md"
-HIDDEN = frozenset(("keys", "api_key", "headers", "hash", "value"))
+HIDDEN = frozenset(("keys", "api_key", "headers", "hash", "value", "urls", "otlp_endpoint"))
 """Fields whose content no message shows."""
 
 MOST_BYTES = 4 * 1024 * 1024
@@ -209,6 +209,17 @@ def _tls(faults: Faults, config: GatewayConfig, folder: Path) -> None:
             found=str(reason).replace("_", " ").lower(),
             allowed="a PEM certificate chain, and in tls_key its key without a password",
         )
+
+
+def supplied_of_config(config: GatewayConfig, folder: Path) -> Supplied | None:
+    """The site of a configuration's ``supply``, whose files are in ``folder``; ``None`` without.
+    Raises ``ConfigError`` where they cannot be read.
+    """
+    faults = Faults()
+    found = _supplied(faults, config, folder)
+    if faults.found:
+        raise ConfigError("supply", faults.found)
+    return found
 
 
 def _supplied(faults: Faults, config: GatewayConfig, folder: Path) -> Supplied | None:

@@ -244,7 +244,7 @@ def _info(
     given = raw.get("model_info")
     info = dict(given) if isinstance(given, dict) else {}
     mode = info.pop("mode", None) or "chat"
-    if mode not in _MODES:
+    if not (isinstance(mode, str) and mode in _MODES):
         raise Left(f"mode {str(mode)[:40]}: only {', '.join(_MODES)} can be served")
     inputs: list[Input] = ["text"]
     if info.pop("supports_vision", False) is True:

@@ -110,9 +110,9 @@ def _entries(
         params = raw.get("litellm_params") if isinstance(raw, dict) else None
         name = raw.get("model_name") if isinstance(raw, dict) else None
         model = params.get("model") if isinstance(params, dict) else None
-        if not (isinstance(name, str) and isinstance(model, str) and model):
+        if not (isinstance(name, str) and isinstance(model, str)):
             notes.append(f"{place}: left out: no model_name, or no litellm_params.model")
-        elif not _is_name(name) or not model.isprintable() or len(model) > 300:
+        elif not _is_name(name) or not _is_model(model):
             notes.append(f"{place}: left out: a name that no header can hold, or a pattern")
         elif model.startswith("auto_router/"):
             routers.append((place, name, dict(params or {})))
@@ -128,6 +128,15 @@ def _is_name(text: str) -> bool:
     """Whether a text can be a model's name here."""
     plain = text.isascii() and text.isprintable() and text == text.strip()
     return plain and 0 < len(text) <= 200 and "*" not in text
+
+
+def _is_model(text: str) -> bool:
+    """Whether a text can be what an engine calls its model, with and without its provider."""
+    return (
+        text.isprintable()
+        and len(text) <= 300
+        and bool(text.partition("/")[2].strip() or text.partition("/")[0].strip())
+    )
 
 
 def _models(entries: list[Entry], notes: list[str]) -> _Models:
@@ -342,7 +351,7 @@ def _settings(router: dict[Any, Any], settings: dict[Any, Any], notes: list[str]
     """Policy, tries, times and telemetry."""
     out: dict[str, Any] = {}
     strategy = router.pop("routing_strategy", None)
-    if strategy in POLICY_OF:
+    if isinstance(strategy, str) and strategy in POLICY_OF:
         out["policy"] = POLICY_OF[strategy]
         notes.append(
             f"routing_strategy {strategy}: nearest is {POLICY_OF[strategy]}; take `policy` out to "

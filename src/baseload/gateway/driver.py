@@ -18,6 +18,7 @@ from typing import Protocol
 from baseload.gateway.bodies import Asked
 from baseload.gateway.config import GatewayConfig
 from baseload.gateway.errors import RequestError
+from baseload.gateway.event_log import EventLog
 from baseload.gateway.events import (
     Abort,
     AnyCommand,
@@ -40,7 +41,6 @@ from baseload.gateway.events import (
 from baseload.gateway.live_fleet import LiveFleet, LiveReplica
 from baseload.gateway.live_request import Headers, Hear, LiveRequest, Say, Way, ways_of
 from baseload.gateway.receipts import Receipts
-from baseload.gateway.recorder import Recorder
 from baseload.gateway.relay import Relay
 from baseload.gateway.upstream import Upstream
 from baseload.gateway.wishes import Wishes
@@ -82,6 +82,9 @@ class Listener(Protocol):
     def arrived(self, live: LiveRequest) -> None:
         """A request has come."""
 
+    def decided(self, took_s: float) -> None:
+        """The machine took ``took_s`` to take a request in and pick a replica."""
+
     def broke(self, live: LiveRequest, cause: Cause, *, again: bool) -> None:
         """An attempt has failed; ``again``: the request goes on."""
 
@@ -108,13 +111,13 @@ class Driver:
         hand: Hand = lambda _: None,
         clock_ns: Callable[[], int] = time.monotonic_ns,
         listeners: Sequence[Listener] = (),
-        recorder: Recorder | None = None,
+        log: EventLog | None = None,
         watch_s: float = WATCH_S,
     ) -> None:
         self.core = core
         self.hand = hand
         self.listeners = tuple(listeners)
-        self.recorder = recorder
+        self.log = log
         self.receipts = Receipts(fleet.config.telemetry.decisions_kept)
         self.lives: dict[int, LiveRequest] = {}
         self.troubles = 0
@@ -151,8 +154,8 @@ class Driver:
         now_ns = self._clock_ns()
         commands = self.core.reconfigure(fleet, now_ns)
         self._settle(fleet)
-        if self.recorder is not None:
-            self.recorder.configured(fleet.config, commands, now_ns=now_ns)
+        if self.log is not None:
+            self.log.reconfigured(now_ns, fleet, commands)
         for command in commands:
             self._carry_out(command)
         self._arm()
@@ -161,8 +164,8 @@ class Driver:
         """Tell the machine an event now, and carry out what it answers."""
         now_ns = self._clock_ns()
         commands = self.core.handle(event, now_ns)
-        if self.recorder is not None:
-            self.recorder.told(event, commands, now_ns=now_ns)
+        if self.log is not None:
+            self.log.note(now_ns, event, commands)
         for command in commands:
             self._carry_out(command)
         if self.core.next_ns < self._armed_ns:
@@ -192,8 +195,8 @@ class Driver:
             if handle is not None:
                 handle.cancel()
         self._timer = self._watch = None
-        if self.recorder is not None:
-            self.recorder.close()
+        if self.log is not None:
+            self.log.close()
 
     def _carry_out(self, command: AnyCommand) -> None:
         """Do, or have done, what the machine wants."""
@@ -280,7 +283,11 @@ class Driver:
         try:
             for listener in self.listeners:
                 listener.arrived(live)
+            begun_s = time.perf_counter()
             self.tell(arrival(live, lane, wishes.fairness or fairness))
+            took_s = time.perf_counter() - begun_s
+            for listener in self.listeners:
+                listener.decided(took_s)
             await self._follow(live)
         except asyncio.CancelledError:
             self._abandon(live)

@@ -40,6 +40,9 @@ if TYPE_CHECKING:
 AUTO = "auto"
 """The alias over all models, and the effort that leaves the choice to the gateway."""
 
+_THINK = ("chat", "responses")
+"""End-points on which an engine can be told how much to think."""
+
 MOST_LANES = 64
 """Lanes that a fleet keeps apart; later ones share the row of the first lane of their tier that
 allows the same models, or are refused.
@@ -182,7 +185,7 @@ class LiveFleet:
                 )
             return self._above_floor(found, tier)
         found = self._places(able, {None})
-        if asked.effort == AUTO and self._weighs_answers(tier):
+        if asked.effort == AUTO and asked.endpoint in _THINK and self._weighs_answers(tier):
             judged = [model for model in able if model.right_frac]
             found += self._places(judged, set(EFFORTS))
         return self._above_floor(found, tier)
