@@ -65,13 +65,17 @@ def gateway(tmp_path, engines, *flags, **limits):
     command = [sys.executable, "-m", "baseload", "serve", "--config", str(config), "--port", "0"]
     errors = (tmp_path / "stderr").open("w")
     process = subprocess.Popen([*command, *flags], stdout=subprocess.PIPE, stderr=errors, text=True)
+    found = None
     try:
         line = process.stdout.readline()
         assert "ready on http://" in line, (tmp_path / "stderr").read_text()
         url = line.split("ready on ")[1].split()[0]
         process.stdout.readline()
-        yield Gateway(process, url, config)
+        found = Gateway(process, url, config)
+        yield found
     finally:
+        if found is not None:
+            found.client.close()
         process.kill()
         process.wait(10)
         process.stdout.close()
