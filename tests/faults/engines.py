@@ -24,12 +24,15 @@ _TOLD = (-1, -1, 0, 3, 10**6, 10**12, 2**62, -7, -(2**60))
 
 
 class Engine:
-    """The engine at a URL: its mode, and whether it sleeps. ``count``: attempts it runs."""
+    """The engine at a URL: its mode, and whether it sleeps (if ``mute``, it does not say so).
+    ``count``: attempts it runs.
+    """
 
     def __init__(self, url: str, draw: random.Random) -> None:
         self.url = url
         self.mode = "well"
         self.sleeps = False
+        self.mute = draw.random() < 0.3
         self.count = 0
         self._draw = draw
 
@@ -41,7 +44,8 @@ class Engine:
         """What a probe finds; now and then not what is."""
         draw = self._draw
         healthy = self.mode not in ("dead", "hung") if draw.random() < 0.9 else draw.random() < 0.5
-        return events.Probed(replica=replica, healthy=healthy, asleep=healthy and self.sleeps)
+        asleep = None if self.mute else healthy and self.sleeps
+        return events.Probed(replica=replica, healthy=healthy, asleep=asleep)
 
     def sampled(self, replica: int) -> events.Sampled:
         """What its metrics say; now and then nonsense."""

@@ -108,7 +108,7 @@ class Laws:
         elif kind is events.Probed:
             breaker = self.breaker(url)
             breaker.probes = 0 if event.healthy else breaker.probes + 1
-            if event.healthy:
+            if event.healthy and event.asleep is not None:
                 breaker.asleep = event.asleep
         elif kind is events.Woken:
             if event.done:

@@ -103,11 +103,7 @@ class Core:
     @property
     def next_ns(self) -> int:
         """When the machine wants a ``Timer`` at the latest."""
-        first = min(self._wheel.next_ns(), self.replicas.next_ns)
-        hands_s = self.hands.next_s
-        if hands_s < math.inf:
-            first = min(first, self.replicas.start_ns + math.ceil(hands_s * _NS))
-        return first
+        return min(self._wheel.next_ns(), self.replicas.next_ns, self.hands.next_ns)
 
     def ready(self, now_ns: int) -> bool:
         """Whether a request could be served now."""
@@ -215,10 +211,12 @@ class Core:
 
     def _probed(self, event: events.Probed) -> None:
         self.replicas.probed(event, self._now_ns)
+        self.hands.look_at(event.replica, self._now_ns, self._out)
         self._room = True
 
     def _woken(self, event: events.Woken) -> None:
         self.replicas.woken(event, self._now_ns)
+        self.hands.look_at(event.replica, self._now_ns, self._out)
         self._room = True
 
     def _others(self, event: events.Others) -> None:
@@ -324,7 +322,10 @@ class Core:
             said = f"no replica takes a prompt of about {life.input_tokens:.0f} tokens"
             self._refuse(life, reason, said)
         elif reason == "no_replica":
-            if not (life.tries and self._later(life)):
+            waking = self._waken_for(life)
+            if waking and entry.bulk and self.waiting[life.tier] < entry.max_queue:
+                self._queue(life)
+            elif not (life.tries and self._later(life)):
                 self._refuse(life, reason, "no replica of the models asked for is ready")
         elif self._send(life, 0.0 if entry.bulk else self._patience_s[life.tier]):
             return  # on one that rested
@@ -332,6 +333,15 @@ class Core:
             self._queue(life)
         else:
             self._refuse_full(life)
+
+    def _waken_for(self, life: Life) -> bool:
+        """Wake a replica for a request that no other takes; says whether there is one."""
+        sleeper = self.replicas.sleeper(life)
+        if sleeper < 0:
+            return False
+        self.replicas.wanted[sleeper] = True
+        self.hands.look_at(sleeper, self._now_ns, self._out)
+        return True
 
     def _send(self, life: Life, patience_s: float) -> bool:
         """Send a request if a replica takes it within ``patience_s``; says whether."""

@@ -213,6 +213,11 @@ class Driver:
             live.closed = command  # type: ignore[assignment]
             live.wake()
         else:
+            if kind is Send:  # numbers mean what they mean now, not after a reload
+                live.target = (
+                    self.ways[command.replica],  # type: ignore[union-attr]
+                    self.fleet.options[command.option],  # type: ignore[union-attr]
+                )
             live.order = command  # type: ignore[assignment]
             live.wake()
 
@@ -330,7 +335,8 @@ class Driver:
 
     async def _attempt(self, live: LiveRequest, order: Send) -> None:
         """Send the request to a replica; ends early where the machine gives the attempt up."""
-        way, option = self.ways[order.replica], self.fleet.options[order.option]
+        assert live.target is not None
+        way, option = live.target
         live.parts = self.core.price_parts(live.number)
         live.attempting = True
         try:

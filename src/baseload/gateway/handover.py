@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterable
 
 from baseload.gateway import decision
+from baseload.gateway.errors import RequestError
 from baseload.gateway.life import Life
 from baseload.gateway.live_fleet import Lane, LiveFleet
 from baseload.gateway.replicas import Replicas
@@ -72,7 +73,10 @@ def _lanes(old: Replicas, new: Replicas) -> dict[int, int]:
         names = [old.live.options[place].name for place in lane.allowed]
         allowed = tuple(options[name] for name in names if name in options)
         if tier in tiers and allowed:
-            found[code] = new.live.code_of(Lane(tier=tiers.index(tier), allowed=allowed))
+            try:
+                found[code] = new.live.code_of(Lane(tier=tiers.index(tier), allowed=allowed))
+            except RequestError:  # one too many: its requests are refused
+                continue
             while new.known_lanes < len(new.live.lanes):
                 new.add_lane(new.known_lanes)
     return found

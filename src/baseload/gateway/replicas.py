@@ -38,19 +38,23 @@ _PACE_GAIN = 0.02
 _PACE_BOUNDS = (0.5, 2.0)
 _FEWEST_STEPS = 16
 _J_PER_KWH = 3.6e6
-_PROBE_TURNS = 8
+_PROBES_PER_S, _PROBE_TURN_S = 16.0, 0.25
 _MOST_SAID = 1e6
+_TRIED_BYTES = 16 * 1024 * 1024  # most that the candidates of remembered decisions may take
 _NO_SESSION = (-1, 0.0)
 _MOST_SESSIONS = 65_536
 
 
 class Replicas:
     """All replicas of a fleet, idle and able at ``now_ns``. ``kept``: decisions that are
-    remembered. ``leads``: probes replicas and listens to their engines; else another process does.
+    remembered, fewer where there are very many candidates. ``leads``: probes replicas and listens
+    to their engines; else another process does.
     """
 
     def __init__(self, live: LiveFleet, now_ns: int, *, kept: int, leads: bool = True) -> None:
         count = len(live.replicas)
+        row_bytes = 16 * len(live.kinds) * len(live.options)
+        kept = max(1, min(kept, _TRIED_BYTES // row_bytes))
         self.live, self.start_ns, self.kept = live, now_ns, kept
         self.state = live.state()
         self.policy = live.policy_state(self.state)
@@ -76,6 +80,7 @@ class Replicas:
         self._trials: list[tuple[int, int]] = []  # when a breaker lets one through, whose
         self._probe_ns, self._probe_turn = now_ns if leads else NEVER_NS, -1
         self._correct_ns = now_ns + int(_CORRECTED_S * _NS)
+        self._look_ahead()
 
     def seconds(self, now_ns: int) -> float:
         """An instant on the fleet's clock [s]."""
@@ -251,6 +256,19 @@ class Replicas:
                 self.bring_in_line(replica, now_ns)
         return "saturated" if able else "no_replica"
 
+    def sleeper(self, life: Life) -> int:
+        """A replica that would take a request if it were awake, and may be woken; -1 for none."""
+        options = self.live.options
+        models = {options[place].model.name for place in self.live.lanes[life.lane].allowed}
+        for one in self.live.replicas:
+            health = self.health[one.number]
+            if health.awake or not one.entry.sleep or one.entry.model not in models:
+                continue
+            longest = self.state.limits[one.kind].max_input_tokens
+            if health.healthy(self.live.config.health) and life.input_tokens <= longest:
+                return one.number
+        return -1
+
     def drawn_j(self, now_ns: int) -> float:
         """Joules drawn up to now, modelled: of this process's requests, and of idle replicas."""
         return self.past_j + float(decision.read(self.state, self.book, self.seconds(now_ns)))
@@ -311,6 +329,7 @@ class Replicas:
         due = health.next_ns(now_ns)
         if due < NEVER_NS:
             heapq.heappush(self._trials, (due, replica))
+            self._look_ahead()
 
     def probed(self, event: Probed, now_ns: int) -> None:
         """A probe came back."""
@@ -318,7 +337,7 @@ class Replicas:
             return
         health = self.health[event.replica]
         health.probed(event.healthy, now_ns)
-        if event.healthy and health.awake == event.asleep:
+        if event.healthy and event.asleep is not None and health.awake == event.asleep:
             self._asleep(event.replica, event.asleep, now_ns)
         self.bring_in_line(event.replica, now_ns)
 
@@ -331,6 +350,9 @@ class Replicas:
 
     def _asleep(self, replica: int, asleep: bool, now_ns: int) -> None:
         decision.meter(self.state, self.book, replica, self.seconds(now_ns))
+        if not asleep and self.book.state[replica] == decision.ASLEEP:
+            cost = self.book.base_cost[self._kind_of[replica]]
+            self.book.idle_j[replica] += cost.wake_j_from_parked
         self.book.state[replica] = decision.ASLEEP if asleep else decision.AWAKE
         self.health[replica].awake = not asleep
 
@@ -452,11 +474,10 @@ class Replicas:
 
     # Time
 
-    @property
-    def next_ns(self) -> int:
-        """When ``tick`` has something to do."""
+    def _look_ahead(self) -> None:
+        """Set ``next_ns``, when ``tick`` has something to do."""
         first = min(self._probe_ns, self._correct_ns)
-        return min(first, self._trials[0][0]) if self._trials else first
+        self.next_ns = min(first, self._trials[0][0]) if self._trials else first
 
     def tick(self, now_ns: int, commands: list[AnyCommand]) -> None:
         """Do what is due: breakers let one through, probes go out, costs follow what was seen."""
@@ -469,16 +490,20 @@ class Replicas:
             self._forget_old_samples(now_ns)
             for kind in range(len(self.book.pace)):
                 decision.correct(self.state, self.book, kind)
+        self._look_ahead()
 
     def _probe(self, now_ns: int, commands: list[AnyCommand]) -> None:
-        """Probe a share of the replicas, in turn, so that probes do not come in bursts; all at
-        first. Those that have just answered something need none.
+        """Probe the next replicas in turn, so that probes do not come in bursts; all at first.
+        Those that have just answered something need none. A large fleet is probed less often: at
+        most ``_PROBES_PER_S`` in all.
         """
-        period_s, turn = self.live.config.health.period_s, self._probe_turn
-        self._probe_turn = (turn + 1) % _PROBE_TURNS
-        self._probe_ns = now_ns + int(period_s / _PROBE_TURNS * _NS)
+        count = len(self.health)
+        period_s = max(self.live.config.health.period_s, count / _PROBES_PER_S)
+        turns = max(1, min(count, int(period_s / _PROBE_TURN_S)))
+        turn, self._probe_turn = self._probe_turn, (self._probe_turn + 1) % turns
+        self._probe_ns = now_ns + int(period_s / turns * _NS)
         lately_ns = now_ns - int(period_s * _NS)
-        for number, health in enumerate(self.health):
-            its_turn = turn < 0 or number % _PROBE_TURNS == turn
-            if its_turn and not (health.heard_ns > lately_ns and health.awake):
+        for number in range(count) if turn < 0 else range(turn, count, turns):
+            health = self.health[number]
+            if not (health.heard_ns > lately_ns and health.awake):
                 commands.append(Probe(replica=number))

@@ -29,8 +29,7 @@ def test_the_price_s_parts_are_headers_as_far_as_they_are_numbers():
     parts = {"price_usd": 0.25, "lateness_usd": 0.0, "fee_usd": math.nan, "energy_j": 12345678.0}
     assert price_headers(parts) == [
         (b"x-baseload-price-usd", b"0.25"),
-        (b"x-baseload-price-lateness-usd", b"0"),
-        (b"x-baseload-price-energy-j", b"1.23457e+07"),
+        (b"x-baseload-price-parts", b"energy_j=1.23457e+07"),
     ]
     assert price_headers({}) == []
 
