@@ -8,6 +8,7 @@ import pytest
 from fake_gateway import FakeFleet, config_of
 
 from baseload.gateway.config import HealthEntry, ReplicasEntry
+from baseload.gateway.engine_metrics import ENERGY_PATHS, METRICS_PATHS
 from baseload.gateway.events import Probe, Probed, Rest, Rouse, Sampled, Woken
 from baseload.gateway.hands import Hands
 from baseload.gateway.live_request import ways_of
@@ -97,6 +98,35 @@ def test_metrics_are_read_of_all():
     assert events == [Sampled(replica=0, running=3.0), Sampled(replica=1, running=3.0)]
     for silent in ((404, b""), UpstreamError("connect")):
         assert told({"metrics": silent}, health=health)[0] == []
+
+
+def test_an_engine_that_tells_its_joules_apart_is_asked_there_until_it_does_not(monkeypatch):
+    monkeypatch.setitem(ENERGY_PATHS, "vllm", "/energy_metrics")
+    monkeypatch.setitem(METRICS_PATHS, "vllm", "/prometheus/metrics")
+    heard = []
+
+    async def run(answers, rounds):
+        hands = Hands(
+            lambda event: None,
+            read=lambda page, replica: None,
+            energy=lambda body, replica: heard.append((body, replica)),
+            trouble=lambda where, error: heard.append(error),
+        )
+        asking = Asking(answers)
+        hands.ways = ways_of(FakeFleet(config_of()), lambda replica: asking)
+        for _ in range(rounds):
+            await hands._sample(hands.ways[1])
+        return [url.partition("2/")[2] for url in asking.asked]
+
+    pages = {"prometheus/metrics": (200, b""), "energy_metrics": (200, b"joules")}
+    assert asyncio.run(run(pages, 2)) == ["prometheus/metrics", "energy_metrics"] * 2
+    assert heard == [(b"joules", 1)] * 2
+    pages["energy_metrics"] = (503, b"")
+    asked = asyncio.run(run(pages, 3))
+    assert asked == ["prometheus/metrics", "energy_metrics", *["prometheus/metrics"] * 2]
+    assert len(heard) == 2
+    pages["energy_metrics"] = UpstreamError("connect")  # may be back the next time
+    assert asyncio.run(run(pages, 2)) == ["prometheus/metrics", "energy_metrics"] * 2
 
 
 def test_a_fault_at_one_replica_is_told_and_stops_nothing():
