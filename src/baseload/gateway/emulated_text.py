@@ -28,7 +28,7 @@ assert all(len(WORDS) % n for n in range(2, len(WORDS))), len(WORDS)
 PIECE_CHARACTERS = 4
 """Of a token of JSON."""
 _MASK = (1 << 64) - 1
-_MOST_DEPTH = 8
+_DEEP = 8
 
 
 class Draws:
@@ -154,20 +154,27 @@ def _value(schema: Any, root: Mapping[str, Any], draws: Draws, depth: int) -> An
         return _words(draws)
     if "$ref" in schema:
         found = _referred(schema["$ref"], root)
-        return _value(found, root, draws, depth + 1) if depth < _MOST_DEPTH else None
+        return _value(found, root, draws, depth + 1) if depth < 4 * _DEEP else None
     if "const" in schema:
         return schema["const"]
     if isinstance(schema.get("enum"), list) and schema["enum"]:
         return schema["enum"][draws.below(len(schema["enum"]))]
     for union in ("anyOf", "oneOf"):
         if isinstance(schema.get(union), list) and schema[union]:
-            # deep down the last one, often null, ends a schema that holds itself
             choices = schema[union]
-            chosen = -1 if depth >= _MOST_DEPTH else draws.below(len(choices))
-            return _value(choices[chosen], root, draws, depth + 1)
+            chosen = choices[draws.below(len(choices))]
+            if depth >= _DEEP:  # ends a schema that holds itself
+                chosen = next(filter(_is_plain, choices), chosen)
+            return _value(chosen, root, draws, depth + 1)
     if isinstance(schema.get("allOf"), list) and schema["allOf"]:
         return _value(_merged(schema["allOf"], root), root, draws, depth + 1)
     return _typed(schema, root, draws, depth)
+
+
+def _is_plain(schema: Any) -> bool:
+    """Whether a value of it holds no other."""
+    inner = ("$ref", "properties", "items", "anyOf", "oneOf", "allOf")
+    return isinstance(schema, dict) and not any(key in schema for key in inner)
 
 
 def _typed(schema: Mapping[str, Any], root: Mapping[str, Any], draws: Draws, depth: int) -> Any:
@@ -177,7 +184,7 @@ def _typed(schema: Mapping[str, Any], root: Mapping[str, Any], draws: Draws, dep
         kind = kind[draws.below(len(kind))] if kind else None
     if kind == "array" or (kind is None and "items" in schema):
         least = _whole(schema.get("minItems"), 0)
-        count = least if depth >= _MOST_DEPTH else max(least, 1)
+        count = least if depth >= _DEEP else max(least, 1)
         most = _whole(schema.get("maxItems"), count)
         items = schema.get("items", {"type": "string"})
         return [_value(items, root, draws, depth + 1) for _ in range(min(count, most))]
@@ -201,7 +208,7 @@ def _object(
     required = schema.get("required")
     if not isinstance(required, list):
         required = []
-    names = required if depth >= _MOST_DEPTH else dict.fromkeys([*properties, *required])
+    names = required if depth >= _DEEP else dict.fromkeys([*properties, *required])
     return {name: _value(properties.get(name), root, draws, depth + 1) for name in names}
 
 

@@ -2,8 +2,8 @@
 
 The device is the short form that ``fleet.devices`` knows; the model is its name without owner, and
 where that has a version before its size (``llama-3.1-8b``) the newest also goes without it
-(``llama-8b``). A model that needs several GPUs gets the fewest that hold it, of 1, 2, 4, 8; an
-ending such as ``-x4`` says how many.
+(``llama-8b``). A model gets the fewest GPUs, of 1, 2, 4, 8, that hold it and a cache worth
+having; an ending such as ``-x4`` says how many.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from baseload.fleet.physics import kv_tokens_that_fit, layout_of, replica_type
 from baseload.fleet.replica_type import ReplicaType
 
 GPU_COUNTS = (1, 2, 4, 8)
-_LEAST_TOKENS = 2048  # of cache, as ``fleet.physics.require_fit`` asks for
+_LEAST_TOKENS = 16_384  # of cache: room for more than one request
 _VERSION = re.compile(r"-(\d+(?:\.\d+)?)(?=-\d+(?:\.\d+)?b\b)")
 _ENDING = re.compile(r"-x(\d+)$")
 
