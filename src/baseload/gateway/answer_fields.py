@@ -23,10 +23,18 @@ MOST_STRANGE = 32
 Record = TypeVar("Record", bound=msgspec.Struct)
 
 
+class OutputPart(msgspec.Struct, frozen=True, gc=False):
+    """One part of an answer that comes in parts."""
+
+    type: str = ""
+    text: str | None = None
+    refusal: str | None = None
+
+
 class Said(msgspec.Struct, frozen=True, gc=False):
     """A message or a delta: the answer, the thinking in both spellings, calls of tools."""
 
-    content: str | None = None
+    content: str | list[OutputPart] | None = None
     reasoning_content: str | None = None
     reasoning: str | None = None
     refusal: str | None = None
@@ -38,7 +46,7 @@ class Said(msgspec.Struct, frozen=True, gc=False):
 class Choice(msgspec.Struct, frozen=True, gc=False):
     """One choice of a chunk (``delta``), an answer (``message``) or a completion (``text``)."""
 
-    index: int = 0
+    index: int | None = 0
     delta: Said | None = None
     message: Said | None = None
     text: str | None = None
@@ -73,14 +81,6 @@ class Reply(msgspec.Struct, frozen=True, gc=False):
     usage: UsageFields | None = None
     error: msgspec.Raw = ABSENT
     data: msgspec.Raw = ABSENT
-
-
-class OutputPart(msgspec.Struct, frozen=True, gc=False):
-    """One part of an output item."""
-
-    type: str = ""
-    text: str | None = None
-    refusal: str | None = None
 
 
 class OutputItem(msgspec.Struct, frozen=True, gc=False):
@@ -175,12 +175,23 @@ def has_answer(said: Said) -> bool:
     """Whether a message or delta holds something of the answer itself: text, a refusal, a call of a
     tool, sound; blanks are none.
     """
+    content = said.content
+    text = content_text(content) if isinstance(content, list) else content
     return bool(
-        (said.content and not said.content.isspace())
+        (text and not text.isspace())
         or said.tool_calls
         or said.refusal
         or is_there(said.function_call)
         or is_there(said.audio)
+    )
+
+
+def content_text(parts: list[OutputPart]) -> str:
+    """The text of an answer that comes in parts; thinking is none of it."""
+    return "".join(
+        (part.text or "") + (part.refusal or "")
+        for part in parts
+        if part.type in ("text", "output_text", "refusal")
     )
 
 
@@ -214,12 +225,24 @@ def read_loosely(payload: bytes, kind: type[Record], doubts: list[str]) -> Recor
         return None
     if not isinstance(read, dict):
         return None
+    try:
+        return without_strange(read, kind, doubts)
+    except (msgspec.DecodeError, ValueError, OverflowError, RecursionError):
+        doubts.append("fields of another type than the API's")
+        return kind()
+
+
+def without_strange(read: dict[str, object], kind: type[Record], doubts: list[str]) -> Record:
+    """A record of ``kind`` from a decoded object, whose fields of a wrong type are cut out. Raises
+    as the decoder and the encoder do.
+    """
     for _ in range(MOST_STRANGE):
         try:
             return msgspec.json.decode(msgspec.json.encode(read), type=kind)
         except msgspec.ValidationError as error:
             path = str(error).partition(" - at `$")[2].rstrip("`")
-            doubts.append(f"{path.removeprefix('.')}: another type than the API's")
+            if len(doubts) < MOST_STRANGE:
+                doubts.append(f"{path.removeprefix('.')}: another type than the API's")
             if not cut_out(read, path):
                 break
     return kind()
@@ -254,10 +277,8 @@ def outputs_of(response: Response) -> tuple[bool, bool]:
     answered = called = False
     for item in response.output or ():
         if item.type == "message":
-            answered |= any(
-                bool(part.refusal) or bool(part.text and not part.text.isspace())
-                for part in item.content or ()
-            )
+            text = content_text(item.content or [])
+            answered |= bool(text and not text.isspace())
         elif item.type.endswith("_call"):
             called = True
     return answered, called

@@ -26,6 +26,16 @@ MOST_ELEMENTS = 500_000
 take many times its size.
 """
 
+WORDS = {
+    "int": "an integer",
+    "float": "a number",
+    "str": "a string",
+    "bool": "true or false",
+    "array": "an array",
+    "object": "an object",
+}
+"""The decoder's names of types, in words."""
+
 DIGITS = b"0123456789,[]"
 SPACES = b" \t\n\r"
 
@@ -100,6 +110,8 @@ def check_bytes(body: bytes) -> None:
 def malformed(detail: str) -> RequestError:
     """400 for a body that is no JSON."""
     detail = detail.removeprefix("JSON is malformed: ")
+    if "truncated" in detail:
+        detail = "it ends too early, or holds half of a surrogate pair"
     return RequestError(
         400, f"the body is not valid JSON: {detail}; allowed: one JSON object in UTF-8"
     )
@@ -110,9 +122,13 @@ def wrong_type(said: str) -> RequestError:
     what, _, path = said.partition(" - at `$")
     param = path.rstrip("`").removeprefix(".")
     expected, _, found = what.replace("`", "").removeprefix("Expected ").partition(", got ")
+    expected = " or ".join(WORDS.get(word, word) for word in expected.split(" | "))
+    found = WORDS.get(found, found)
     if not param:
         return RequestError(400, f"the body: found {found or said}; allowed: one JSON object")
-    return bad_field(param, found=found or what, allowed=expected if found else "see the API")
+    return bad_field(
+        param, found=found or what.lower(), allowed=expected if found else "64-bit numbers"
+    )
 
 
 def read_chat(body: bytes) -> Asked:

@@ -31,6 +31,7 @@ ANSWER_FRAC = 0.25
 ANSWER_TOKENS = 4096
 """What of ``max_tokens`` stays for the answer: a quarter, at most so many tokens."""
 
+SWITCH_BYTES = {True: b"true", False: b"false"}
 SAME: Mapping[str, str] = MappingProxyType({})
 
 
@@ -281,13 +282,18 @@ class Edits:
         """Set the field at ``path``."""
         top, _, inner = path.partition(".")
         if inner:
-            self._object(top)[inner] = msgspec.Raw(msgspec.json.encode(value))
+            raw = SWITCH_BYTES[value] if isinstance(value, bool) else msgspec.json.encode(value)
+            self._object(top)[inner] = msgspec.Raw(raw)
         else:
             self._gone.pop(top, None)
             self._values[top] = value
 
     def remove_all(self, paths: tuple[str, ...]) -> None:
         """Take those of ``paths`` out that the client sent."""
+        if not self.fields:  # the usual case: at most the one plain field is there
+            if LEVELS[0] in paths:
+                self._gone[LEVELS[0]] = None
+            return
         for path in paths:
             top, _, inner = path.partition(".")
             if inner:
@@ -303,7 +309,8 @@ class Edits:
         changes = dict(self._values)
         gone = dict(self._gone)
         for name, inner in self._objects.items():
-            inner.pop("type", None) if name == "thinking" else None
+            if name == "thinking" and "budget_tokens" not in inner:
+                inner.pop("type", None)  # it means nothing without a budget
             if inner:
                 changes[name] = msgspec.Raw(msgspec.json.encode(inner))
             elif name in self._sent:

@@ -87,6 +87,7 @@ class StreamReader:
         self._usage_event = b""
         self._usage_payload = b""
         self._last = b""
+        self._tail = b""
         self._ended = False
 
     def feed(self, chunk: bytes) -> tuple[bytes, int]:
@@ -106,6 +107,10 @@ class StreamReader:
             chunk = bytes(pending)
             pending.clear()
         before = self.tokens
+        one_line = chunk.find(b"\n") == len(chunk) - 2 > 0 and chunk.endswith(b"\n")
+        if one_line and not self._usage_event:  # the usual case: exactly one event
+            held = self._event(chunk)
+            return b"" if held else chunk, self.tokens - before
         return self._events(chunk), self.tokens - before
 
     def _events(self, chunk: bytes) -> bytes:
@@ -119,15 +124,18 @@ class StreamReader:
                 self._pending += chunk[start:]
                 self._check_pending()
                 break
-            event = chunk[start:end]
-            held = self._event(event)
-            if held:
+            waiting = self._usage_event
+            held = self._event(chunk[start:end])
+            if held or waiting:
                 out.append(chunk[run:start])
-                run = end
+                run = end if held else start
+                if waiting and not self.done and not (held and self._usage_event is waiting):
+                    out.append(waiting)  # it was not the last one
+                    self._usage_event = b"" if not held else self._usage_event
             start = end
             if self.done or self.broken is not None:
                 break
-        if run == 0 and start == size:
+        if not out and start == size:
             return chunk
         out.append(chunk[run:start])
         return b"".join(out)
@@ -148,7 +156,7 @@ class StreamReader:
 
     def _event(self, event: bytes) -> bool:
         """Read one event; whether its bytes are held back (or dropped)."""
-        if event.startswith(b"data: ") and event.find(b"\n") >= len(event) - 3:
+        if event.startswith(b"data: ") and event.find(b"\n") >= len(event) - 3:  # one line
             payload = event[6:]
         else:
             found = self._payload(event)
@@ -200,6 +208,7 @@ class StreamReader:
         if reply.usage is None:
             return False
         self.usage = fields.usage_of(reply.usage, self.doubts)
+        del self.doubts[fields.MOST_STRANGE :]
         if reply.choices and not (self.keep_usage and self._complete()):
             return False
         return self._hold_usage(event, payload)
@@ -207,7 +216,7 @@ class StreamReader:
     def _choice(self, choice: fields.Choice) -> bool:
         """Read one choice of a chunk; whether it holds something that was generated."""
         said = choice.delta or choice.message
-        index = choice.index
+        index = choice.index or 0
         new = bool(choice.text)
         if said is not None:
             new = new or bool(said.content)
@@ -311,16 +320,18 @@ class StreamReader:
         comment = b"" if energy is None else energy_comment(energy)
         if self._responses:
             return comment + self._usage_with(energy) + self._last
-        return self._usage_with(energy) + comment + (self._last or DONE)
+        return self._usage_with(energy) + self._tail + comment + (self._last or DONE)
 
     def _rest(self) -> None:
         """The last event may lack its empty line."""
         rest = bytes(self._pending).rstrip(b"\r\n") + b"\n\n"
         self._pending.clear()
+        whole = self._complete()
         if not self._event(rest) and self.broken is None:
-            self._last = rest + self._last
+            self._tail = rest
         elif self.broken == "garbage":
-            self.broken, self.detail = "closed", "the stream ended inside an event"
+            self.doubts.append("the stream ended inside an event")
+            self.broken, self.detail = (None, "") if whole else ("closed", self.doubts[-1])
 
     def _usage_with(self, energy: bytes | None) -> bytes:
         """The held chunk, the energy beside its usage."""
@@ -337,7 +348,7 @@ def event_end(data: bytes | bytearray, start: int) -> int:
     it does not. Lines may end in ``\\n`` or ``\\r\\n``.
     """
     plain = data.find(b"\n\n", start)
-    if b"\r" not in data:
+    if data.find(b"\r", start) < 0:
         return plain + 2 if plain >= 0 else -1
     carried = data.find(b"\n\r\n", start)
     if carried < 0 or 0 <= plain < carried:
