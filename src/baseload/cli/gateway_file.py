@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from baseload.simulator.supplied import Supplied
 
 SEE = "see docs/reference/gateway-config.md"
-HIDDEN = frozenset(("keys", "api_key", "headers", "hash", "value"))
+HIDDEN = frozenset(("keys", "api_key", "headers", "hash", "value", "urls", "otlp_endpoint"))
 """Fields whose content no message shows."""
 
 MOST_BYTES = 4 * 1024 * 1024

@@ -18,7 +18,10 @@ import typer
 from baseload import __version__
 from baseload.base.errors import BaseloadError
 from baseload.cli.calibrate import calibrate
+from baseload.cli.check import check
 from baseload.cli.emulate import emulate
+from baseload.cli.import_ import import_app
+from baseload.cli.key import key
 from baseload.cli.monitor import monitor
 from baseload.cli.plan import plan
 from baseload.cli.policies import policies
@@ -79,8 +82,11 @@ for _command in (
     validate,
     policies,
     emulate,
+    check,
+    key,
 ):
     app.command()(_command)
+app.add_typer(import_app, name="import")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -59,6 +59,19 @@ def _decimal(loader: yaml.SafeLoader, node: Any) -> float | int:
     return int(value) if whole and abs(value) < _LARGEST_EXACT else value
 
 
+def _text(loader: yaml.SafeLoader, node: Any) -> str:
+    """Text; characters that JSON writes as a pair of escapes are one again, half a pair is none."""
+    text: str = loader.construct_scalar(node)
+    if text.isascii():
+        return text
+    try:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16")
+    except UnicodeDecodeError as error:
+        raise yaml.constructor.ConstructorError(
+            None, None, "half of a pair of escapes (a surrogate)", node.start_mark
+        ) from error
+
+
 for _tag, _pattern, _first in (
     ("bool", re.compile(r"^(true|True|TRUE|false|False|FALSE)$"), "tTfF"),
     ("int", _INT, "-+0123456789"),
@@ -67,6 +80,7 @@ for _tag, _pattern, _first in (
     ("merge", re.compile(r"^<<$"), "<"),
 ):
     _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", _pattern, list(_first))
+_Loader.add_constructor("tag:yaml.org,2002:str", _text)
 _Loader.add_constructor("tag:yaml.org,2002:int", _whole)
 _Loader.add_constructor("tag:yaml.org,2002:float", _decimal)
 

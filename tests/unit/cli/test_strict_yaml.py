@@ -51,6 +51,7 @@ def value_of(text):
         ("~", None),
         ("", None),
         ("1.2.3", "1.2.3"),
+        (r'"\ud83d\ude00 \u00e9"', "\U0001f600 \u00e9"),
     ],
 )
 def test_scalars_follow_yaml_1_2(text, value):
@@ -73,6 +74,7 @@ def test_not_a_number_is_a_number():
         ("value: 1\n---\nvalue: 2\n", ["another document", "line 2"]),
         ("value: !!python/name:os.system x\n", ["could not determine a constructor"]),
         ("\0", ["special characters"]),
+        (r'value: "\ud83d"', ["half of a pair", "line 1"]),
         ("[" * 3000 + "]" * 3000, ["recursion"]),
         ("", ["an empty file", "fields: value, inner, rows, shares"]),
         ("# only a comment\n", ["an empty file"]),
