@@ -22,11 +22,7 @@ def local_gateway(loaded: LoadedConfig) -> Iterator[LoadedConfig]:
     from baseload.gateway.local_calibration import calibrated
     from baseload.gateway.local_model import start, with_address
 
-    place, entry = next(
-        (place, entry)
-        for place, entry in enumerate(loaded.config.replicas)
-        if entry.engine == "llama.cpp"
-    )
+    place = [entry.engine for entry in loaded.config.replicas].index("llama.cpp")
     kinds = list(loaded.kinds)
     kind = kinds[place]
     with start(slots=kind.max_batch, context_tokens=kind.max_context_tokens) as local:

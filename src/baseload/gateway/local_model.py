@@ -43,9 +43,9 @@ _HTTP_THREADS_MORE = 4
 class LocalModel:
     """An engine that runs in this process until it is closed.
 
-    ``url``: where it listens, on loopback at a free port; it has llama.cpp's end-points, ``/health``,
-    ``/metrics`` (``llamacpp:*``) and ``/slots`` among them. ``slots`` and ``context_tokens``: what
-    runs at once, and how long one request may be.
+    ``url``: where it listens, on loopback at a free port; it has llama.cpp's end-points, among them
+    ``/health``, ``/metrics`` (``llamacpp:*``) and ``/slots``. ``slots`` and ``context_tokens``:
+    what runs at once, and how long one request may be.
     """
 
     def __init__(self, server: Any, *, url: str, slots: int, context_tokens: int) -> None:

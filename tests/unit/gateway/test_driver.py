@@ -457,7 +457,9 @@ async def test_a_server_that_cancels_a_request_leaves_nothing_behind():
 @drive
 async def test_the_machine_is_told_of_progress_a_few_times_a_second_only():
     chunks = [chunk_of("a") for _ in range(500)]
-    setup = Setup(FakeCore(), FakeUpstream(FakeStream([*chunks, chunk_of("z", finish="stop"), DONE])))
+    setup = Setup(
+        FakeCore(), FakeUpstream(FakeStream([*chunks, chunk_of("z", finish="stop"), DONE]))
+    )
     await setup.client.call("/v1/chat/completions", chat(stream=True))
     progressed = setup.core.of(Progressed)
     assert sum(one.tokens for one in progressed) == 501
@@ -522,7 +524,9 @@ async def test_another_fleet_is_taken_over_in_one_go():
 
     setup = Setup(Takes(), FakeUpstream(GOOD))
     await setup.client.call("/v1/chat/completions", chat())
-    other = config_of(replicas=(config_of().replicas[0].__class__(model="m", urls=("http://c:3",)),))
+    other = config_of(
+        replicas=(config_of().replicas[0].__class__(model="m", urls=("http://c:3",)),)
+    )
     setup.driver.reconfigure(FakeFleet(other))
     again = Client(setup.surface)
     await again.call("/v1/chat/completions", chat())
