@@ -31,7 +31,6 @@ from baseload.routing.pick import PolicyState
 from baseload.routing.policies import policy as policy_of
 from baseload.routing.policy import Policy
 from baseload.routing.price import BARRED, OPTION
-from baseload.routing.supply_control import reference_usd_per_j, table_capacity_j
 from baseload.simulator.supplied import Supplied
 from baseload.workload.tiers import Tier
 
@@ -256,7 +255,11 @@ class LiveFleet:
     def policy_state(self, fleet: FleetState) -> PolicyState:
         """A fresh state of the policy, whose options are yet to be filled in (``fill``)."""
         site = None if self.supplied is None else self.supplied.site
-        tariff = self.config.energy_usd_per_kwh / J_PER_KWH
+        usd_per_j, store_j = self.config.energy_usd_per_kwh / J_PER_KWH, None
+        if site is not None:  # scipy: only where there is a site
+            from baseload.routing.supply_control import reference_usd_per_j, table_capacity_j
+
+            usd_per_j, store_j = reference_usd_per_j(site), table_capacity_j(site)
         table = np.zeros((MOST_LANES, len(self.options)), dtype=OPTION).view(np.recarray)
         table[...] = (BARRED, 1.0, np.inf, 0.0, 0.0, 0.0, 1.0)
         table["model"][:, 0] = 0
@@ -265,8 +268,8 @@ class LiveFleet:
             seed=self.config.seed,
             options=table,
             tiers=len(self.tiers),
-            usd_per_j=tariff if site is None else reference_usd_per_j(site),
-            store_j=None if site is None else table_capacity_j(site),
+            usd_per_j=usd_per_j,
+            store_j=store_j,
         )
         # one that does not weigh answers chooses among all that a lane allows
         return made._replace(options=table)

@@ -303,6 +303,16 @@ class StreamReader:
         self.done = True
         return True
 
+    def settle(self) -> None:
+        """Nothing more comes: read an event that lacks its empty line, and find an answer that is
+        not whole ``broken``. ``usage``, ``finish`` and ``exhausted`` hold from here on, before
+        ``end``.
+        """
+        if self._pending and not self.done and self.broken is None:
+            self._rest()
+        if self.broken is None and not self.done and not self._complete():
+            self._fail("closed", "the stream ended before the answer did")
+
     def end(self, energy: bytes | None) -> bytes:
         """The stream is over: by ``done``, or because its connection ended. What is left to hand
         on: the usage chunk with the ``energy`` object (JSON) in it, the comment ``: energy {...}``,
@@ -310,11 +320,8 @@ class StreamReader:
         """
         if self._ended:
             return b""
-        if self._pending and not self.done and self.broken is None:
-            self._rest()
+        self.settle()
         self._ended = True
-        if self.broken is None and not self.done and not self._complete():
-            self._fail("closed", "the stream ended before the answer did")
         if self.broken is not None:
             return b""
         comment = b"" if energy is None else energy_comment(energy)

@@ -1,12 +1,13 @@
 """What the gateway asks of an engine: ``post``, ``stream``, ``close``; aiohttp behind it.
 
 A request is sent at most once a call: trying again is the state machine's matter, never the
-client library's (aiohttp repeats idempotent methods only, and redirects are not followed).
+client library's (aiohttp repeats idempotent methods only, and redirects are not followed). Of the
+time limits only that for connecting is kept here; the machine's own clock has the others, and whose
+time is up is cancelled: a timer for each chunk would cost more than handing it on.
 """
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -42,7 +43,7 @@ class UpstreamError(Exception):
 
 class UpstreamStream(Protocol):
     """An answer whose head is here and whose body is coming: iterate for its chunks, as they come,
-    none empty. The iteration raises ``UpstreamError`` (``closed``, ``first_byte``, ``idle``).
+    none empty. The iteration raises ``UpstreamError``.
     """
 
     @property
@@ -107,7 +108,7 @@ class AiohttpUpstream:
         self, url: str, body: bytes, headers: Mapping[str, str], *, limits: LimitsEntry
     ) -> Answer:
         """Send ``body`` and wait for the whole answer. Raises ``UpstreamError``: ``connect``,
-        ``first_byte`` (nothing came in time), ``closed``, ``garbage``.
+        ``closed``, ``garbage``.
         """
         response = await self._send(url, body, headers, limits)
         try:
@@ -115,16 +116,16 @@ class AiohttpUpstream:
         except BaseException as error:
             response.close()
             if isinstance(error, aiohttp.ClientError | OSError | TimeoutError):
-                raise _while_reading(error, "first_byte") from error
+                raise UpstreamError("closed", _said(error)) from error
             raise
 
     async def stream(
         self, url: str, body: bytes, headers: Mapping[str, str], *, limits: LimitsEntry
     ) -> AiohttpStream:
         """Send ``body`` and wait for the head of the answer. Raises ``UpstreamError``: ``connect``,
-        ``first_byte``, ``garbage``.
+        ``garbage``.
         """
-        return AiohttpStream(await self._send(url, body, headers, limits), limits.idle_s)
+        return AiohttpStream(await self._send(url, body, headers, limits))
 
     async def get(
         self, url: str, headers: Mapping[str, str], timeout_s: float
@@ -170,9 +171,7 @@ class AiohttpUpstream:
     ) -> aiohttp.ClientResponse:
         if limits is not self._limits:
             self._limits = limits
-            self._timeout = aiohttp.ClientTimeout(
-                total=None, sock_connect=limits.connect_s, sock_read=limits.first_byte_s
-            )
+            self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=limits.connect_s)
         try:
             return await self._session.post(
                 self._url(url),
@@ -188,32 +187,25 @@ class AiohttpUpstream:
 class AiohttpStream:
     """A streamed answer of ``AiohttpUpstream``: chunks as the socket gives them."""
 
-    __slots__ = ("_any", "_idle_s", "_response", "headers", "status")
+    __slots__ = ("_content", "_response", "headers", "status")
 
-    def __init__(self, response: aiohttp.ClientResponse, idle_s: float) -> None:
+    def __init__(self, response: aiohttp.ClientResponse) -> None:
         self.status = response.status
         self.headers: Mapping[str, str] = response.headers
         self._response = response
-        self._idle_s = idle_s
-        self._any = False
+        self._content = response.content
 
     def __aiter__(self) -> AiohttpStream:
         return self
 
     async def __anext__(self) -> bytes:
         try:
-            chunk = await self._response.content.readany()
+            chunk = await self._content.readany()
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             self._response.close()
-            raise _while_reading(error, "idle" if self._any else "first_byte") from error
+            raise UpstreamError("closed", _said(error)) from error
         if not chunk:
             raise StopAsyncIteration
-        if not self._any:
-            self._any = True
-            connection = self._response.connection
-            if connection is not None and connection.protocol is not None:
-                connection.protocol.read_timeout = self._idle_s
-                connection.protocol.start_timeout()
         return chunk
 
     def close(self) -> None:
@@ -240,20 +232,9 @@ def _before_head(error: Exception) -> UpstreamError:
     """Why there is no answer."""
     if isinstance(error, aiohttp.ConnectionTimeoutError):
         return UpstreamError("connect", "no connection in time")
-    if isinstance(error, aiohttp.SocketTimeoutError):
-        return UpstreamError("first_byte", "no answer in time")
     if isinstance(error, aiohttp.ClientResponseError):
         return UpstreamError("garbage", "what came is not HTTP")
     return UpstreamError("connect", _said(error))
-
-
-def _while_reading(error: BaseException, silence: Cause) -> UpstreamError:
-    """Why an answer broke off; ``silence``: what it is called when nothing came in time."""
-    if isinstance(error, UpstreamError):
-        return error
-    if isinstance(error, asyncio.TimeoutError):
-        return UpstreamError(silence, "nothing came in time")
-    return UpstreamError("closed", _said(error))
 
 
 def _said(error: BaseException) -> str:

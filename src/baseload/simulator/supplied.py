@@ -24,7 +24,6 @@ from baseload.supply.baseline import Scaled
 from baseload.supply.series import step_means
 from baseload.supply.site import Site
 from baseload.supply.slot import BALANCE_LIMIT, SLOT_RESIDUAL_LIMIT, slot_residual_frac
-from baseload.theory.regime import label_of
 
 MOST_SLOTS = 4_000_000
 _MOST_SCALE = 1000.0
@@ -177,6 +176,8 @@ def _slots(engine: Engine, end_s: float) -> tuple[NDArray[np.float64], NDArray[n
 
 def supply_result(supplied: Supplied, place: int, books: Sequence[Settled]) -> SupplyResult:
     """What a policy cost at the scale of ``place``, mean over the books of all seeds."""
+    from baseload.theory.regime import label_of  # scipy: a gateway has no results
+
     accounts = [one.account for one in books]
     figures = [_figures(one) for one in books]
     mean = {name: _mean([figure[name] for figure in figures]) for name in figures[0]}

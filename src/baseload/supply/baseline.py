@@ -13,7 +13,6 @@ import msgspec
 import numpy as np
 from msgspec.structs import force_setattr
 from numpy.typing import ArrayLike
-from scipy.special import ndtr
 
 from baseload.base.errors import ArgumentError
 from baseload.base.inputs import Floats, not_negative, number, numbers, positive
@@ -33,6 +32,7 @@ from baseload.supply.series import checked_edges, sampled_means, step_means
 
 _MOST_CAPACITY_FACTOR = 1.5
 _SQRT_2PI = math.sqrt(2.0 * math.pi)
+_SQRT_HALF = math.sqrt(0.5)
 
 
 class Source(Protocol):
@@ -388,7 +388,7 @@ def held_normal_mean(mean: float, deviation: float, low: float, high: float) -> 
 
 def _loss(z: float) -> float:
     """E(X - z)+ of a standard normal X: phi(z) - z Phi(-z)."""
-    return math.exp(-0.5 * z * z) / _SQRT_2PI - z * float(ndtr(-z))
+    return math.exp(-0.5 * z * z) / _SQRT_2PI - z * 0.5 * math.erfc(z * _SQRT_HALF)
 
 
 class Scaled(msgspec.Struct, frozen=True, kw_only=True, eq=False):

@@ -211,6 +211,20 @@ def test_the_last_event_may_lack_its_empty_line() -> None:
     assert reader.doubts == ["the stream ended inside an event"]
 
 
+def test_how_it_ended_is_known_before_the_energy_is() -> None:
+    reader = StreamReader("vllm", "chat", keep_usage=True)
+    assert reader.feed(chunk("stop") + USAGE[:-2]) == (chunk("stop"), 0)
+    assert reader.usage.output_tokens == -1
+    reader.settle()
+    assert (reader.broken, reader.usage.output_tokens) == (None, 4)
+    reader.settle()
+    assert reader.end(None) == USAGE + DONE
+    cut = StreamReader("vllm", "chat", keep_usage=True, choices=2)
+    cut.feed(chunk("stop"))
+    cut.settle()
+    assert cut.broken == "closed"
+
+
 def test_lies_about_usage_are_doubts() -> None:
     usage = {"prompt_tokens": -5, "completion_tokens": 3, "reasoning_tokens": 9}
     out, reader = run(chunk("stop") + event({"choices": [], "usage": usage}) + DONE)

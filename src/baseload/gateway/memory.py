@@ -1,0 +1,42 @@
+"""Memory that a serving process needs no more once its kernels are loaded."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import sys
+from pathlib import Path
+
+_MADV_DONTNEED = 4
+_COMPILER = "libllvmlite"
+
+
+def give_back() -> None:
+    """Let go of the compiler's code, and of what the allocator keeps for later.
+
+    numba's compiler is a library of over a hundred megabytes; loading a compiled kernel touches
+    half of it, running one touches none. Its code is the pages of a file, never written to: any
+    that is needed after all is read again. Does nothing where the system cannot be asked (other
+    than Linux), and never fails.
+    """
+    gc.collect()
+    gc.freeze()
+    if sys.platform != "linux":
+        return
+    with contextlib.suppress(OSError, AttributeError, ValueError):
+        libc = ctypes.CDLL(None)
+        for start, size in _code_of(_COMPILER):
+            libc.madvise(ctypes.c_void_p(start), ctypes.c_size_t(size), _MADV_DONTNEED)
+        libc.malloc_trim(ctypes.c_size_t(0))
+
+
+def _code_of(library: str) -> list[tuple[int, int]]:
+    """Addresses and sizes of a library's code in this process: what may be run and not written."""
+    found = []
+    for line in Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace").splitlines():
+        where, access, *_ = line.split(maxsplit=2)
+        if library in line and access == "r-xp":
+            start, _, end = where.partition("-")
+            found.append((int(start, 16), int(end, 16) - int(start, 16)))
+    return found
