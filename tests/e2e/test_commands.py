@@ -26,6 +26,7 @@ COMMANDS = (
     "calibrate",
     "validate",
     "policies",
+    "emulate",
 )
 MY_YAML = """\
 trace: {builtin: azure-chat, stop_s: 600}

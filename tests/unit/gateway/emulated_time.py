@@ -82,7 +82,7 @@ class FakeTime:
         """Await ``task``; whenever nothing else can go on, the next timer fires."""
         task = asyncio.ensure_future(task)
         while not task.done():
-            for _ in range(20):
+            for _ in range(4):
                 await asyncio.sleep(0)
             if not task.done() and self.next() < math.inf:
                 self.fire()
