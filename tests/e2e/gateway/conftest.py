@@ -31,6 +31,10 @@ def config_of(plain: Emulated, thinking: Emulated, embedding: Emulated) -> dict:
             },
             {"name": "embed", "endpoints": ["embeddings"]},
         ],
+        "tiers": [
+            {"name": "interactive", "ttft_s": 10, "right_usd": 0.01, "service_tiers": ["default"]},
+            {"name": "bulk", "priority": 1, "bulk": True, "service_tiers": ["flex"]},
+        ],
         "aliases": {"any": ["small", "large"]},
         "replicas": [
             {"model": "small", "engine": "vllm", "urls": plain.urls},

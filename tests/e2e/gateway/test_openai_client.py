@@ -8,7 +8,7 @@ import json
 import openai
 import pytest
 
-from tests.e2e.gateway.parts import Gateway, eventually
+from tests.e2e.gateway.parts import Gateway, eventually, get
 
 pytestmark = pytest.mark.e2e
 
@@ -52,7 +52,9 @@ def test_headers_say_who_answered_and_why(client, gateway):
     assert float(raw.headers["x-baseload-price-energy-j"]) > 0
     assert raw.parse().usage.completion_tokens <= 4
     decision = gateway.page(f"/v1/energy/decisions/{raw.headers['x-baseload-decision']}")
-    assert len(decision["candidates"]) >= 2
+    (told,) = decision["decisions"]
+    assert {one["option"] for one in told["candidates"]} == {"small", "large"}
+    assert told["runner_up"]["price_usd"] >= told["price_usd"]
 
 
 def test_a_stream_comes_in_pieces_with_usage_and_energy_at_its_end(client):
@@ -270,8 +272,6 @@ def test_what_the_engine_refuses_is_passed_on_in_its_words(client):
 
 
 def test_a_client_that_leaves_frees_its_seat(client, gateway, plain):
-    from tests.e2e.gateway.parts import get
-
     def running() -> float:
         pages = [get(f"{url}/metrics").decode() for url in plain.urls]
         lines = [line for page in pages for line in page.splitlines()]
