@@ -191,10 +191,10 @@ class Relay:
         self, live: LiveRequest, order: Send, way: Way, reader: StreamReader, held: bytes
     ) -> None:
         """All of a stream has come, or it has broken off."""
-        if not reader.done:
-            held += reader.feed(_EVENT_END)[0]  # the last event may lack its end
-            if reader.broken is not None or not (reader.done or reader.finish):
-                raise UpstreamError("closed", "the stream ended before the answer did")
+        reader.settle()
+        if reader.broken is not None:
+            live.words = engine_words(reader.error)
+            raise UpstreamError(reader.broken, reader.detail)
         self._ended(live, order, reader.usage, reader.finish, reader.exhausted)
         tail = reader.end(None if live.closed is None else self._energy(live, live.closed))
         if not live.begun:
@@ -335,7 +335,6 @@ def stream_options(body: bytes) -> dict[str, object]:
     return {**(own or {}), "include_usage": True}
 
 
-_EVENT_END = b"\n\n"
 _DRAIN_S = 1.0
 
 
