@@ -169,7 +169,7 @@ class Exchange:
             if not self._open:
                 self.pipe.put(self._answer.closing() if self._streams else self._answer.whole())
                 self.pipe.close()
-                self._engine.forget(self)
+                self._end()
 
     def leave(self) -> None:
         """Nobody waits for the answer any more."""
@@ -179,12 +179,18 @@ class Exchange:
                 if not seat.done:
                     self._engine.running.leave(seat)
                     self._engine.metrics.ended["abort"] += 1
-            self._engine.forget(self)
+            self._end()
 
     def drop(self) -> None:
         """Break the connection."""
         self.pipe.close(DroppedError())
         self.leave()
+
+    def _end(self) -> None:
+        """Let go of what holds it, so that nothing waits for the garbage collector."""
+        self._engine.forget(self)
+        self.seats = []
+        self.pipe.leave = _nothing
 
     def would_say(self) -> bytes:
         """The whole body of a reply that breaks off within it."""
@@ -431,6 +437,10 @@ class EmulatedEngine:
             "max_model_len": self._manner.longest_tokens,
         }
         return msgspec.json.encode({"object": "list", "data": [card]})
+
+
+def _nothing() -> None:
+    """Nobody is there to be told."""
 
 
 async def _silence(pipe: Pipe) -> None:

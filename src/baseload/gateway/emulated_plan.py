@@ -19,6 +19,8 @@ from baseload.workload.lengths import PRIOR_TOKENS
 
 LOG_SPREAD = 0.8
 """Standard deviation of the logarithm of a length."""
+MOST_SEQUENCES = 4096
+"""Of one request: prompts times choices."""
 CALL_FRAC = 0.3
 """How often tools that may be called are called."""
 
@@ -69,6 +71,9 @@ def plans_of(wanted: Wanted, manner: Manner) -> list[Plan]:
 
     Raises ``RefusedError`` (400) for what the context cannot hold.
     """
+    count = len(wanted.prompts) * wanted.choices
+    if count > MOST_SEQUENCES:
+        raise RefusedError(400, f"{count} sequences in one request; allowed: {MOST_SEQUENCES}")
     found = []
     for prompt, tokens in zip(wanted.prompts, wanted.prompt_tokens, strict=True):
         most = _room(wanted, tokens, manner.longest_tokens)

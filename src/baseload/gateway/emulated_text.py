@@ -29,6 +29,7 @@ PIECE_CHARACTERS = 4
 """Of a token of JSON."""
 _MASK = (1 << 64) - 1
 _DEEP = 8
+_MOST_VALUES = 1000
 
 
 class Draws:
@@ -142,74 +143,84 @@ def json_pieces(value: Any) -> Pieces:
 def instance_of(schema: Any, draws: Draws) -> Any:
     """A value that satisfies the JSON schema ``schema``, of what is common in schemas of tools and
     answers (types, properties, required, enum, const, anyOf, oneOf, allOf, references inside, the
-    least of lengths and numbers). Anything else is taken for an object with one text.
+    least of lengths and numbers). Anything else, and what would be too large or too deep, is taken
+    for an object with one text.
     """
-    if not isinstance(schema, dict):
-        return {"answer": _words(draws)}
-    return _value(schema, schema, draws, 0)
+    if isinstance(schema, dict):
+        try:
+            return _Maker(schema, draws).value(schema, 0)
+        except (OverflowError, RecursionError):
+            pass
+    return {"answer": _words(draws)}
 
 
-def _value(schema: Any, root: Mapping[str, Any], draws: Draws, depth: int) -> Any:
-    if not isinstance(schema, dict):
-        return _words(draws)
-    if "$ref" in schema:
-        found = _referred(schema["$ref"], root)
-        return _value(found, root, draws, depth + 1) if depth < 4 * _DEEP else None
-    if "const" in schema:
-        return schema["const"]
-    if isinstance(schema.get("enum"), list) and schema["enum"]:
-        return schema["enum"][draws.below(len(schema["enum"]))]
-    for union in ("anyOf", "oneOf"):
-        if isinstance(schema.get(union), list) and schema[union]:
-            choices = schema[union]
-            chosen = choices[draws.below(len(choices))]
-            if depth >= _DEEP:  # ends a schema that holds itself
-                chosen = next(filter(_is_plain, choices), chosen)
-            return _value(chosen, root, draws, depth + 1)
-    if isinstance(schema.get("allOf"), list) and schema["allOf"]:
-        return _value(_merged(schema["allOf"], root), root, draws, depth + 1)
-    return _typed(schema, root, draws, depth)
+class _Maker:
+    """Makes values of the schema ``root``, at most ``_MOST_VALUES`` of them."""
+
+    def __init__(self, root: Mapping[str, Any], draws: Draws) -> None:
+        self._root, self._draws, self._left = root, draws, _MOST_VALUES
+
+    def value(self, schema: Any, depth: int) -> Any:
+        """A value of ``schema``, which is part of the root."""
+        self._left -= 1
+        if self._left < 0:
+            raise OverflowError
+        if not isinstance(schema, dict):
+            return _words(self._draws)
+        if "$ref" in schema:
+            return self.value(_referred(schema["$ref"], self._root), depth + 1)
+        if "const" in schema:
+            return schema["const"]
+        if isinstance(schema.get("enum"), list) and schema["enum"]:
+            return schema["enum"][self._draws.below(len(schema["enum"]))]
+        for union in ("anyOf", "oneOf"):
+            if isinstance(schema.get(union), list) and schema[union]:
+                choices = schema[union]
+                chosen = choices[self._draws.below(len(choices))]
+                if depth >= _DEEP:  # ends a schema that holds itself
+                    chosen = next(filter(_is_plain, choices), chosen)
+                return self.value(chosen, depth + 1)
+        if isinstance(schema.get("allOf"), list) and schema["allOf"]:
+            return self.value(_merged(schema["allOf"], self._root), depth + 1)
+        return self._typed(schema, depth)
+
+    def _typed(self, schema: Mapping[str, Any], depth: int) -> Any:
+        """A value of a schema with a type, or with what only one type has."""
+        kind = schema.get("type")
+        if isinstance(kind, list):
+            kind = kind[self._draws.below(len(kind))] if kind else None
+        if kind == "array" or (kind is None and "items" in schema):
+            least = _whole(schema.get("minItems"), 0)
+            count = least if depth >= _DEEP else max(least, 1)
+            most = _whole(schema.get("maxItems"), count)
+            items = schema.get("items", {"type": "string"})
+            return [self.value(items, depth + 1) for _ in range(min(count, most))]
+        if kind in ("number", "integer"):
+            return _number(schema, self._draws, whole=kind == "integer")
+        if kind == "boolean":
+            return self._draws.below(2) == 1
+        if kind == "null":
+            return None
+        if kind == "string":
+            return _text(schema, self._draws)
+        return self._object(schema, depth)
+
+    def _object(self, schema: Mapping[str, Any], depth: int) -> dict[str, Any]:
+        properties = schema.get("properties")
+        if not isinstance(properties, dict):
+            properties = {}
+        required = schema.get("required")
+        if not isinstance(required, list):
+            required = []
+        required = [name for name in required if isinstance(name, str)]
+        names = required if depth >= _DEEP else dict.fromkeys([*properties, *required])
+        return {name: self.value(properties.get(name), depth + 1) for name in names}
 
 
 def _is_plain(schema: Any) -> bool:
     """Whether a value of it holds no other."""
     inner = ("$ref", "properties", "items", "anyOf", "oneOf", "allOf")
     return isinstance(schema, dict) and not any(key in schema for key in inner)
-
-
-def _typed(schema: Mapping[str, Any], root: Mapping[str, Any], draws: Draws, depth: int) -> Any:
-    """A value of a schema with a type, or with what only one type has."""
-    kind = schema.get("type")
-    if isinstance(kind, list):
-        kind = kind[draws.below(len(kind))] if kind else None
-    if kind == "array" or (kind is None and "items" in schema):
-        least = _whole(schema.get("minItems"), 0)
-        count = least if depth >= _DEEP else max(least, 1)
-        most = _whole(schema.get("maxItems"), count)
-        items = schema.get("items", {"type": "string"})
-        return [_value(items, root, draws, depth + 1) for _ in range(min(count, most))]
-    if kind in ("number", "integer"):
-        return _number(schema, draws, whole=kind == "integer")
-    if kind == "boolean":
-        return draws.below(2) == 1
-    if kind == "null":
-        return None
-    if kind == "string":
-        return _text(schema, draws)
-    return _object(schema, root, draws, depth)
-
-
-def _object(
-    schema: Mapping[str, Any], root: Mapping[str, Any], draws: Draws, depth: int
-) -> dict[str, Any]:
-    properties = schema.get("properties")
-    if not isinstance(properties, dict):
-        properties = {}
-    required = schema.get("required")
-    if not isinstance(required, list):
-        required = []
-    names = required if depth >= _DEEP else dict.fromkeys([*properties, *required])
-    return {name: _value(properties.get(name), root, draws, depth + 1) for name in names}
 
 
 def _number(schema: Mapping[str, Any], draws: Draws, *, whole: bool) -> float | int:
@@ -221,7 +232,10 @@ def _number(schema: Mapping[str, Any], draws: Draws, *, whole: bool) -> float | 
         least = math.ceil(low) + ("minimum" not in schema and "exclusiveMinimum" in schema)
         most = math.floor(high) - ("maximum" not in schema and "exclusiveMaximum" in schema)
         return least + draws.below(max(1, most - least + 1))
-    return round(low + draws.share() * (high - low), 6)
+    value = low + draws.share() * (high - low)
+    if not math.isfinite(value):
+        raise OverflowError
+    return min(max(round(value, 6), low), high)
 
 
 def _is_number(value: Any) -> bool:

@@ -167,3 +167,6 @@ def test_each_prompt_and_choice_has_an_answer():
     assert len(plans) == 6
     assert len({plan.text.whole(3) for plan in plans}) == 6
     assert all(plan.thinking_tokens == 0 for plan in plans)
+    many = msgspec.json.encode({"prompt": ["a"] * 4097})
+    with pytest.raises(RefusedError, match="4097 sequences"):
+        plans_of(read_wanted("completions", many), THINKER)

@@ -154,3 +154,16 @@ def test_any_schema_gives_some_json(schema):
 def test_all_of_is_one_object():
     parts = [{"properties": {"a": {"type": "null"}}}, {"properties": {"b": {"const": 1}}}]
     assert instance_of({"allOf": parts}, Draws(0)) == {"a": None, "b": 1}
+
+
+def test_schemas_that_would_never_end_are_answered_with_a_text():
+    itself = {"type": "object", "properties": {"a": {"$ref": "#"}}, "required": ["a"]}
+    boxes = {"type": "string"}
+    for _ in range(4):
+        boxes = {"type": "array", "items": boxes, "minItems": 100}
+    deep = {"type": "null"}
+    for _ in range(400):
+        deep = {"type": "object", "properties": {"a": deep}, "required": ["a"]}
+    endless = {"type": "number", "minimum": -1.7e308, "maximum": 1.7e308}
+    for schema in (itself, boxes, deep, endless, {"$ref": "#"}):
+        assert list(instance_of(schema, Draws(0))) in (["answer"], ["a"])

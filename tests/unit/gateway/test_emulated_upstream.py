@@ -111,34 +111,34 @@ def test_failures_have_their_causes():
     run(go)
 
 
-def test_silence_runs_out():
-    """The limits count on the loop's own clock, so they are 0 here."""
-
+def test_who_is_cancelled_while_the_engine_is_silent_frees_its_seat():
     async def go(time, upstream):
-        engine, body = upstream.engine("a"), chat(max_tokens=9, ignore_eos=True)
-        streaming = chat(max_tokens=9, ignore_eos=True, stream=True)
+        engine = upstream.engine("a")
         engine.set_fault(Fault(kind="hang"))
-        for attempt in (upstream.post, upstream.stream):
-            with pytest.raises(UpstreamError) as caught:
-                await attempt(URL, streaming, {}, limits=LimitsEntry(first_byte_s=0.0))
-            assert cause_of(caught) == "first_byte"
-        engine.set_fault(Fault(kind="hang", after_tokens=0))
-        stream = await upstream.stream(URL, streaming, {}, limits=LimitsEntry(first_byte_s=0.001))
+        for stream in (False, True):
+            send = upstream.stream if stream else upstream.post
+            body = chat(max_tokens=900, ignore_eos=True, stream=stream)
+            waiting = asyncio.ensure_future(send(URL, body, {}, limits=LIMITS))
+            for _ in range(3):
+                await asyncio.sleep(0)
+            time.run_until(time.now + 1.0)
+            assert not waiting.done()
+            assert engine.running.replica.running == 1
+            waiting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+            time.run_until(time.now + 1.0)
+            assert engine.running.replica.running == 0
+        assert engine.meters().left == 2
+
+    run(go)
+
+
+def test_a_wake_that_takes_too_long_is_given_up():
+    async def go(time, upstream):
+        await upstream.send_empty("emulated://a/sleep", {}, 1.0)
         with pytest.raises(UpstreamError) as caught:
-            await anext(stream)
-        assert cause_of(caught) == "first_byte"
-        engine.set_fault(Fault(kind="hang", after_tokens=1))
-        stream = await upstream.stream(URL, streaming, {}, limits=LimitsEntry(idle_s=0.0))
-        assert await time.drive(anext(stream))
-        with pytest.raises(UpstreamError) as caught:
-            await anext(stream)
-        assert cause_of(caught) == "idle"
-        time.run_until(time.now + 9.0)
-        assert engine.meters().left == 4
-        waiting = asyncio.ensure_future(upstream.post(URL, body, {}, limits=LIMITS))
-        await asyncio.sleep(0)
-        waiting.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await waiting
+            await upstream.send_empty("emulated://a/wake_up", {}, 0.0)
+        assert cause_of(caught) == "connect"
 
     run(go)
