@@ -82,6 +82,9 @@ class Listener(Protocol):
     def arrived(self, live: LiveRequest) -> None:
         """A request has come."""
 
+    def decided(self, took_s: float) -> None:
+        """The machine took ``took_s`` to take a request in and pick a replica."""
+
     def broke(self, live: LiveRequest, cause: Cause, *, again: bool) -> None:
         """An attempt has failed; ``again``: the request goes on."""
 
@@ -280,7 +283,11 @@ class Driver:
         try:
             for listener in self.listeners:
                 listener.arrived(live)
+            begun_s = time.perf_counter()
             self.tell(arrival(live, lane, wishes.fairness or fairness))
+            took_s = time.perf_counter() - begun_s
+            for listener in self.listeners:
+                listener.decided(took_s)
             await self._follow(live)
         except asyncio.CancelledError:
             self._abandon(live)

@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
-import math
+import time
 import traceback
+from collections.abc import Sequence
+from pathlib import Path
 
+from baseload.gateway.cells import Sums
 from baseload.gateway.core import Core
 from baseload.gateway.engine_metrics import Readings, read_metrics
 from baseload.gateway.events import Cause, Close, Sampled
+from baseload.gateway.fleet_gauges import FleetGauges
 from baseload.gateway.live_fleet import LiveFleet
 from baseload.gateway.live_request import LiveRequest
-from baseload.gateway.metrics import GatewayMetrics, ReplicaState, TierState
+from baseload.gateway.metrics import GatewayMetrics
 from baseload.gateway.request_log import RequestLog
+from baseload.gateway.summary import RecentDecision, SummaryWindow
 
-_BREAKER = {"closed": 0, "trial": 1, "open": 2}
 _NOTHING: dict[str, int] = {}
 
 
 class Metering:
-    """Metrics and log of one serving process."""
+    """Metrics and log of one serving process. ``folder``: where all workers' metrics are, if there
+    are several; ``leads``: whether this one tells what is told once for all.
+    """
 
-    def __init__(self, fleet: LiveFleet) -> None:
-        self.metrics = GatewayMetrics(fleet.config)
+    def __init__(self, fleet: LiveFleet, *, folder: Path | None = None, leads: bool = True) -> None:
+        self.metrics = GatewayMetrics(fleet.config, multiprocess_dir=folder)
         self.log = RequestLog(fleet.config.telemetry.log)
+        self._gauges = FleetGauges(self.metrics, leads=leads)
+        self._window = SummaryWindow(begun_s=time.monotonic())
         self._readings: dict[int, Readings] = {}
 
     def configured(self, fleet: LiveFleet) -> None:
@@ -42,6 +50,10 @@ class Metering:
 
     def arrived(self, live: LiveRequest) -> None:
         """A request has come."""
+
+    def decided(self, took_s: float) -> None:
+        """The machine has taken a request in."""
+        self.metrics.decided(took_s)
 
     def closed(self, live: LiveRequest, close: Close) -> None:
         """A request has ended."""
@@ -115,42 +127,23 @@ class Metering:
             replica=replica, running=found.running, waiting=found.waiting, kv_frac=found.kv_frac
         )
 
+    def refresh(self, core: Core, now_ns: int) -> None:
+        """Show the fleet as it is now; with several workers, call it now and then."""
+        self._gauges.refresh(core, self._readings, now_ns)
+
     def page(self, accept: str, core: Core, now_ns: int) -> tuple[bytes, bytes]:
         """The page of ``/metrics``."""
-        self.metrics.replicas(self._states(core, now_ns))
-        self.metrics.tiers(
-            TierState(name=tier.name, queued=core.waiting[place])
-            for place, tier in enumerate(core.live.tiers)
-        )
-        self.metrics.fleet(in_flight=len(core.lives))
+        self.refresh(core, now_ns)
         kind, page = self.metrics.metrics_page(accept)
         return kind.encode(), page
 
-    def _states(self, core: Core, now_ns: int) -> list[ReplicaState]:
-        """The replicas as the machine sees them."""
-        replicas, found = core.replicas, []
-        for replica in core.live.replicas:
-            number = replica.number
-            health = replicas.health[number]
-            reading = self._readings.get(number, _UNREAD)
-            sampled_ns = health.sampled_ns
-            found.append(
-                ReplicaState(
-                    name=replica.name,
-                    model=replica.model.name,
-                    in_flight=int(replicas.book.own[number]),
-                    open=bool(replicas.wanted[number]) and replicas.able(number, now_ns),
-                    healthy=health.healthy(core.live.config.health),
-                    breaker=_BREAKER[health.breaker],
-                    parked=not health.awake,
-                    signal_age_s=math.nan if sampled_ns < 0 else (now_ns - sampled_ns) / 1e9,
-                    running=reading.running,
-                    waiting=reading.waiting,
-                    kv_frac=reading.kv_frac,
-                    engine_energy_j=reading.energy_j,
-                )
-            )
-        return found
+    def summary(self, core: Core, decisions: Sequence[RecentDecision], now_ns: int) -> bytes:
+        """What ``/v1/energy/summary`` says."""
 
+        def sums() -> Sums:
+            self.refresh(core, now_ns)
+            return self.metrics.sums()
 
-_UNREAD = Readings()
+        return self._window.answer(
+            sums, core.live.config, at_s=time.time(), clock_s=now_ns / 1e9, decisions=decisions
+        )

@@ -19,7 +19,7 @@ import msgspec
 from baseload.base.version import VERSION
 from baseload.gateway import events
 from baseload.gateway import metric_names as names
-from baseload.gateway.cells import Cells, Labels, read_folder, together
+from baseload.gateway.cells import Cells, Labels, Sums, read_folder, together
 from baseload.gateway.config import EFFORTS, GatewayConfig
 from baseload.gateway.metric_names import Metric
 from baseload.gateway.metrics_text import OPEN_TYPE, TEXT_TYPE, MetricsText, wants_openmetrics
@@ -377,14 +377,15 @@ class GatewayMetrics:
         self.sample_process()
         if self._cells.refused:
             self._set(names.OWN_ERRORS, float(self._cells.refused), "metrics_full")
-        workers = (
-            [(True, self._cells.sums())]
-            if self._folder is None
-            else read_folder(self._folder, own=self._cells)
-        )
         openmetrics = wants_openmetrics(accept)
-        page = self._text.page(together(workers), openmetrics=openmetrics)
+        page = self._text.page(self.sums(), openmetrics=openmetrics)
         return (OPEN_TYPE if openmetrics else TEXT_TYPE), page
+
+    def sums(self) -> Sums:
+        """Every series of all workers together."""
+        if self._folder is None:
+            return together([(True, self._cells.sums())])
+        return together(read_folder(self._folder, own=self._cells))
 
     def close(self) -> None:
         """Give the memory back; what was counted stays in the workers' folder."""

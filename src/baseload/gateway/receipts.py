@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import islice
 from math import isfinite
 from typing import Any
 
@@ -110,6 +111,12 @@ class Receipts:
     def get(self, number: int) -> Receipt | None:
         """The receipt of a request, if it is still kept."""
         return self._kept.get(number)
+
+    def last(self, most: int, *, client: str | None = None) -> list[Receipt]:
+        """The last receipts, the newest first; ``client``: of one key only."""
+        newest = reversed(self._kept.values())
+        mine = (one for one in newest if client is None or one.client == client)
+        return list(islice(mine, most))
 
     def summary(self) -> dict[str, Any]:
         """Sums since the start: requests by reason, modelled joules, tokens, by model."""

@@ -110,6 +110,7 @@ class RequestLog:
         if self.form == "off":
             return
         if self.form == "text":
+            ttft = "-" if command.ttft_s != command.ttft_s else f"{command.ttft_s:.4f}s"
             known = (input_tokens, output_tokens, reasoning_tokens, cached_tokens)
             tokens = "/".join([str(count) if count >= 0 else "-" for count in known])
             self._put(
@@ -117,7 +118,7 @@ class RequestLog:
                 f"{'+stream' if stream else ''} key={_word(key)} tier={_word(tier)}"
                 f" model={_word(model)} effort={_word(effort)} replica={_word(replica)}"
                 f" {command.reason} {command.status} attempts={command.attempts} tokens={tokens}"
-                f" queued={command.queued_s:.4f}s ttft={command.ttft_s:.4f}s"
+                f" queued={command.queued_s:.4f}s ttft={ttft}"
                 f" total={command.total_s:.4f}s energy={command.energy_j:.4g}J"
                 f" wasted={command.wasted_j:.4g}J{' exhausted' if exhausted else ''}"
                 f"{' missed' if command.missed else ''}\n".encode()
@@ -215,10 +216,12 @@ class RequestLog:
 
 
 def _json(line: object) -> bytes:
-    try:
-        return _ENCODER.encode(line) + b"\n"
-    except UnicodeEncodeError:  # half a character, as JSON can name it
-        return json.dumps(msgspec.to_builtins(line)).encode() + b"\n"
+    """The line in JSON and in ASCII: some readers of logs end a line at U+0085 or U+2028."""
+    with contextlib.suppress(UnicodeEncodeError):  # half a character, as JSON can name it
+        encoded = _ENCODER.encode(line)
+        if encoded.isascii():
+            return encoded + b"\n"
+    return json.dumps(msgspec.to_builtins(line)).encode() + b"\n"
 
 
 def _text(fields: dict[str, object]) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from pathlib import Path
 
@@ -15,7 +16,9 @@ from baseload.gateway.listeners import Metering
 from baseload.gateway.live_fleet import LiveFleet, LiveReplica
 from baseload.gateway.live_request import ways_of
 from baseload.gateway.recorder import Recorder
+from baseload.gateway.spans import open_spans
 from baseload.gateway.surface import Surface
+from baseload.gateway.tracing import Tracing
 from baseload.gateway.upstream import AiohttpUpstream, Upstream
 
 
@@ -35,11 +38,13 @@ class Service:
         self.emulated = EmulatedFleet(fleet)
         self.core = Core(fleet, now_ns, kept=max(1, config.telemetry.decisions_kept))
         self.metering = Metering(fleet)
+        spans = open_spans(config.telemetry)
+        self.tracing = None if spans is None else Tracing(spans)
         self.driver = Driver(
             self.core,
             fleet,
             upstreams=self._upstream,
-            listeners=(self.metering,),
+            listeners=(self.metering, *(() if self.tracing is None else (self.tracing,))),
             recorder=recorder,
         )
         self.hands = Hands(
@@ -53,6 +58,7 @@ class Service:
             metrics=lambda accept: self.metering.page(accept, self.core, time.monotonic_ns()),
             explain=lambda request: self.core.explain(request, time.monotonic_ns()),
             refused=self.metering.refused,
+            summary=lambda last: self.metering.summary(self.core, last, time.monotonic_ns()),
         )
 
     def _upstream(self, replica: LiveReplica) -> Upstream:
@@ -85,6 +91,8 @@ class Service:
         await self.emulated.close()
         await self._http.close()
         self.metering.close()
+        if self.tracing is not None:
+            await asyncio.to_thread(self.tracing.close)
 
 
 def _recorder(path: Path, fleet: LiveFleet, now_ns: int) -> Recorder:

@@ -18,13 +18,17 @@ from baseload.gateway.errors import RequestError, bad_field, unknown_model
 from baseload.gateway.gate import Gate
 from baseload.gateway.keys import Caller
 from baseload.gateway.live_request import PATHS, Headers, Hear, Message, Say
+from baseload.gateway.page import PAGE_TYPE, page, page_headers
+from baseload.gateway.summary import RecentDecision
 from baseload.gateway.wishes import Wishes, read_wishes
 
 _JSON = (b"content-type", b"application/json")
-_TEXT = (b"content-type", b"text/plain; charset=utf-8")
 _DECISIONS = "/v1/energy/decisions/"
 _MODELS = "/v1/models/"
 _OWN_ERROR = RequestError(500, "the gateway failed; the request id finds it in its log")
+
+SHOWN = 12
+"""Decisions in a summary."""
 
 Page = tuple[bytes, bytes]
 """Content type and body of a page."""
@@ -32,8 +36,9 @@ Page = tuple[bytes, bytes]
 
 class Surface:
     """The application. ``metrics`` gives the page of ``/metrics`` for an ``Accept`` header;
-    ``page`` that of ``/``; ``explain`` the decisions about a request. ``refused`` is told of the
-    status of every error that no request for an answer came to. Make it inside a running loop.
+    ``summary`` what the fleet does, with the decisions it is given; ``explain`` the decisions about
+    a request. ``refused`` is told of the status of every error that no request for an answer came
+    to. Make it inside a running loop.
     """
 
     def __init__(
@@ -45,7 +50,7 @@ class Surface:
         metrics: Callable[[str], Page],
         explain: Callable[[int], Any] = lambda _: [],
         refused: Callable[[int], None] = lambda _: None,
-        page: Callable[[], Page] | None = None,
+        summary: Callable[[list[RecentDecision]], bytes] | None = None,
     ) -> None:
         self.driver = driver
         self.gate = gate
@@ -53,7 +58,7 @@ class Surface:
         self._metrics = metrics
         self._explain = explain
         self._refused = refused
-        self._page = page
+        self._fleet_summary = summary
         self._reader = BodyReader()
         self._mark = secrets.token_hex(6)
         self._count = 0
@@ -197,7 +202,7 @@ class Surface:
         kind, body = make(caller, scope)
         headers.append((b"content-type", kind))
         if path == "/":
-            headers += _PAGE_HEADERS
+            headers += page_headers()
         headers.append((b"content-length", b"%d" % len(body)))
         await say({"type": "http.response.start", "status": 200, "headers": headers})
         await say({"type": "http.response.body", "body": b"" if method == "HEAD" else body})
@@ -210,9 +215,7 @@ class Surface:
     # Pages
 
     def _front(self, _: Caller | None, __: Message) -> Page:
-        if self._page is not None:
-            return self._page()
-        return _TEXT[1], b"baseload serve: see /v1/models, /metrics, /v1/energy/summary\n"
+        return PAGE_TYPE, page()
 
     def _health(self, _: Caller | None, __: Message) -> Page:
         return _JSON[1], b'{"status":"ok"}'
@@ -244,9 +247,30 @@ class Surface:
         allowed = None if caller is None else caller.models
         return names if allowed is None else [name for name in names if name in allowed]
 
-    def _summary(self, _: Caller | None, __: Message) -> Page:
+    def _summary(self, caller: Caller | None, _: Message) -> Page:
+        if self._fleet_summary is not None:
+            return _JSON[1], self._fleet_summary(self._last_decisions(caller))
         summary = {"object": "energy.summary", **self.driver.receipts.summary()}
         return _JSON[1], msgspec.json.encode(summary)
+
+    def _last_decisions(self, caller: Caller | None) -> list[RecentDecision]:
+        """The last requests that ended, of those whose decision the caller may see."""
+        own = caller is not None and caller.name and "admin" not in caller.scopes
+        client = caller.name if own and caller is not None else None
+        return [
+            RecentDecision(
+                id=self.driver.decision_id(one.close.request).decode(),
+                tier=one.tier,
+                model=one.model or one.model_asked,
+                effort=one.effort or None,
+                replica=one.replica or None,
+                reason=one.close.reason,
+                total_s=one.close.total_s,
+                output_tokens=one.close.output_tokens,
+                energy_j=one.close.energy_j,
+            )
+            for one in self.driver.receipts.last(SHOWN, client=client)
+        ]
 
     def _decision(self, caller: Caller | None, scope: Message) -> Page:
         name = scope["path"].removeprefix(_DECISIONS)
@@ -261,12 +285,6 @@ class Surface:
         return _JSON[1], msgspec.json.encode(
             {"id": name, **receipt.said(self._explain(receipt.close.request))}
         )
-
-
-_PAGE_HEADERS: Headers = [
-    (b"x-content-type-options", b"nosniff"),
-    (b"referrer-policy", b"no-referrer"),
-]
 
 
 def tiers_of_objectives(tiers: tuple[LiveTierEntry, ...]) -> dict[str, int]:

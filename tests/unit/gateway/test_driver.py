@@ -52,9 +52,13 @@ class Noted:
 
     def __init__(self):
         self.closes, self.faults, self.breaks, self.lives = [], [], [], []
+        self.decisions_s = []
 
     def arrived(self, live):
         self.lives.append(live)
+
+    def decided(self, took_s):
+        self.decisions_s.append(took_s)
 
     def broke(self, live, cause, *, again):
         self.breaks.append((cause, again))
@@ -92,6 +96,7 @@ class Setup:
         assert self.driver.lives == {}
         assert self.core.live == {}
         assert len(self.core.closed) == len(self.core.of(Arrived))
+        assert len(self.noted.decisions_s) == len(self.core.of(Arrived))
         assert not self.driver._unwatched
         self.surface.close()
         self.driver.close()

@@ -55,6 +55,13 @@ def test_text():
     )
 
 
+def test_what_is_not_known_is_a_dash():
+    refused = Close(request=1, reason="saturated", status=429)
+    (line,) = logged("text", lambda log: log.closed(refused, **WHO))
+    assert "replica=- saturated 429" in line
+    assert "ttft=- " in line
+
+
 def test_json():
     (line,) = logged("json", lambda log: log.closed(ENDED, **WHO, stream=True, output_tokens=5))
     assert json.loads(line) == {
