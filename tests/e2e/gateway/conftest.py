@@ -10,7 +10,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[3]))
 
-from tests.e2e.gateway.parts import Emulated, Gateway  # noqa: E402
+from tests.e2e.gateway.parts import Emulated, Gateway
 
 KEY = "sk-test-" + "k" * 40
 POOR_KEY = "sk-test-" + "p" * 40

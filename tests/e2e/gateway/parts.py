@@ -122,10 +122,11 @@ class Emulated(Command):
         replicas: int = 1,
         speed: float = 20.0,
         seed: int = 0,
+        label: str = "",
     ) -> None:
         arguments = ["emulate", "--type", kind, "--port", str(port), "--replicas", str(replicas)]
         arguments += ["--model-name", name, "--speed", str(speed), "--seed", str(seed), "--faults"]
-        super().__init__(arguments, output=folder / f"emulate-{name}-{seed}.log", ready=r"ready: ")
+        super().__init__(arguments, output=folder / f"emulate-{label or name}-{seed}.log", ready=r"ready: ")
 
     @property
     def urls(self) -> list[str]:
@@ -134,7 +135,11 @@ class Emulated(Command):
 
     def fault(self, kind: str, *, at: int = 0, **more: Any) -> None:
         """Let something go wrong with one of the engines."""
-        post(f"{self.urls[at]}/emulated/fault", {"kind": kind, **more})
+        try:
+            post(f"{self.urls[at]}/emulated/fault", {"kind": kind, **more})
+        except OSError as error:
+            code = self.process.poll()
+            raise AssertionError(f"{self.urls} {kind} {more}: exit code {code}") from error
 
     def begin_again(self) -> None:
         """Start it anew where it was."""

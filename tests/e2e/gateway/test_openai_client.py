@@ -7,7 +7,6 @@ import json
 
 import openai
 import pytest
-
 from tests.e2e.gateway.parts import Gateway, eventually, get
 
 pytestmark = pytest.mark.e2e

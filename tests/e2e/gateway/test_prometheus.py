@@ -13,7 +13,6 @@ import urllib.parse
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as read_open
 from prometheus_client.parser import text_string_to_metric_families as read_text
-
 from tests.e2e.gateway.parts import eventually, get, post
 
 pytestmark = pytest.mark.e2e

@@ -7,7 +7,6 @@ import time
 
 import openai
 import pytest
-
 from tests.e2e.gateway.parts import Emulated, Gateway, eventually
 
 pytestmark = pytest.mark.e2e
