@@ -23,7 +23,6 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-
 from tests.e2e.gateway.outcomes import Ask, Seen, asked, same_words, verdict
 from tests.e2e.gateway.parts import Emulated, Gateway, eventually
 

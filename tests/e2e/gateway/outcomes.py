@@ -68,9 +68,7 @@ async def asked(session: aiohttp.ClientSession, url: str, ask: Ask) -> Seen:
 
 async def _whole(session: aiohttp.ClientSession, url: str, ask: Ask) -> dict[str, Any]:
     headers = {"x-request-id": ask.id}
-    async with session.post(
-        f"{url}/v1/chat/completions", json=ask.body, headers=headers
-    ) as answer:
+    async with session.post(f"{url}/v1/chat/completions", json=ask.body, headers=headers) as answer:
         if answer.status != 200:
             return _refusal(answer.status, await answer.read())
         if ask.body.get("stream"):

@@ -126,7 +126,9 @@ class Emulated(Command):
     ) -> None:
         arguments = ["emulate", "--type", kind, "--port", str(port), "--replicas", str(replicas)]
         arguments += ["--model-name", name, "--speed", str(speed), "--seed", str(seed), "--faults"]
-        super().__init__(arguments, output=folder / f"emulate-{label or name}-{seed}.log", ready=r"ready: ")
+        super().__init__(
+            arguments, output=folder / f"emulate-{label or name}-{seed}.log", ready=r"ready: "
+        )
 
     @property
     def urls(self) -> list[str]:

@@ -102,9 +102,9 @@ def test_over_its_rate_a_key_is_told_when_to_come_back(guarded):
             model="one", messages=HELLO, max_tokens=4
         )
         assert raw.headers["x-ratelimit-limit-requests"] == "2"
+        ask(caller)
         with pytest.raises(openai.RateLimitError) as caught:
-            for _ in range(3):
-                ask(caller)
+            ask(caller)
     assert caught.value.type == "rate_limit_error"
     assert 0 < float(caught.value.response.headers["retry-after"]) <= 60
 
