@@ -232,6 +232,7 @@ class Bench:
         *,
         packages: Sequence[str] = (),
         one_core: bool = True,
+        flags: Callable[[argparse.ArgumentParser], None] | None = None,
     ) -> None:
         parser = argparse.ArgumentParser(
             prog=f"python bench/{name}.py",
@@ -245,7 +246,9 @@ class Bench:
         )
         parser.add_argument("--repeats", type=int, metavar="N", help="rounds (default 3, quick 1)")
         parser.add_argument("--out", type=Path, metavar="FILE", help="where to write the result")
-        options = parser.parse_args()
+        if flags is not None:
+            flags(parser)
+        options = self.options = parser.parse_args()
         self.name, self.quick = name, bool(options.quick)
         self.given_repeats: int | None = options.repeats
         if options.repeats is not None and options.repeats < 1:

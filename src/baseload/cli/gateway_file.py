@@ -211,6 +211,17 @@ def _tls(faults: Faults, config: GatewayConfig, folder: Path) -> None:
         )
 
 
+def supplied_of_config(config: GatewayConfig, folder: Path) -> Supplied | None:
+    """The site of a configuration's ``supply``, whose files are in ``folder``; ``None`` without.
+    Raises ``ConfigError`` where they cannot be read.
+    """
+    faults = Faults()
+    found = _supplied(faults, config, folder)
+    if faults.found:
+        raise ConfigError("supply", faults.found)
+    return found
+
+
 def _supplied(faults: Faults, config: GatewayConfig, folder: Path) -> Supplied | None:
     """The site of the ``supply`` section; its code is loaded only where there is one."""
     if config.supply is None:

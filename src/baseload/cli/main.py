@@ -26,6 +26,8 @@ from baseload.cli.monitor import monitor
 from baseload.cli.plan import plan
 from baseload.cli.policies import policies
 from baseload.cli.predict import predict
+from baseload.cli.replay import replay
+from baseload.cli.retrace import retrace
 from baseload.cli.serve import serve
 from baseload.cli.simulate import simulate
 from baseload.cli.sweep import sweep
@@ -80,10 +82,12 @@ for _command in (
     predict,
     calibrate,
     validate,
+    replay,
     policies,
     emulate,
     check,
     key,
+    retrace,
 ):
     app.command()(_command)
 app.add_typer(import_app, name="import")

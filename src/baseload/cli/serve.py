@@ -107,6 +107,8 @@ def _run(
     workers: int,
 ) -> int:
     """Load, bind, serve; gives the exit code."""
+    import msgspec
+
     from baseload.cli.gateway_file import load_builtin, load_gateway
 
     loaded = load_builtin("local" if local else "default") if path is None else load_gateway(path)
@@ -114,16 +116,24 @@ def _run(
 
     from baseload.cli.local_gateway import local_gateway
     from baseload.gateway.server import Options, listening, run
+    from baseload.gateway.workers import own_place
 
+    place = own_place()
+    if workers > 1 and place is None:
+        return _supervise(loaded, workers)
+    listen = loaded.config.listen
+    if place is not None:
+        listen = msgspec.structs.replace(listen, port=place.port)
+        record = None if record is None else record.with_name(f"{record.name}.{place.worker}")
     with contextlib.ExitStack() as stack:
-        sock = stack.enter_context(listening(loaded.config.listen))
+        sock = stack.enter_context(listening(listen, shared=place is not None))
         if local:
             loaded = stack.enter_context(local_gateway(loaded))
         fleet = fleet_of(loaded)
         _warm(fleet)
         return run(
             fleet,
-            Options(record=record, workers=workers),
+            Options(record=record, place=place),
             sock=sock,
             watch=None if path is None else watch_of(path, loaded, flags, policy),
             announce=_say,
@@ -131,8 +141,29 @@ def _run(
         )
 
 
-def _warm(fleet: LiveFleet) -> None:
-    """Have the kernels compiled; say so where it takes a while."""
+def _supervise(loaded: LoadedConfig, workers: int) -> int:
+    """Be the parent of several workers; gives the exit code."""
+    from baseload.gateway.server import LAST_WORDS_S, listening, ready_line
+    from baseload.gateway.workers import Supervisor, own_command
+
+    config = loaded.config
+    if any(entry.engine == "emulated" and not entry.urls for entry in config.replicas):
+        _complain("each worker has emulated engines of its own: their load is not shared")
+    fleet = fleet_of(loaded)
+    _warm(fleet, only_compile=True)
+    with listening(config.listen, shared=True, serves=False) as sock:
+        return Supervisor(
+            own_command(),
+            workers,
+            port=sock.getsockname()[1],
+            drain_s=config.limits.drain_s + 2 * LAST_WORDS_S,
+            announce=lambda: _say(ready_line(config, sock, len(fleet.replicas))),
+            complain=_complain,
+        ).run()
+
+
+def _warm(fleet: LiveFleet, *, only_compile: bool = False) -> None:
+    """Have the kernels compiled, and loaded unless ``only_compile``; say so if it takes long."""
     import time
 
     from baseload.gateway.warm import needs_compiling, warm
@@ -140,7 +171,8 @@ def _warm(fleet: LiveFleet) -> None:
     compiling, begun_s = needs_compiling(), time.monotonic()
     if compiling:
         _complain("compiling the kernels of the decision, once on this machine: about a minute")
-    warm(fleet)
+    if compiling or not only_compile:
+        warm(fleet)
     if compiling:
         _complain(f"compiled in {time.monotonic() - begun_s:.0f} s")
 

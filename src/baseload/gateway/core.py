@@ -38,6 +38,7 @@ _STATUS: dict[Reason, int] = {
     "draining": 503,
 }
 _TIMED_OUT: tuple[Cause, ...] = ("first_byte", "idle", "total")
+_UNREAD: tuple[Cause, ...] = ("connect", "status", "rejected")  # the prompt was not worked at
 
 ARRIVED, PROMPT_TOKENS, COMPLETED, MISSED, REFUSED, INPUT_TOKENS, OUTPUT_TOKENS = range(7)
 """Rows of ``Core.counts``, in the order of ``simulator.plant.COUNTED``."""
@@ -51,7 +52,7 @@ class Core:
     def __init__(
         self, live: LiveFleet, now_ns: int, *, kept: int = 4096, leads: bool = True
     ) -> None:
-        self.kept, self.leads = kept, leads
+        self.kept, self.leads = max(1, kept), leads
         self.lives: dict[int, Life] = {}
         self.draining = False
         self._wheel = Wheel()
@@ -102,11 +103,7 @@ class Core:
     @property
     def next_ns(self) -> int:
         """When the machine wants a ``Timer`` at the latest."""
-        first = min(self._wheel.next_ns(), self.replicas.next_ns)
-        hands_s = self.hands.next_s
-        if hands_s < math.inf:
-            first = min(first, self.replicas.start_ns + math.ceil(hands_s * _NS))
-        return first
+        return min(self._wheel.next_ns(), self.replicas.next_ns, self.hands.next_ns)
 
     def ready(self, now_ns: int) -> bool:
         """Whether a request could be served now."""
@@ -162,7 +159,7 @@ class Core:
     def _began(self, event: events.Began) -> None:
         life = self._present(event.request, event.attempt)
         if life is not None:
-            life.home.heard(life.replica, self._now_ns)
+            life.home.alive(life, self._now_ns)
 
     def _progressed(self, event: events.Progressed) -> None:
         life = self._present(event.request, event.attempt)
@@ -172,7 +169,9 @@ class Core:
         life.last_ns = self._now_ns
         if life.stage == SENT:
             life.stage = FLOWING
-            life.home.heard(life.replica, self._now_ns)
+            life.home.heard(life, self._now_ns, ended=False)
+            if self._now_ns >= life.sent_ns + int(self.live.config.limits.idle_s * _NS):
+                self._watch(life)  # its timer stands at the first byte's
         if event.tokens and life.first_ns < 0:
             life.first_ns = self._now_ns
             life.home.begin(life, self._now_ns)
@@ -182,15 +181,12 @@ class Core:
         life = self._present(event.request, event.attempt)
         if life is None:
             return
-        if event.output_tokens >= 0:
-            life.written = event.output_tokens
-        inputs = float(event.input_tokens) if event.input_tokens >= 0 else life.input_tokens
-        life.energy_j += life.home.leave(
-            life, inputs, float(life.written), self._now_ns, cached=max(0.0, event.cached_tokens)
-        )
-        life.home.heard(life.replica, self._now_ns)
-        life.home.remember(life, inputs + life.written)
-        life.home.learn(life, inputs, float(life.written), cut=event.finish == "length")
+        inputs, cached = life.home.believed(life, event)
+        life.energy_j += self._leave(life, inputs, float(life.written), cached)
+        life.home.heard(life, self._now_ns, ended=True)
+        if life.home is self.replicas:
+            life.home.remember(life, inputs + life.written)
+            life.home.learn(life, inputs, float(life.written), cut=event.finish == "length")
         self.counts[INPUT_TOKENS, life.tier] += inputs
         self.counts[OUTPUT_TOKENS, life.tier] += life.written
         self._close(life, "answered", status=200)
@@ -207,24 +203,28 @@ class Core:
             return
         if life.running:
             self._out.append(Cancel(request=life.request, attempt=life.attempt))
-            self._lose(life)
-            life.home.gave_up(life.replica, self._now_ns)
+            self._lose(life, life.input_tokens)
+            life.home.gave_up(life, self._now_ns)
         else:
             self._unqueue(life)
         self._close(life, "cancelled", status=499)
 
     def _probed(self, event: events.Probed) -> None:
         self.replicas.probed(event, self._now_ns)
+        self.hands.look_at(event.replica, self._now_ns, self._out)
         self._room = True
 
     def _woken(self, event: events.Woken) -> None:
         self.replicas.woken(event, self._now_ns)
+        self.hands.look_at(event.replica, self._now_ns, self._out)
         self._room = True
 
     def _others(self, event: events.Others) -> None:
         self.replicas.others_have(event, self._now_ns)
         if event.counts:
-            self.others_counts = np.array(event.counts)
+            told = np.array(event.counts, dtype=np.float64)
+            if told.shape == self.counts.shape:
+                self.others_counts = told
 
     def _drained(self, _: events.Drain) -> None:
         self.draining = True
@@ -249,11 +249,11 @@ class Core:
         limits, now_ns = self.live.config.limits, self._now_ns
         if life.stage in (HELD, RETRYING):
             self._unqueue(life)
-            self._try(life)
+            self._go_on(life)
         elif life.stage == QUEUED:
             self._unqueue(life)
             self._refuse(life, "expired", "it waited for room longer than it may")
-        elif now_ns >= life.arrived_ns + int(limits.total_s * _NS):
+        elif self._too_old(life):
             self._give_up(life, "total")
         elif life.stage == SENT and now_ns >= life.sent_ns + int(limits.first_byte_s * _NS):
             self._give_up(life, "first_byte")
@@ -261,6 +261,19 @@ class Core:
             self._give_up(life, "idle")
         else:
             self._watch(life)
+
+    def _go_on(self, life: Life) -> None:
+        """Try a request that has waited, unless its time is up: the clock may have leapt."""
+        if not self._too_old(life):
+            self._try(life)
+        elif life.tries:
+            self._end_failed(life, "total")
+        else:
+            self._refuse(life, "expired", "it waited longer than it may")
+
+    def _too_old(self, life: Life) -> bool:
+        """Whether a request has been here as long as any may."""
+        return self._now_ns >= life.arrived_ns + int(self.live.config.limits.total_s * _NS)
 
     def _watch(self, life: Life) -> None:
         """Set the timer of a request that is at a replica."""
@@ -288,15 +301,13 @@ class Core:
         for life in waiting:
             self._unqueue(life)
         self.take_over(live)
-        self.replicas.past_j = old.drawn_j(self._now_ns)
         self.hands.resume(hands)
         lost = hand_over(old, self.replicas, self.lives.values(), self._now_ns)
-        self.replicas.past_j += old.moved_j
         for life in lost:
             self._refuse(life, "no_replica", "what it asked for is not served any more")
         for life in waiting:
             if life.request in self.lives:
-                self._try(life)
+                self._go_on(life)
         return self._out
 
     # A request's way
@@ -311,7 +322,10 @@ class Core:
             said = f"no replica takes a prompt of about {life.input_tokens:.0f} tokens"
             self._refuse(life, reason, said)
         elif reason == "no_replica":
-            if not (life.tries and self._later(life)):
+            waking = self._waken_for(life)
+            if waking and entry.bulk and self.waiting[life.tier] < entry.max_queue:
+                self._queue(life)
+            elif not (life.tries and self._later(life)):
                 self._refuse(life, reason, "no replica of the models asked for is ready")
         elif self._send(life, 0.0 if entry.bulk else self._patience_s[life.tier]):
             return  # on one that rested
@@ -319,6 +333,15 @@ class Core:
             self._queue(life)
         else:
             self._refuse_full(life)
+
+    def _waken_for(self, life: Life) -> bool:
+        """Wake a replica for a request that no other takes; says whether there is one."""
+        sleeper = self.replicas.sleeper(life)
+        if sleeper < 0:
+            return False
+        self.replicas.wanted[sleeper] = True
+        self.hands.look_at(sleeper, self._now_ns, self._out)
+        return True
 
     def _send(self, life: Life, patience_s: float) -> bool:
         """Send a request if a replica takes it within ``patience_s``; says whether."""
@@ -339,30 +362,38 @@ class Core:
         )
         return True
 
-    def _lose(self, life: Life) -> None:
-        """An attempt ends with nothing that counts: its joules were spent in vain."""
-        joules = life.home.leave(life, life.input_tokens, float(life.written), self._now_ns)
-        life.energy_j += joules
-        life.wasted_j += joules
+    def _leave(self, life: Life, inputs: float, outputs: float, cached: float) -> float:
+        """An attempt comes off its replica's books; gives its joules."""
+        joules: float = life.home.leave(life, inputs, outputs, self._now_ns, cached=cached)
+        if life.home is not self.replicas:  # nobody reads those books any more
+            self.replicas.past_j += joules - life.counted_j
+        return joules
+
+    def _lose(self, life: Life, inputs: float) -> None:
+        """An attempt ends with nothing that counts: all joules so far were spent in vain."""
+        life.energy_j += self._leave(life, inputs, float(life.written), 0.0)
+        life.wasted_j = life.energy_j
         life.stage = NEW
+        if not life.handed:
+            life.first_ns, life.written = -1, 0
 
     def _fail(self, life: Life, cause: Cause, status: int, again_s: float) -> None:
         """An attempt has failed: try again elsewhere, or end the request."""
-        replica, retries = life.replica, self.live.config.retries
-        self._lose(life)
+        replica = life.replica if life.home is self.replicas else -1
+        self._lose(life, 0.0 if cause in _UNREAD else life.input_tokens)
         if cause == "rejected":
-            life.home.heard(replica, self._now_ns)
-            life.home.gave_up(replica, self._now_ns)
+            life.home.heard(life, self._now_ns, ended=True)
             self._close(life, "rejected", status=status)
             return
-        life.home.failed(replica, self._now_ns, again_s=again_s)
-        over = cause == "total" or life.tries > retries.attempts or self.draining
-        if life.handed or over or not self._try_again(life, replica):
+        life.home.failed(life, self._now_ns, again_s=again_s)
+        over = cause == "total" or life.tries > self.live.config.retries.attempts
+        over = over or self.draining or life.handed or life.lane < 0 or self._too_old(life)
+        if over or not self._try_again(life, replica):
             self._end_failed(life, cause)
 
     def _try_again(self, life: Life, replica: int) -> bool:
         """At once on another replica; where there is none, a little later on any."""
-        life.excluded = (*life.excluded, replica)
+        life.excluded = (*life.excluded, replica) if replica >= 0 else ()
         bulk = self.live.config.tiers[life.tier].bulk
         if self._send(life, math.inf if bulk else self._patience_s[life.tier]):
             return True
@@ -399,7 +430,10 @@ class Core:
     def _hold(self, life: Life) -> None:
         """Let a request wait for quieter minutes."""
         life.stage = HELD
-        due = self._now_ns + int(_HELD_FRAC * min(life.e2e_s, life.ttft_s) * _NS)
+        most_wait_s = self.live.config.tiers[life.tier].max_wait_s
+        most_s = min(life.e2e_s, life.ttft_s, self.live.config.limits.total_s)
+        most_s = most_s if most_wait_s is None else min(most_s, most_wait_s)
+        due = self._now_ns + int(_HELD_FRAC * most_s * _NS)
         heapq.heappush(self.held, (due, life.request))
         self.waiting[life.tier] += 1
         self._wheel.set(life.request, due)
@@ -425,9 +459,19 @@ class Core:
             queue.remove(life.request, priority=life.priority, fairness=life.fairness)
             if not queue:
                 del self.queues[life.lane]
-        if life.stage in (QUEUED, HELD):  # an entry in ``held`` is skipped when it comes up
+        if life.stage in (QUEUED, HELD):
             self.waiting[life.tier] -= 1
-        life.stage = NEW
+        held, life.stage = life.stage == HELD, NEW
+        if held:
+            self._tidy_held()
+
+    def _tidy_held(self) -> None:
+        """Drop entries of requests that are held no more from the front of ``held``."""
+        while self.held:
+            life = self.lives.get(self.held[0][1])
+            if life is not None and life.stage == HELD:
+                return
+            heapq.heappop(self.held)
 
     def _pump(self) -> None:
         """Send what waits, as far as there is room: lanes of urgent tiers first."""
@@ -447,15 +491,11 @@ class Core:
 
     def release(self, count: int) -> None:
         """Send the ``count`` held requests that are due first."""
-        while self.held:
-            life = self.lives.get(self.held[0][1])
-            if life is not None and life.stage == HELD:
-                if count <= 0:
-                    return
-                self._unqueue(life)
-                self._try(life)
-                count -= 1
-            heapq.heappop(self.held)
+        while self.held and count > 0:
+            life = self.lives[self.held[0][1]]  # the first is held: see ``_tidy_held``
+            self._unqueue(life)
+            self._try(life)
+            count -= 1
 
     # Ends
 
@@ -501,15 +541,13 @@ class Core:
             keep = math.exp(-gap_s / _RATE_MEMORY_S)
             self._ended_per_s = keep * self._ended_per_s + 1.0 / _RATE_MEMORY_S
             self._ended_ns = now_ns
-        elif reason == "cancelled":
-            life.wasted_j = life.energy_j
         sent_ns = life.sent_ns if life.sent_ns >= 0 else now_ns
         self._out.append(
             Close(
                 request=life.request,
                 reason=reason,
-                replica=life.replica,
-                option=life.option,
+                replica=life.replica if life.home is self.replicas else -1,
+                option=life.option if life.home is self.replicas else -1,
                 attempts=life.tries,
                 status=status,
                 energy_j=life.energy_j,

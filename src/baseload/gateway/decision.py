@@ -125,6 +125,8 @@ class Book(NamedTuple):
     busy_j: NDArray[np.float64]  # [n] drawn for this process's requests
     base_cost: np.recarray[Any, Any]  # [k] of fleet.step.COST, uncorrected
     pace: NDArray[np.float64]  # [k] observed seconds a step over modelled ones
+    applied: NDArray[np.float64]  # [k] the pace that the fleet's costs have now
+    ceilings: NDArray[np.int64]  # [k] max_in_flight, while a pick keeps below it
     grid: NDArray[np.float64]  # [1] grams a joule of the grid now, 0 where nobody says
     said: NDArray[np.float64]  # [kept, len(SAID)]
     tried: NDArray[np.float64]  # [kept, k * options, 2] price and replica of the cheapest there
@@ -145,6 +147,8 @@ def book(fleet: FleetState, *, options: int, kept: int) -> Book:
         busy_j=np.zeros(count),
         base_cost=fleet.cost.copy().view(np.recarray),
         pace=np.ones(kinds),
+        applied=np.ones(kinds),
+        ceilings=np.zeros(kinds, dtype=np.int64),
         grid=np.zeros(1),
         said=np.zeros((kept, len(SAID))),
         tried=np.zeros((kept, kinds * options, 2)),
@@ -190,7 +194,7 @@ def meter(fleet: FleetState, book: Book, replica: int, now_s: float) -> None:
     shared_w, own_w, pace = flows(fleet.cost[kind], fleet.limits[kind], fleet.traffic[0], count)
     book.shared_j[replica] += shared_w * seconds
     book.own_j[replica] += own_w * seconds
-    book.steps[replica] += pace * book.pace[kind] * seconds
+    book.steps[replica] += pace * book.applied[kind] * seconds
     book.busy_j[replica] += (shared_w + own_w) * seconds * book.own[replica]
 
 
@@ -340,6 +344,8 @@ def route(
 
     ``scratch``: one row of ``price.REQUEST``. Promises [s] run from its arrival, ``waited_s`` ago
     (inf: none). ``most_wait_s``: longest expected wait for a seat that is worth beginning.
+    Where the cheapest is too full for that, the cheapest of those that are not is taken, if
+    ``most_wait_s`` is above 0; one that may wait outside waits for the cheapest.
     ``slot``: the row of ``book`` to write to.
     """
     request = scratch[0]
@@ -359,22 +365,55 @@ def route(
     request.grid_g_per_j, request.now_s = book.grid[0], now_s
     position = policy.joules.position
     before = (position[0], position[4])
-    option, replica = pick(fleet, policy, request)
-    if replica < 0:
-        return -1, NOBODY
-    if favourite >= 0 and favourite != replica:
-        option, replica = _follow(fleet, policy, request, option, replica, favourite, known_tokens)
-    _try_all(fleet, policy, request, book, slot)
-    _say(fleet, policy, request, book, slot, option, replica)
-    if book.said[slot, WAIT_S] > most_wait_s:
+    option, replica = -1, NOBODY
+    for turn in range(2):
+        option, found = pick(fleet, policy, request)
+        if found < 0:
+            break
+        if turn == 0:
+            if favourite >= 0 and favourite != found:
+                option, found = _follow(
+                    fleet, policy, request, option, found, favourite, known_tokens
+                )
+            _try_all(fleet, policy, request, book, slot)
+        _say(fleet, policy, request, book, slot, option, found)
+        if book.said[slot, WAIT_S] <= most_wait_s:
+            replica = found
+            break
+        replica = SATURATED
         if policy.joules.factor.shape[2] > 0:  # what was promised is taken back
             row = option_row(policy.options, request)
             position[0], position[4] = before
             policy.joules.taken[row, option] -= 1.0
             policy.joules.prompts[row] -= input_tokens
-        return option, SATURATED
-    _book_in(fleet, book, slot, replica, input_tokens, now_s)
+        if turn > 0 or most_wait_s <= 0.0:
+            break
+        _lower_ceilings(fleet, book, most_wait_s)
+    if book.ceilings[0] > 0:
+        _lift_ceilings(fleet, book)
+    if replica >= 0:
+        _book_in(fleet, book, slot, replica, input_tokens, now_s)
     return option, replica
+
+
+@kernel
+def _lower_ceilings(fleet: FleetState, book: Book, most_wait_s: float) -> None:
+    """Let no replica be a candidate where a seat is further away than ``most_wait_s``."""
+    traffic = fleet.traffic[0]
+    for kind in range(fleet.limits.shape[0]):
+        limits = fleet.limits[kind]
+        book.ceilings[kind] = limits.max_in_flight
+        present = seats(limits, traffic)
+        each_s = traffic.output_tokens * step_s(fleet.cost[kind], present, traffic) / present
+        limits.max_in_flight = int(min(limits.max_in_flight, present + most_wait_s / each_s))
+
+
+@kernel
+def _lift_ceilings(fleet: FleetState, book: Book) -> None:
+    """Take back ``_lower_ceilings``."""
+    for kind in range(fleet.limits.shape[0]):
+        fleet.limits[kind].max_in_flight = book.ceilings[kind]
+        book.ceilings[kind] = 0
 
 
 @outline_kernel
@@ -493,6 +532,7 @@ def correct(fleet: FleetState, book: Book, kind: int) -> None:
     dynamic joules stay, its static power is drawn for the longer time.
     """
     cost, base, pace = fleet.cost[kind], book.base_cost[kind], book.pace[kind]
+    book.applied[kind] = pace
     static_w = base.power_w_active_static * (pace - 1.0)
     cost.time_s_per_step = base.time_s_per_step * pace
     cost.time_s_per_sequence = base.time_s_per_sequence * pace

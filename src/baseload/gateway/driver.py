@@ -18,6 +18,7 @@ from typing import Protocol
 from baseload.gateway.bodies import Asked
 from baseload.gateway.config import GatewayConfig
 from baseload.gateway.errors import RequestError
+from baseload.gateway.event_log import EventLog
 from baseload.gateway.events import (
     Abort,
     AnyCommand,
@@ -40,7 +41,6 @@ from baseload.gateway.events import (
 from baseload.gateway.live_fleet import LiveFleet, LiveReplica
 from baseload.gateway.live_request import Headers, Hear, LiveRequest, Say, Way, ways_of
 from baseload.gateway.receipts import Receipts
-from baseload.gateway.recorder import Recorder
 from baseload.gateway.relay import Relay
 from baseload.gateway.upstream import Upstream
 from baseload.gateway.wishes import Wishes
@@ -111,13 +111,13 @@ class Driver:
         hand: Hand = lambda _: None,
         clock_ns: Callable[[], int] = time.monotonic_ns,
         listeners: Sequence[Listener] = (),
-        recorder: Recorder | None = None,
+        log: EventLog | None = None,
         watch_s: float = WATCH_S,
     ) -> None:
         self.core = core
         self.hand = hand
         self.listeners = tuple(listeners)
-        self.recorder = recorder
+        self.log = log
         self.receipts = Receipts(fleet.config.telemetry.decisions_kept)
         self.lives: dict[int, LiveRequest] = {}
         self.troubles = 0
@@ -154,8 +154,8 @@ class Driver:
         now_ns = self._clock_ns()
         commands = self.core.reconfigure(fleet, now_ns)
         self._settle(fleet)
-        if self.recorder is not None:
-            self.recorder.configured(fleet.config, commands, now_ns=now_ns)
+        if self.log is not None:
+            self.log.reconfigured(now_ns, fleet, commands)
         for command in commands:
             self._carry_out(command)
         self._arm()
@@ -164,8 +164,8 @@ class Driver:
         """Tell the machine an event now, and carry out what it answers."""
         now_ns = self._clock_ns()
         commands = self.core.handle(event, now_ns)
-        if self.recorder is not None:
-            self.recorder.told(event, commands, now_ns=now_ns)
+        if self.log is not None:
+            self.log.note(now_ns, event, commands)
         for command in commands:
             self._carry_out(command)
         if self.core.next_ns < self._armed_ns:
@@ -195,8 +195,8 @@ class Driver:
             if handle is not None:
                 handle.cancel()
         self._timer = self._watch = None
-        if self.recorder is not None:
-            self.recorder.close()
+        if self.log is not None:
+            self.log.close()
 
     def _carry_out(self, command: AnyCommand) -> None:
         """Do, or have done, what the machine wants."""
@@ -213,6 +213,11 @@ class Driver:
             live.closed = command  # type: ignore[assignment]
             live.wake()
         else:
+            if kind is Send:  # numbers mean what they mean now, not after a reload
+                live.target = (
+                    self.ways[command.replica],  # type: ignore[union-attr]
+                    self.fleet.options[command.option],  # type: ignore[union-attr]
+                )
             live.order = command  # type: ignore[assignment]
             live.wake()
 
@@ -330,7 +335,8 @@ class Driver:
 
     async def _attempt(self, live: LiveRequest, order: Send) -> None:
         """Send the request to a replica; ends early where the machine gives the attempt up."""
-        way, option = self.ways[order.replica], self.fleet.options[order.option]
+        assert live.target is not None
+        way, option = live.target
         live.parts = self.core.price_parts(live.number)
         live.attempting = True
         try:

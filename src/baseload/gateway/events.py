@@ -120,11 +120,13 @@ class Left(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
 
 
 class Probed(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
-    """A probe of a replica came back. ``asleep``: it answers, but sleeps."""
+    """A probe of a replica came back. ``asleep``: it answers, but sleeps; ``None``: it cannot
+    say.
+    """
 
     replica: int
     healthy: bool
-    asleep: bool = False
+    asleep: bool | None = None
 
 
 class Sampled(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from baseload.gateway.events import AnyCommand, Rest, Rouse
 from baseload.gateway.life import HELD
+from baseload.gateway.waiting import NEVER_NS
 from baseload.simulator.plant import Hand, Plant
 from baseload.simulator.scenario import Group, Scenario
 
@@ -40,8 +41,10 @@ class FleetHands:
         self.commands: list[AnyCommand] = []
         self.now_ns = core.replicas.start_ns
         self._resting: dict[int, float] = {}  # closed replicas that are to sleep, and when [s]
+        self._roused: dict[int, float] = {}  # replicas told to wake, and until when they have [s]
         self.desk: SiteDesk | None = None
         self.hands = self._made() if core.leads else []
+        self._look_ahead()
 
     def _made(self) -> list[Hand]:
         core, live = self._core.replicas, self._core.live
@@ -70,11 +73,12 @@ class FleetHands:
         if before.desk is not None and self.desk is not None:
             self.desk.resume(before.desk.level_j)
 
-    @property
-    def next_s(self) -> float:
-        """When something is to be done next, on the fleet's clock [s]."""
-        first = min((hand.next_s for hand in self.hands), default=math.inf)
-        return min([first, *self._resting.values()])
+    def _look_ahead(self) -> None:
+        """Set ``next_ns``, when ``act`` has something to do."""
+        first_s = min((hand.next_s for hand in self.hands), default=math.inf)
+        first_s = min([first_s, *self._resting.values()])
+        begun_ns = self._core.replicas.start_ns
+        self.next_ns = NEVER_NS if first_s == math.inf else begun_ns + math.ceil(first_s * _NS)
 
     def act(self, now_ns: int, commands: list[AnyCommand]) -> None:
         """Do all that is due."""
@@ -85,6 +89,7 @@ class FleetHands:
                 hand.act(self)
         for replica in [one for one, due_s in self._resting.items() if due_s <= now_s]:
             self._rest(replica, now_s)
+        self._look_ahead()
 
     def _rest(self, replica: int, now_s: float) -> None:
         """Put a closed replica to sleep, once it is idle."""
@@ -96,6 +101,29 @@ class FleetHands:
         else:
             del self._resting[replica]
             self.commands.append(Rest(replica=replica))
+
+    def look_at(self, replica: int, now_ns: int, commands: list[AnyCommand]) -> None:
+        """Wake a replica that sleeps although it is wanted: it was told to sleep just before that,
+        did not wake when it was told, or has been found so.
+        """
+        core = self._core.replicas
+        if not self._core.leads or replica >= len(core.health):
+            return
+        if core.health[replica].awake:
+            self._roused.pop(replica, None)
+        elif core.wanted[replica] and core.live.replicas[replica].entry.sleep:
+            self._rouse(replica, core.seconds(now_ns), commands)
+
+    def _rouse(self, replica: int, now_s: float, commands: list[AnyCommand]) -> None:
+        """Tell a replica to wake, unless it has been told and may still be about to."""
+        if now_s >= self._roused.get(replica, -math.inf):
+            self._roused[replica] = now_s + self._wake_s(replica) + _LOOK_AGAIN_S
+            commands.append(Rouse(replica=replica))
+
+    def _wake_s(self, replica: int) -> float:
+        """How long a replica takes to wake [s]."""
+        core = self._core.replicas
+        return float(core.state.cost[core.state.type_of[replica]].wake_s_from_parked)
 
     # As ``plant.Machine`` says
 
@@ -123,8 +151,8 @@ class FleetHands:
         if core.health[replica].awake:
             core.bring_in_line(replica, self.now_ns)
             return now_s
-        self.commands.append(Rouse(replica=replica))
-        return now_s + float(core.state.cost[core.state.type_of[replica]].wake_s_from_parked)
+        self._rouse(replica, core.seconds(self.now_ns), self.commands)
+        return now_s + self._wake_s(replica)
 
     def close(self, replica: int, now_s: float, park_after_s: float, off_after_s: float) -> None:
         """As ``plant.Machine`` says; a process is never ended: off is asleep."""

@@ -12,6 +12,7 @@ import math
 from collections.abc import Iterable
 
 from baseload.gateway import decision
+from baseload.gateway.errors import RequestError
 from baseload.gateway.life import Life
 from baseload.gateway.live_fleet import Lane, LiveFleet
 from baseload.gateway.replicas import Replicas
@@ -23,25 +24,31 @@ def hand_over(old: Replicas, new: Replicas, lives: Iterable[Life], now_ns: int) 
     """
     places = {one.url: one.number for one in new.live.replicas}
     numbers = {one.number: places.get(one.url) for one in old.live.replicas}
+    options = {one.name: place for place, one in enumerate(new.live.options)}
     for number, place in numbers.items():
         if place is not None:
             new.health[place] = old.health[number]
             new.book.state[place] = old.book.state[number]
+    for session, (replica, tokens) in old.sessions.items():
+        if (place := numbers[replica]) is not None:
+            new.sessions[session] = (place, tokens)
+    new.past_j, new.past_idle_j = old.drawn_j(now_ns), old.idle_j(now_ns)
     lanes = _lanes(old, new)
     _teach(old, new, lanes)
     lost = []
     for life in lives:
-        if life.running:
-            if life.home is old and numbers[life.replica] is not None:
-                _book_anew(life, old, new, numbers[life.replica] or 0, now_ns)
-            life.tier = _tier(life.home.live, new.live, life.tier)
-            life.lane = lanes.get(life.lane, -1)
-        elif (lane := lanes.get(life.lane, -1)) < 0:
-            life.tier = _tier(old.live, new.live, life.tier)
+        lane = lanes.get(life.lane, -1)
+        life.tier, life.lane = _tier(old.live, new.live, life.tier), lane
+        life.excluded = ()
+        if life.running and life.home is old:
+            place = numbers[life.replica]
+            if place is None:
+                life.counted_j = _counted_j(life, old)
+            else:
+                option = options.get(old.live.options[life.option].name, -1)
+                _book_anew(life, old, new, place, option, now_ns)
+        if not life.running and lane < 0:
             lost.append(life)
-        else:
-            life.lane, life.tier = lane, new.live.lanes[lane].tier
-            life.excluded = ()
     for place in places.values():
         new.bring_in_line(place, now_ns)
     return lost
@@ -66,7 +73,10 @@ def _lanes(old: Replicas, new: Replicas) -> dict[int, int]:
         names = [old.live.options[place].name for place in lane.allowed]
         allowed = tuple(options[name] for name in names if name in options)
         if tier in tiers and allowed:
-            found[code] = new.live.code_of(Lane(tier=tiers.index(tier), allowed=allowed))
+            try:
+                found[code] = new.live.code_of(Lane(tier=tiers.index(tier), allowed=allowed))
+            except RequestError:  # one too many: its requests are refused
+                continue
             while new.known_lanes < len(new.live.lanes):
                 new.add_lane(new.known_lanes)
     return found
@@ -88,15 +98,32 @@ def _teach(old: Replicas, new: Replicas, lanes: dict[int, int]) -> None:
                 new.policy.lateness_weight[place] = old.policy.lateness_weight[tier]
 
 
-def _book_anew(life: Life, old: Replicas, new: Replicas, place: int, now_ns: int) -> None:
-    """Move a request that is at a replica to the new books."""
-    now_s = old.seconds(now_ns)
-    decision.meter(old.state, old.book, life.replica, now_s)
-    life.energy_j += float(old.book.shared_j[life.replica]) - life.shared_j
-    assumed_j = float(old.book.own_j[life.replica]) - life.own_j
-    old.moved_j -= assumed_j  # counted when it ends, as it will really be
+def _counted_j(life: Life, old: Replicas) -> float:
+    """Joules that the old books have for a request so far."""
+    number, book = life.replica, old.book
+    kind = int(old.state.type_of[number])
+    return (
+        float(book.shared_j[number])
+        - life.shared_j
+        + float(book.own_j[number])
+        - life.own_j
+        + life.input_tokens * float(book.base_cost[kind].energy_j_per_prefill_token)
+    )
+
+
+def _book_anew(
+    life: Life, old: Replicas, new: Replicas, place: int, option: int, now_ns: int
+) -> None:
+    """Move a request that is at a replica to the new books. What all share of its joules is its
+    own from now on; its prompt and its own steps are counted by the new books, when it ends.
+    """
+    shared_j = float(old.book.shared_j[life.replica]) - life.shared_j
+    new.past_j -= _counted_j(life, old) - shared_j
+    life.energy_j += shared_j
     decision.join(new.state, new.book, place, life.tokens, life.pending, new.seconds(now_ns))
-    life.replica, life.home = place, new
+    cost = new.book.base_cost[int(new.state.type_of[place])]
+    new.book.busy_j[place] += life.input_tokens * float(cost.energy_j_per_prefill_token)
+    life.replica, life.option, life.home = place, option, new
     life.shared_j = float(new.book.shared_j[place])
     life.own_j = float(new.book.own_j[place])
     life.first_steps = math.nan  # its pace would be of two books

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Protocol
 
@@ -14,6 +15,8 @@ from baseload.gateway.upstream import UpstreamError
 WAKE_S = 300.0
 AT_ONCE = 32
 """Metrics are read from so many replicas at a time."""
+READS_PER_S = 40.0
+POLL_S = 0.05
 
 SLEEP_PATHS = {
     "vllm": ("/sleep?level=1", "/wake_up"),
@@ -24,6 +27,9 @@ ASLEEP_PATHS = {"vllm": "/is_sleeping", "emulated": "/is_sleeping"}
 
 Read = Callable[[bytes, int], Sampled | None]
 """``Sampled`` from an engine's metrics page and the replica's number."""
+
+
+Work = Callable[[Way], Coroutine[Any, Any, None]]
 
 
 class Asking(Protocol):
@@ -74,9 +80,9 @@ class Hands:
         if isinstance(command, Probe):
             if command.replica not in self._busy:  # the last probe is still on its way
                 self._busy.add(command.replica)
-                self._begin(self._probe(way))
+                self._begin(self._probe, way)
         else:
-            self._begin(self._turn(way, awake=isinstance(command, Rouse)))
+            self._begin(self._wake if isinstance(command, Rouse) else self._rest, way)
 
     async def close(self) -> None:
         """Leave off everything."""
@@ -85,21 +91,21 @@ class Hands:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(self._guarded(work))
+    def _begin(self, work: Work, way: Way) -> None:
+        task = asyncio.get_running_loop().create_task(self._guarded(work, way))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _guarded(self, work: Coroutine[Any, Any, None]) -> None:
+    async def _guarded(self, work: Work, way: Way) -> None:
         try:
-            await work
+            await work(way)
         except Exception as error:
             self._trouble("replica", error)
 
     async def _probe(self, way: Way) -> None:
         """Ask a replica how it is."""
         number, health, engine = way.replica.number, self.health, way.replica.engine
-        asleep = False
+        asleep: bool | None = None
         try:
             status, _ = await _asking(way).get(
                 way.base + health.path, way.plain_headers, health.timeout_s
@@ -118,6 +124,12 @@ class Hands:
         if self._still(way):
             self._tell(Probed(replica=number, healthy=healthy, asleep=asleep))
 
+    async def _rest(self, way: Way) -> None:
+        await self._turn(way, awake=False)
+
+    async def _wake(self, way: Way) -> None:
+        await self._turn(way, awake=True)
+
     async def _turn(self, way: Way, *, awake: bool) -> None:
         """Send a replica's engine to sleep, or wake it."""
         paths = SLEEP_PATHS.get(way.replica.engine)
@@ -134,24 +146,29 @@ class Hands:
             self._tell(Woken(replica=way.replica.number, awake=awake, done=done))
 
     async def _poll(self) -> None:
-        """Read all engines' metrics, again and again."""
-        loop = asyncio.get_running_loop()
-        while True:
-            period_s = self.health.metrics_s
-            begun_s = loop.time()
-            if period_s > 0:
-                await self._read_all()
-            wait_s = (period_s or 1.0) - (loop.time() - begun_s)
-            await asyncio.sleep(max(0.05, wait_s))
-
-    async def _read_all(self) -> None:
+        """Read engines' metrics in turn, evenly over the period, so that they never come in bursts.
+        A large fleet is read less often: at most ``READS_PER_S`` in all.
+        """
         seats = asyncio.Semaphore(AT_ONCE)
+        turn, owed = 0, 0.0
+        while True:
+            await asyncio.sleep(POLL_S)
+            count, period_s = len(self.ways), self.health.metrics_s
+            if period_s <= 0 or not count:
+                continue
+            owed += POLL_S * min(READS_PER_S, count / period_s)
+            while owed >= 1.0 and not seats.locked():
+                owed -= 1.0
+                turn = (turn + 1) % count
+                await seats.acquire()
+                self._begin(functools.partial(self._read_one, seats), self.ways[turn])
+            owed = min(owed, 1.0)
 
-        async def one(way: Way) -> None:
-            async with seats:
-                await self._guarded(self._sample(way))
-
-        await asyncio.gather(*(one(way) for way in self.ways))
+    async def _read_one(self, seats: asyncio.Semaphore, way: Way) -> None:
+        try:
+            await self._sample(way)
+        finally:
+            seats.release()
 
     async def _sample(self, way: Way) -> None:
         """Read one engine's metrics; silence is no news."""

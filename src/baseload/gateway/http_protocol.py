@@ -23,7 +23,8 @@ class GatewayProtocol(HttpToolsProtocol):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._head_open = True
+        self._head_open = False
+        self._between = True  # two requests, or before the first
         self._head_size = 0
         self._head_timer: asyncio.TimerHandle | None = None
 
@@ -40,7 +41,7 @@ class GatewayProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """A head begins."""
         super().on_message_begin()
-        self._head_open = True
+        self._head_open, self._between = True, False
 
     def on_headers_complete(self) -> None:
         """A head is here."""
@@ -49,16 +50,29 @@ class GatewayProtocol(HttpToolsProtocol):
         self._forget_head()
         super().on_headers_complete()
 
+    def on_message_complete(self) -> None:
+        """A request is here whole."""
+        self._between = True
+        super().on_message_complete()
+
     def data_received(self, data: bytes) -> None:
         """Bytes have come."""
-        if self._head_open:
-            self._head_size += len(data)
+        all_of_head = self._head_open or self._between
         super().data_received(data)
-        if self._head_open and not self.transport.is_closing():
-            if self._head_size > self.head_bytes:
-                self._end(431, f"a head of more than {self.head_bytes} bytes")
-            elif self._head_size and self._head_timer is None:
-                self._await_head()
+        if not self._awaits_head() or self.transport.is_closing():
+            return
+        if all_of_head:
+            self._head_size += len(data)
+        if self._head_size > self.head_bytes:
+            self._end(431, f"a head of more than {self.head_bytes} bytes")
+        elif self._head_timer is None:
+            self._await_head()
+
+    def _awaits_head(self) -> bool:
+        """Whether the client owes the rest of a head: one that has begun, or will."""
+        return self._head_open or (
+            self._between and (self.cycle is None or self.cycle.response_complete)
+        )
 
     def send_400_response(self, msg: str) -> None:
         """What came is not HTTP."""
@@ -74,7 +88,7 @@ class GatewayProtocol(HttpToolsProtocol):
 
     def _late_head(self) -> None:
         self._head_timer = None
-        if self._head_open and not self.transport.is_closing():
+        if self._awaits_head() and not self.transport.is_closing():
             self._end(408, f"no request came within {HEAD_S:g} s")
 
     def _end(self, status: int, message: str) -> None:

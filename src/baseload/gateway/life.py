@@ -24,6 +24,7 @@ class Life:
         "arrived_ns",
         "attempt",
         "cap_tokens",
+        "counted_j",
         "e2e_s",
         "energy_j",
         "excluded",
@@ -74,7 +75,7 @@ class Life:
         self.tokens = self.pending = 0
         self.shared_j = self.own_j = self.first_steps = 0.0
         self.prompt_tokens = 0.0
-        self.energy_j = self.wasted_j = 0.0
+        self.energy_j = self.wasted_j = self.counted_j = 0.0
         self.sent_ns = self.first_ns = self.last_ns = self.lost_ns = -1
         self.written, self.status = 0, 0
         self.handed = False

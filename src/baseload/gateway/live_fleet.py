@@ -30,6 +30,7 @@ from baseload.routing.fleet_state import FleetState, fleet_state, keep_index
 from baseload.routing.pick import PolicyState
 from baseload.routing.policies import policy as policy_of
 from baseload.routing.policy import Policy
+from baseload.routing.position import NODES
 from baseload.routing.price import BARRED, OPTION
 from baseload.simulator.supplied import Supplied
 from baseload.workload.tiers import Tier
@@ -40,10 +41,13 @@ if TYPE_CHECKING:
 AUTO = "auto"
 """The alias over all models, and the effort that leaves the choice to the gateway."""
 
-MOST_LANES = 64
-"""Lanes that a fleet keeps apart; later ones share the row of the first lane of their tier that
-allows the same models, or are refused.
-"""
+_THINK = ("chat", "responses")
+"""End-points on which an engine can be told how much to think."""
+
+LEAST_LANES, MOST_LANES = 64, 1024
+"""Bounds on the lanes that a fleet keeps apart; what would need more of them is refused."""
+
+_LANE_BYTES = 64 * 1024 * 1024  # most that all prices of joules by lane may take
 
 
 class LiveReplica(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -100,6 +104,7 @@ class LiveFleet:
         self.policy: Policy = policy_of(config.policy)
         self.tiers = tuple(tier_of_entry(entry) for entry in config.tiers)
         self.aliases = {AUTO: self._chatting(), **config.aliases}
+        self.most_lanes = self._most_lanes()
         self.lanes: list[Lane] = []
         self._codes: dict[Lane, int] = {}
         self._asked: dict[tuple[Any, ...], int] = {}
@@ -109,6 +114,23 @@ class LiveFleet:
         return tuple(
             model.name for model in self.config.models if model.endpoints != ("embeddings",)
         )
+
+    def _most_lanes(self) -> int:
+        """How many lanes clients could ask for: efforts of what a name stands for, and what of it
+        is left by inputs, endpoint and tools, in each tier.
+        """
+        names = {name: (name,) for name in self.models} | self.aliases
+        count = 0
+        for models in map(list, names.values()):
+            entries = [self.models[name] for name in models]
+            efforts = {effort for entry in entries for effort in entry.efforts}
+            abilities = {(entry.inputs, entry.endpoints, entry.tools) for entry in entries}
+            subsets = min(32, 2 ** len(abilities) - 1)
+            count += subsets * (2 + len(efforts))
+        most = MOST_LANES
+        if self.supplied is not None:
+            most = min(most, _LANE_BYTES // (8 * NODES * len(self.options)))
+        return max(LEAST_LANES, min(most, count * len(self.tiers)))
 
     def _replicas(self) -> list[LiveReplica]:
         found: list[LiveReplica] = []
@@ -144,7 +166,7 @@ class LiveFleet:
         code = self._asked.get(key)
         if code is None:
             code = self.code_of(Lane(tier=tier, allowed=self._allowed(asked, tier)))
-            if len(self._asked) < 64 * MOST_LANES:
+            if len(self._asked) < 64 * self.most_lanes:
                 self._asked[key] = code
         return code
 
@@ -152,11 +174,9 @@ class LiveFleet:
         """The code of a lane, new or met. Raises ``RequestError`` for one too many."""
         code = self._codes.get(lane)
         if code is None:
-            if len(self.lanes) >= MOST_LANES:
-                raise RequestError(
-                    503,
-                    f"the gateway keeps {MOST_LANES} kinds of requests apart, and this is one more",
-                )
+            if len(self.lanes) >= self.most_lanes:
+                said = f"the gateway keeps {self.most_lanes} kinds of requests apart, and this"
+                raise RequestError(503, f"{said} is one more")
             code = self._codes[lane] = len(self.lanes)
             self.lanes.append(lane)
         return code
@@ -182,7 +202,7 @@ class LiveFleet:
                 )
             return self._above_floor(found, tier)
         found = self._places(able, {None})
-        if asked.effort == AUTO and self._weighs_answers(tier):
+        if asked.effort == AUTO and asked.endpoint in _THINK and self._weighs_answers(tier):
             judged = [model for model in able if model.right_frac]
             found += self._places(judged, set(EFFORTS))
         return self._above_floor(found, tier)
@@ -243,7 +263,7 @@ class LiveFleet:
         found = fleet_state(
             self.kinds,
             [len(urls_of(entry, kind)) for kind, entry in enumerate(self.config.replicas)],
-            classes=["chat"] * MOST_LANES,
+            classes=["chat"] * self.most_lanes,
             max_queue=max(entry.max_queue for entry in self.config.replicas),
             models=tuple(self.models),
         )
@@ -260,7 +280,7 @@ class LiveFleet:
             from baseload.routing.supply_control import reference_usd_per_j, table_capacity_j
 
             usd_per_j, store_j = reference_usd_per_j(site), table_capacity_j(site)
-        table = np.zeros((MOST_LANES, len(self.options)), dtype=OPTION).view(np.recarray)
+        table = np.zeros((self.most_lanes, len(self.options)), dtype=OPTION).view(np.recarray)
         table[...] = (BARRED, 1.0, np.inf, 0.0, 0.0, 0.0, 1.0)
         table["model"][:, 0] = 0
         made = self.policy.state(

@@ -34,10 +34,10 @@ PATHS: Mapping[Endpoint, str] = {
 class LiveRequest:
     """One request between its arrival and its end.
 
-    ``order`` is what the machine wants done next, ``closed`` its last word. ``words``: status,
-    content type and body of an engine that refused the request itself. ``begun``: whether anything
-    has been handed to the client. ``parts``: of the chosen candidate's price. ``applied``: what of
-    effort was said to the engine.
+    ``order`` is what the machine wants done next, ``target`` where a sending goes, ``closed`` its
+    last word. ``words``: status, content type and body of an engine that refused the request
+    itself. ``begun``: whether anything has been handed to the client. ``parts``: of the chosen
+    candidate's price. ``applied``: what of effort was said to the engine.
     """
 
     __slots__ = (
@@ -63,6 +63,7 @@ class LiveRequest:
         "request_id",
         "say",
         "status",
+        "target",
         "task",
         "tier",
         "usage",
@@ -99,6 +100,7 @@ class LiveRequest:
         self.arrived_ns = arrived_ns
         self.answer_headers = answer_headers
         self.task: asyncio.Task[Any] | None = None
+        self.target: tuple[Way, LiveOption] | None = None
         self.order: Send | Refuse | Abort | None = None
         self.closed: Close | None = None
         self.waker: asyncio.Future[None] | None = None

@@ -12,25 +12,27 @@ import msgspec
 from baseload.gateway.events import Close, Reason
 from baseload.gateway.live_request import Headers, LiveRequest
 
-_PRICE_NAMES: dict[str, bytes] = {}
+_TOTAL = "price_usd"
 
 
 def price_headers(parts: Mapping[str, float]) -> Headers:
-    """``x-baseload-price-...``: the price of the chosen candidate and its parts, as far as they are
-    numbers.
+    """``x-baseload-price-usd``: the price of the chosen candidate; ``x-baseload-price-parts``: what
+    it is made of, those that are not zero. Two headers, because each costs as much as a decision.
     """
-    return [
-        (_PRICE_NAMES.get(name) or _price_name(name), b"%.6g" % value)
-        for name, value in parts.items()
-        if isfinite(value)
-    ]
-
-
-def _price_name(part: str) -> bytes:
-    """The header of a part of the price; parts are few and our own."""
-    name = part.removeprefix("price_").replace("_", "-")
-    made = _PRICE_NAMES[part] = f"x-baseload-price-{name}".encode("ascii")
-    return made
+    total = parts.get(_TOTAL)
+    if total is None or not isfinite(total):
+        return []
+    said = ", ".join(
+        [
+            f"{name}={value:.6g}"
+            for name, value in parts.items()
+            if value and name != _TOTAL and isfinite(value)
+        ]
+    )
+    found: Headers = [(b"x-baseload-price-usd", b"%.6g" % total)]
+    if said:
+        found.append((b"x-baseload-price-parts", said.encode("ascii")))
+    return found
 
 
 class Receipt(msgspec.Struct, frozen=True, kw_only=True, gc=False):

@@ -10,8 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from baseload.gateway import decision
-from baseload.gateway.decision import NOBODY, OWN_J, PENDING, SATURATED, SHARED_J, STEPS, TOKENS
-from baseload.gateway.events import AnyCommand, Led, Others, Probe, Probed, Reason, Sampled, Woken
+from baseload.gateway.decision import OWN_J, PENDING, SATURATED, SHARED_J, STEPS, TOKENS
+from baseload.gateway.events import (
+    AnyCommand,
+    Ended,
+    Led,
+    Others,
+    Probe,
+    Probed,
+    Reason,
+    Sampled,
+    Woken,
+)
 from baseload.gateway.explain import Note
 from baseload.gateway.life import Life
 from baseload.gateway.live_fleet import Lane, LiveFleet
@@ -28,18 +38,23 @@ _PACE_GAIN = 0.02
 _PACE_BOUNDS = (0.5, 2.0)
 _FEWEST_STEPS = 16
 _J_PER_KWH = 3.6e6
-_PROBE_TURNS = 8
+_PROBES_PER_S, _PROBE_TURN_S = 16.0, 0.25
+_MOST_SAID = 1e6
+_TRIED_BYTES = 16 * 1024 * 1024  # most that the candidates of remembered decisions may take
 _NO_SESSION = (-1, 0.0)
 _MOST_SESSIONS = 65_536
 
 
 class Replicas:
     """All replicas of a fleet, idle and able at ``now_ns``. ``kept``: decisions that are
-    remembered. ``leads``: probes replicas and listens to their engines; else another process does.
+    remembered, fewer where there are very many candidates. ``leads``: probes replicas and listens
+    to their engines; else another process does.
     """
 
     def __init__(self, live: LiveFleet, now_ns: int, *, kept: int, leads: bool = True) -> None:
         count = len(live.replicas)
+        row_bytes = 16 * len(live.kinds) * len(live.options)
+        kept = max(1, min(kept, _TRIED_BYTES // row_bytes))
         self.live, self.start_ns, self.kept = live, now_ns, kept
         self.state = live.state()
         self.policy = live.policy_state(self.state)
@@ -47,6 +62,8 @@ class Replicas:
         if live.config.carbon_g_per_kwh is not None:
             self.book.grid[0] = live.config.carbon_g_per_kwh / _J_PER_KWH
         self.health = [ReplicaHealth() for _ in range(count)]
+        self._kind_of: list[int] = self.state.type_of.tolist()
+        self._kv_tokens: list[int] = self.state.limits.kv_tokens.tolist()
         self.sessions: dict[int, tuple[int, float]] = {}  # last replica, tokens that it knows
         self.wanted = np.ones(count, dtype=bool)  # by the slow controller
         self.others = np.zeros((2, count), dtype=np.int64)  # requests and tokens of other workers
@@ -55,8 +72,7 @@ class Replicas:
         self.decisions = 0
         self.owners = np.full(kept, -1, dtype=np.int64)  # whose decision stands in which slot
         self.notes: list[Note | None] = [None] * kept
-        self.past_j = 0.0  # beside what the books say: of fleets before this one
-        self.moved_j = 0.0  # to be taken off when its requests have moved to another book
+        self.past_j = self.past_idle_j = 0.0  # beside what the books say: of fleets before this one
         self.known_lanes = 0
         while self.known_lanes < len(live.lanes):
             self.add_lane(self.known_lanes)
@@ -64,6 +80,7 @@ class Replicas:
         self._trials: list[tuple[int, int]] = []  # when a breaker lets one through, whose
         self._probe_ns, self._probe_turn = now_ns if leads else NEVER_NS, -1
         self._correct_ns = now_ns + int(_CORRECTED_S * _NS)
+        self._look_ahead()
 
     def seconds(self, now_ns: int) -> float:
         """An instant on the fleet's clock [s]."""
@@ -112,7 +129,9 @@ class Replicas:
         )
         for one in shut:
             open_replica(state, one)
-        if replica in (NOBODY, SATURATED):
+        if replica < 0:
+            if replica == SATURATED:  # it has written over what stood there
+                self.owners[slot] = -1
             return False
         self.decisions += 1
         self.owners[slot] = life.request
@@ -135,8 +154,8 @@ class Replicas:
         life.slot, life.option, life.replica, life.home = slot, option, replica, self
         life.tokens, life.pending = int(said[TOKENS]), int(said[PENDING])
         life.shared_j, life.own_j, life.first_steps = said[SHARED_J], said[OWN_J], said[STEPS]
-        health.sent()
-        if health.trial:
+        health.sent(life.request)
+        if health.trial >= 0:
             close_replica(state, replica)
         return True
 
@@ -170,6 +189,21 @@ class Replicas:
         life.pending = 0
         return joules
 
+    def believed(self, life: Life, event: Ended) -> tuple[float, float]:
+        """Input tokens of an answer that has ended, and how many of them the engine had cached; its
+        output tokens become ``life.written``.
+
+        The engine's own counts, as far as they can be true: no more than its memory holds, and not
+        fewer than half of the tokens that were seen going by.
+        """
+        most = self._kv_tokens[self._kind_of[life.replica]]
+        outputs, inputs = event.output_tokens, life.input_tokens
+        if outputs >= 0 and 2 * outputs >= life.written:
+            life.written = max(life.written, min(outputs, most)) if outputs > most else outputs
+        if event.input_tokens > 0:
+            inputs = max(inputs, most) if event.input_tokens > most else float(event.input_tokens)
+        return inputs, min(inputs, max(0.0, event.cached_tokens))
+
     def learn(self, life: Life, inputs: float, outputs: float, *, cut: bool) -> None:
         """Learn from an answer that has just left: its lengths, and how fast a type of replica
         really is, from steps that it would have made by the model over tokens that came while a
@@ -182,7 +216,7 @@ class Replicas:
         made = float(self.book.steps[life.replica]) - life.first_steps
         if life.first_ns < 0 or outputs <= _FEWEST_STEPS or not made > 0.0:
             return
-        kind = int(self.state.type_of[life.replica])
+        kind = self._kind_of[life.replica]
         low, high = _PACE_BOUNDS
         pace = float(self.book.pace[kind])
         pace += _PACE_GAIN * (min(2.0 * high, made / (outputs - 1.0)) - pace)
@@ -222,9 +256,27 @@ class Replicas:
                 self.bring_in_line(replica, now_ns)
         return "saturated" if able else "no_replica"
 
+    def sleeper(self, life: Life) -> int:
+        """A replica that would take a request if it were awake, and may be woken; -1 for none."""
+        options = self.live.options
+        models = {options[place].model.name for place in self.live.lanes[life.lane].allowed}
+        for one in self.live.replicas:
+            health = self.health[one.number]
+            if health.awake or not one.entry.sleep or one.entry.model not in models:
+                continue
+            longest = self.state.limits[one.kind].max_input_tokens
+            if health.healthy(self.live.config.health) and life.input_tokens <= longest:
+                return one.number
+        return -1
+
     def drawn_j(self, now_ns: int) -> float:
         """Joules drawn up to now, modelled: of this process's requests, and of idle replicas."""
         return self.past_j + float(decision.read(self.state, self.book, self.seconds(now_ns)))
+
+    def idle_j(self, now_ns: int) -> float:
+        """Joules of it that replicas drew with nothing in flight."""
+        decision.read(self.state, self.book, self.seconds(now_ns))
+        return self.past_idle_j + float(self.book.idle_j.sum())
 
     # Who is able
 
@@ -236,24 +288,36 @@ class Replicas:
         """Whether any replica could."""
         return any(self.able(replica, now_ns) for replica in range(len(self.health)))
 
-    def heard(self, replica: int, now_ns: int) -> None:
-        """A replica answers."""
-        health = self.health[replica]
-        if health.until_ns >= 0 or health.failures or health.probe_failures:
-            health.worked(now_ns)
-            self.bring_in_line(replica, now_ns)
-        else:
+    def heard(self, life: Life, now_ns: int, *, ended: bool) -> None:
+        """Something of an answer has come, or all of it."""
+        health = self.health[life.replica]
+        if health.until_ns < 0 and not health.failures and not health.probe_failures:
             health.heard_ns = now_ns
+            return
+        if ended:
+            health.worked(life.request, now_ns)
+        else:
+            health.began(life.request, now_ns)
+        self.bring_in_line(life.replica, now_ns)
 
-    def failed(self, replica: int, now_ns: int, *, again_s: float) -> None:
-        """An attempt at a replica has failed; it asked to be left alone for ``again_s``."""
-        self.health[replica].failed(self.live.config.breaker, now_ns, again_s=again_s)
-        self.bring_in_line(replica, now_ns)
+    def alive(self, life: Life, now_ns: int) -> None:
+        """A replica has said that it will answer."""
+        health = self.health[life.replica]
+        was_out = health.probe_failures > 0
+        health.heard(now_ns)
+        if was_out:
+            self.bring_in_line(life.replica, now_ns)
 
-    def gave_up(self, replica: int, now_ns: int) -> None:
-        """An attempt at a replica has ended without telling anything about it."""
-        self.health[replica].gave_up()
-        self.bring_in_line(replica, now_ns)
+    def failed(self, life: Life, now_ns: int, *, again_s: float) -> None:
+        """An attempt has failed; its replica asked to be left alone for ``again_s``."""
+        breaker = self.live.config.breaker
+        self.health[life.replica].failed(life.request, breaker, now_ns, again_s=again_s)
+        self.bring_in_line(life.replica, now_ns)
+
+    def gave_up(self, life: Life, now_ns: int) -> None:
+        """An attempt has ended without telling anything about its replica."""
+        self.health[life.replica].gave_up(life.request)
+        self.bring_in_line(life.replica, now_ns)
 
     def bring_in_line(self, replica: int, now_ns: int) -> None:
         """Open a replica or close it, by what is wanted and what it is able to."""
@@ -265,6 +329,7 @@ class Replicas:
         due = health.next_ns(now_ns)
         if due < NEVER_NS:
             heapq.heappush(self._trials, (due, replica))
+            self._look_ahead()
 
     def probed(self, event: Probed, now_ns: int) -> None:
         """A probe came back."""
@@ -272,7 +337,7 @@ class Replicas:
             return
         health = self.health[event.replica]
         health.probed(event.healthy, now_ns)
-        if event.healthy and health.awake == event.asleep:
+        if event.healthy and event.asleep is not None and health.awake == event.asleep:
             self._asleep(event.replica, event.asleep, now_ns)
         self.bring_in_line(event.replica, now_ns)
 
@@ -285,6 +350,9 @@ class Replicas:
 
     def _asleep(self, replica: int, asleep: bool, now_ns: int) -> None:
         decision.meter(self.state, self.book, replica, self.seconds(now_ns))
+        if not asleep and self.book.state[replica] == decision.ASLEEP:
+            cost = self.book.base_cost[self._kind_of[replica]]
+            self.book.idle_j[replica] += cost.wake_j_from_parked
         self.book.state[replica] = decision.ASLEEP if asleep else decision.AWAKE
         self.health[replica].awake = not asleep
 
@@ -299,10 +367,12 @@ class Replicas:
         if replica >= len(self.health):
             return
         self.health[replica].sampled_ns = now_ns
-        if event.running < 0:
+        if not event.running >= 0.0:
             return
+        most = int(self.state.limits[self.state.type_of[replica]].max_in_flight)
         ours = int(self.book.own[replica] + self.others[0, replica])
-        extra = max(0, round(event.running + max(0.0, event.waiting)) - ours)
+        said = min(event.running, _MOST_SAID) + max(0.0, min(event.waiting, _MOST_SAID))
+        extra = min(most, max(0, round(said) - ours))
         last = int(self._last_extra[replica])
         self._last_extra[replica] = extra
         agreed = min(extra, last) if last >= 0 else 0
@@ -314,7 +384,7 @@ class Replicas:
         """What other worker processes have at each replica."""
         if len(event.in_flight) != len(self.health):
             return
-        told = np.array([event.in_flight, event.tokens], dtype=np.int64)
+        told = np.maximum(np.array([event.in_flight, event.tokens], dtype=np.int64), 0)
         changed = np.flatnonzero((told != self.others).any(axis=0))
         self.others = told
         for replica in changed.tolist():
@@ -322,9 +392,13 @@ class Replicas:
 
     def led(self, event: Led, now_ns: int) -> None:
         """What the worker that leads has found and decided."""
-        if len(event.wanted) != len(self.health):
-            return
         policy, joules = self.policy, self.policy.joules
+        if (
+            len(event.wanted) != len(self.health)
+            or len(event.weight) != len(policy.lateness_weight)
+            or len(event.forecast_batch) != len(self.state.limits)
+        ):
+            return  # of another configuration: this process will have it in a moment, or had it
         policy.lateness_weight[:] = event.weight
         policy.hold[:] = event.hold
         policy.promise_frac[0] = event.promise_frac
@@ -379,15 +453,13 @@ class Replicas:
     def _load(self, replica: int, now_ns: int) -> None:
         """Bring a replica's counts in line with what all say that it has."""
         book, traffic = self.book, self.state.traffic[0]
-        most = int(self.state.limits[self.state.type_of[replica]].max_in_flight)
-        count = int(book.own[replica] + self.others[0, replica])
-        foreign = max(0, min(int(self.foreign[replica]), most - count))
+        foreign = int(self.foreign[replica])
         each = int(traffic.input_tokens + traffic.output_tokens)
         decision.load(
             self.state,
             book,
             replica,
-            min(most, count + foreign),
+            int(book.own[replica] + self.others[0, replica]) + foreign,
             int(book.own_tokens[replica] + self.others[1, replica]) + foreign * each,
             self.seconds(now_ns),
         )
@@ -402,11 +474,10 @@ class Replicas:
 
     # Time
 
-    @property
-    def next_ns(self) -> int:
-        """When ``tick`` has something to do."""
+    def _look_ahead(self) -> None:
+        """Set ``next_ns``, when ``tick`` has something to do."""
         first = min(self._probe_ns, self._correct_ns)
-        return min(first, self._trials[0][0]) if self._trials else first
+        self.next_ns = min(first, self._trials[0][0]) if self._trials else first
 
     def tick(self, now_ns: int, commands: list[AnyCommand]) -> None:
         """Do what is due: breakers let one through, probes go out, costs follow what was seen."""
@@ -419,16 +490,20 @@ class Replicas:
             self._forget_old_samples(now_ns)
             for kind in range(len(self.book.pace)):
                 decision.correct(self.state, self.book, kind)
+        self._look_ahead()
 
     def _probe(self, now_ns: int, commands: list[AnyCommand]) -> None:
-        """Probe a share of the replicas, in turn, so that probes do not come in bursts; all at
-        first. Those that have just answered something need none.
+        """Probe the next replicas in turn, so that probes do not come in bursts; all at first.
+        Those that have just answered something need none. A large fleet is probed less often: at
+        most ``_PROBES_PER_S`` in all.
         """
-        period_s, turn = self.live.config.health.period_s, self._probe_turn
-        self._probe_turn = (turn + 1) % _PROBE_TURNS
-        self._probe_ns = now_ns + int(period_s / _PROBE_TURNS * _NS)
+        count = len(self.health)
+        period_s = max(self.live.config.health.period_s, count / _PROBES_PER_S)
+        turns = max(1, min(count, int(period_s / _PROBE_TURN_S)))
+        turn, self._probe_turn = self._probe_turn, (self._probe_turn + 1) % turns
+        self._probe_ns = now_ns + int(period_s / turns * _NS)
         lately_ns = now_ns - int(period_s * _NS)
-        for number, health in enumerate(self.health):
-            its_turn = turn < 0 or number % _PROBE_TURNS == turn
-            if its_turn and not (health.heard_ns > lately_ns and health.awake):
+        for number in range(count) if turn < 0 else range(turn, count, turns):
+            health = self.health[number]
+            if not (health.heard_ns > lately_ns and health.awake):
                 commands.append(Probe(replica=number))

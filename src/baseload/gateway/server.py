@@ -24,12 +24,15 @@ from baseload.base.errors import BadInputError, BaseloadError
 from baseload.gateway.config import GatewayConfig, ListenEntry
 from baseload.gateway.http_protocol import GatewayProtocol
 from baseload.gateway.live_fleet import LiveFleet
+from baseload.gateway.memory import give_back
 from baseload.gateway.reload import Watch
 from baseload.gateway.service import Service
+from baseload.gateway.workers import Place
 
 KEEP_ALIVE_S = 75
 BACKLOG = 2048
 WATCH_S = 1.0
+GIVE_BACK_S = 1.0
 LAST_WORDS_S = 2.0
 """What requests have to say their end in, after the time for draining is over."""
 SECOND_SIGNAL = 130
@@ -40,10 +43,12 @@ Announce = Callable[[str], None]
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """What the command line adds. ``record``: file for the log of events."""
+    """What the command line adds. ``record``: file for the log of events. ``place``: among several
+    workers; ``None`` where there is one.
+    """
 
     record: Path | None = None
-    workers: int = 1
+    place: Place | None = None
 
 
 def run(
@@ -67,9 +72,10 @@ def run(
         return runner.run(server.run(sock))
 
 
-def listening(listen: ListenEntry, *, shared: bool = False) -> socket.socket:
+def listening(listen: ListenEntry, *, shared: bool = False, serves: bool = True) -> socket.socket:
     """A socket bound to where the gateway listens; ``shared``: with other processes
-    (SO_REUSEPORT). Raises ``BadInputError`` where that cannot be, so that nothing else is begun.
+    (SO_REUSEPORT); without ``serves`` it only holds the port for them. Raises ``BadInputError``
+    where that cannot be, so that nothing else is begun.
     """
     where = f"{listen.host}:{listen.port}"
     try:
@@ -84,7 +90,8 @@ def listening(listen: ListenEntry, *, shared: bool = False) -> socket.socket:
         if shared:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         sock.bind(address)
-        sock.listen(BACKLOG)
+        if serves:
+            sock.listen(BACKLOG)
     except OSError as error:
         sock.close()
         taken = error.errno == errno.EADDRINUSE
@@ -143,7 +150,9 @@ class GatewayServer:
     async def run(self, sock: socket.socket) -> int:
         """Serve on ``sock`` until stopped."""
         config = self._fleet.config
-        self.service = service = Service(self._fleet, record=self._options.record)
+        self.service = service = Service(
+            self._fleet, record=self._options.record, place=self._options.place
+        )
         self._server = _Uvicorn(self._uvicorn_config(config))
         loop = asyncio.get_running_loop()
         self._handle_signals(loop)
@@ -155,12 +164,20 @@ class GatewayServer:
             while not self._server.started and not serving.done():
                 await asyncio.sleep(0.005)
             if self._server.started:
-                self._announce(ready_line(config, sock, len(self._fleet.replicas)))
+                self._say_ready(config, sock)
             await serving
             watching.cancel()
         finally:
             await service.close()
         return 0
+
+    def _say_ready(self, config: GatewayConfig, sock: socket.socket) -> None:
+        """Say that requests may come, and let go of what only the start needed."""
+        if self._options.place is None:
+            self._announce(ready_line(config, sock, len(self._fleet.replicas)))
+        else:
+            self._options.place.ready()
+        asyncio.get_running_loop().call_later(GIVE_BACK_S, give_back)
 
     def _uvicorn_config(self, config: GatewayConfig) -> uvicorn.Config:
         logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)

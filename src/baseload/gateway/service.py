@@ -6,38 +6,42 @@ import asyncio
 import time
 from pathlib import Path
 
-from baseload.base.errors import OutputError
 from baseload.gateway.core import Core
 from baseload.gateway.driver import Driver
 from baseload.gateway.emulated_fleet import EmulatedFleet, is_emulated
+from baseload.gateway.event_log import EventLog
 from baseload.gateway.gate import Gate
 from baseload.gateway.hands import Hands
 from baseload.gateway.listeners import Metering
 from baseload.gateway.live_fleet import LiveFleet, LiveReplica
 from baseload.gateway.live_request import ways_of
-from baseload.gateway.recorder import Recorder
 from baseload.gateway.spans import open_spans
 from baseload.gateway.surface import Surface
 from baseload.gateway.tracing import Tracing
 from baseload.gateway.upstream import AiohttpUpstream, Upstream
+from baseload.gateway.worker_board import BoardKeeper
+from baseload.gateway.workers import Place
 
 
 class Service:
     """The gateway without its sockets. Make it inside a running loop.
 
-    ``record``: file for the log of events. ``workers``: processes that share keys' limits. Raises
+    ``record``: file for the log of events. ``place``: among several worker processes. Raises
     ``OutputError`` where the file cannot be written, ``BadInputError`` for a secret that is not
     set.
     """
 
-    def __init__(self, fleet: LiveFleet, *, record: Path | None = None, workers: int = 1) -> None:
+    def __init__(
+        self, fleet: LiveFleet, *, record: Path | None = None, place: Place | None = None
+    ) -> None:
         config, now_ns = fleet.config, time.monotonic_ns()
-        self.gate = Gate(config, workers=workers)
-        recorder = None if record is None else _recorder(record, fleet, now_ns)
+        self.gate = Gate(config, workers=1 if place is None else place.workers)
+        kept, leads = max(1, config.telemetry.decisions_kept), place is None or place.leads
+        log = None if record is None else EventLog(record, fleet, now_ns, kept=kept, leads=leads)
         self._http = AiohttpUpstream()
         self.emulated = EmulatedFleet(fleet)
-        self.core = Core(fleet, now_ns, kept=max(1, config.telemetry.decisions_kept))
-        self.metering = Metering(fleet)
+        self.core = Core(fleet, now_ns, kept=kept, leads=leads)
+        self.metering = Metering(fleet, folder=None if place is None else place.folder, leads=leads)
         spans = open_spans(config.telemetry)
         self.tracing = None if spans is None else Tracing(spans)
         self.driver = Driver(
@@ -45,8 +49,9 @@ class Service:
             fleet,
             upstreams=self._upstream,
             listeners=(self.metering, *(() if self.tracing is None else (self.tracing,))),
-            recorder=recorder,
+            log=log,
         )
+        self.board = None if place is None else BoardKeeper(place, self.core, self.driver.tell)
         self.hands = Hands(
             self.driver.tell, read=self.metering.engine_page, trouble=self.driver.trouble
         )
@@ -67,7 +72,10 @@ class Service:
 
     def start(self) -> None:
         """Begin to look after the fleet."""
-        self.hands.configured(self.driver.ways, self.driver.config.health)
+        if self.core.leads:
+            self.hands.configured(self.driver.ways, self.driver.config.health)
+        if self.board is not None:
+            self.board.start()
         self.driver.start()
 
     def reconfigure(self, fleet: LiveFleet) -> None:
@@ -81,11 +89,16 @@ class Service:
         self.gate.configured(fleet.config, ring)
         self.surface.configured(fleet.config)
         self.metering.configured(fleet)
-        self.hands.configured(self.driver.ways, fleet.config.health)
+        if self.core.leads:
+            self.hands.configured(self.driver.ways, fleet.config.health)
+        if self.board is not None:
+            self.board.configured()
 
     async def close(self) -> None:
         """End everything that is still open."""
         self.surface.close()
+        if self.board is not None:
+            self.board.close()
         await self.hands.close()
         self.driver.close()
         await self.emulated.close()
@@ -93,14 +106,3 @@ class Service:
         self.metering.close()
         if self.tracing is not None:
             await asyncio.to_thread(self.tracing.close)
-
-
-def _recorder(path: Path, fleet: LiveFleet, now_ns: int) -> Recorder:
-    try:
-        return Recorder(path.open("wb"), fleet.config, now_ns=now_ns)
-    except OSError as error:
-        raise OutputError(
-            f"record events in {path}",
-            found=error.strerror or str(error),
-            allowed="a file that can be written",
-        ) from error

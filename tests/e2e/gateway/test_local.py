@@ -149,7 +149,7 @@ def test_a_tool_is_really_called(client):
         tools=[WEATHER],
         tool_choice="required",
         max_tokens=600,
-        seed=1,
+        temperature=0,
         reasoning_effort="low",
     )
     (call,) = answer.choices[0].message.tool_calls
@@ -161,7 +161,8 @@ def test_json_as_asked(client):
     answer = client.chat.completions.create(
         model=MODEL,
         messages=HELLO,
-        max_tokens=100,
+        max_tokens=200,
+        temperature=0,
         response_format={"type": "json_schema", "json_schema": {"name": "c", "schema": CITY}},
     )
     assert "city" in json.loads(answer.choices[0].message.content)

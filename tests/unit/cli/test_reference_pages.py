@@ -10,10 +10,12 @@ import msgspec
 import pytest
 import typer
 
+from baseload.cli.gateway_summary import ReplicasLine, Summary
 from baseload.cli.main import app
 from baseload.cli.policy_specs import settable
 from baseload.cli.scenario_file import FleetEntry, ScenarioFile, TierEntry
 from baseload.cli.scenario_trace import GenerateEntry, TraceEntry
+from baseload.gateway import config as gateway_config
 from baseload.planner import curves, figures, records, simulated
 from baseload.report import plan_result
 from baseload.routing.policies import POLICIES
@@ -52,6 +54,34 @@ def test_the_scenario_page_names_every_field_and_its_default(heading):
             assert "needed" in rows[field.name], field.name
         elif isinstance(field.default, int | float) and not isinstance(field.default, bool):
             assert f"`{field.default:g}`" in rows[field.name], field.name
+
+
+def gateway_sections():
+    """Every record of the gateway's file."""
+    for name, record in inspect.getmembers(gateway_config, inspect.isclass):
+        if issubclass(record, msgspec.Struct) and record.__module__ == gateway_config.__name__:
+            yield name, record
+
+
+@pytest.mark.parametrize(("name", "record"), list(gateway_sections()))
+def test_the_gateway_page_names_every_field_and_its_default(name, record):
+    text = section("gateway-config.md", name)
+    rows = {first_cells(row)[0]: row for row in text.splitlines() if row.startswith("| `")}
+    assert set(rows) == set(record.__struct_fields__)
+    for field in msgspec.structs.fields(record):
+        default = field.default
+        if field.required:
+            assert "needed" in rows[field.name], field.name
+        elif isinstance(default, int | float | str) and not isinstance(default, bool):
+            told = default if isinstance(default, int | str) else f"{default:g}"
+            assert f"`{told}`" in rows[field.name], field.name
+
+
+def test_the_page_of_the_gateways_summary_names_every_field():
+    text = section("gateway-config.md", "Summary")
+    for record in (Summary, ReplicasLine):
+        for field in record.__struct_fields__:
+            assert f"`{field}`" in text, field
 
 
 COMMANDS = {command.name: command for command in typer.main.get_command(app).commands.values()}

@@ -135,7 +135,7 @@ async def test_a_whole_answer_is_passed_on_with_its_energy():
     assert headers[b"x-baseload-replica"] == b"a:1"
     assert headers[b"x-baseload-attempts"] == b"1"
     assert headers[b"x-baseload-price-usd"] == b"0.25"
-    assert headers[b"x-baseload-price-energy-usd"] == b"0.125"
+    assert headers[b"x-baseload-price-parts"] == b"energy_usd=0.125, energy_j=7.5"
     assert int(headers[b"content-length"]) == len(setup.client.body)
     setup.settled()
 
