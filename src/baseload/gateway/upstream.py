@@ -8,6 +8,7 @@ time is up is cancelled: a timer for each chunk would cost more than handing it 
 
 from __future__ import annotations
 
+import io
 from collections.abc import Mapping
 from typing import Protocol
 
@@ -24,6 +25,10 @@ close theirs, so that no request goes into a connection that is being closed.
 DNS_S = 30
 ANSWER_BYTES = 64 * 1024 * 1024
 """An answer that is not streamed and longer than this is no answer."""
+WHOLE_BYTES = 1024 * 1024
+"""A request's body up to this goes out in one piece; longer ones let others have the loop between
+their pieces.
+"""
 PROBE_BYTES = 8 * 1024 * 1024
 
 Answer = tuple[int, Mapping[str, str], bytes]
@@ -175,7 +180,7 @@ class AiohttpUpstream:
         try:
             return await self._session.post(
                 self._url(url),
-                data=body,
+                data=body if len(body) <= WHOLE_BYTES else io.BytesIO(body),
                 headers=headers,
                 timeout=self._timeout,
                 allow_redirects=False,

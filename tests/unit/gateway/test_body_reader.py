@@ -33,6 +33,7 @@ def read(hear, *, announced=-1, most_bytes=100, within_s=60.0, sweep_s=60.0):
             )
         finally:
             reader.close()
+            assert asyncio.current_task().cancelling() == 0
 
     return asyncio.run(run())
 

@@ -385,6 +385,7 @@ async def test_a_cancel_of_the_machine_goes_on_to_the_next_attempt():
         await asyncio.sleep(0)
     setup.driver.tell(Timer())
     await task
+    assert task.cancelling() == 0
     assert setup.client.status == 200
     assert setup.client.headers[b"x-baseload-attempts"] == b"2"
     assert setup.core.of(Broke) == []
@@ -441,6 +442,7 @@ async def test_draining_ends_what_runs_and_then_gives_up():
     assert not task.done()
     setup.driver.give_up()
     await task
+    assert task.cancelling() == 0
     assert b'"code":"draining"' in setup.client.body
     assert stream.closed
     setup.settled()

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 from types import SimpleNamespace
 
 import pytest
+import uvicorn
 from fake_gateway import config_of
+from uvicorn.server import ServerState
 
 from baseload.base.errors import BadInputError
 from baseload.gateway.config import KeyEntry, ListenEntry, ModelEntry
-from baseload.gateway.server import listening, ready_line
+from baseload.gateway.http_protocol import GatewayProtocol
+from baseload.gateway.server import _loop_factory, listening, ready_line
 
 
 def test_a_free_port_is_found_and_bound():
@@ -69,3 +73,33 @@ def test_the_ready_line_knows_tls_keys_and_embeddings():
     assert "curl -k https://[::1]:443/v1/embeddings" in line
     assert "Authorization: Bearer" in line
     assert '"model":"e"' in line
+
+
+def test_no_delay_is_set_on_the_way_to_clients():
+    """Nagle's algorithm with delayed acknowledgements costs 40 ms a chunk."""
+
+    async def nobody(scope, receive, send):
+        raise AssertionError
+
+    async def run():
+        config = uvicorn.Config(nobody, http=GatewayProtocol, lifespan="off", log_config=None)
+        config.load()
+        state = ServerState()
+        loop = asyncio.get_running_loop()
+        with listening(ListenEntry(port=0)) as sock:
+            server = await loop.create_server(
+                lambda: GatewayProtocol(config=config, server_state=state, app_state={}), sock=sock
+            )
+            _, writer = await asyncio.open_connection(*sock.getsockname())
+            while not state.connections:
+                await asyncio.sleep(0.001)
+            accepted = next(iter(state.connections)).transport.get_extra_info("socket")
+            found = accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+            writer.close()
+            while state.connections:
+                await asyncio.sleep(0.001)
+            server.close()
+        return found
+
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        assert runner.run(run()) != 0

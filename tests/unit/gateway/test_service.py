@@ -155,7 +155,7 @@ def test_events_are_recorded(tmp_path):
         for stream in (False, True):
             await call(service, "/v1/chat/completions", chat(max_tokens=3, stream=stream))
 
-    drive(test, fleet_of(), record=record)
+    drive(test, record=record)
     found = retrace(record)
     assert found.identical
     assert found.events > 5

@@ -8,9 +8,11 @@ import json
 import pytest
 from fake_gateway import (
     GOOD,
+    GOOD_STREAM,
     Client,
     FakeCore,
     FakeFleet,
+    FakeStream,
     FakeUpstream,
     chat,
     config_of,
@@ -180,12 +182,28 @@ def test_keys_open_what_their_scopes_say(path, key, status):
 
 
 def test_a_key_s_models_are_those_it_sees_and_may_ask_for():
-    options = {"headers": bearer("key-a"), "environ": ENVIRON, "changes": {"keys": KEYS}}
-    seen = [one["id"] for one in ask("/v1/models", **options)[0].json["data"]]
-    assert "m" in seen
-    client, made = ask("/v1/chat/completions", chat(model="other"), **options)
-    assert client.status in (403, 404)
+    keys = (KeyEntry(name="a", value="env:A", models=("auto",)),)
+    options = {"headers": bearer("key-a"), "environ": ENVIRON, "changes": {"keys": keys}}
+    assert [one["id"] for one in ask("/v1/models", **options)[0].json["data"]] == ["auto"]
+    assert ask("/v1/models/m", **options)[0].status == 404
+    assert ask("/v1/chat/completions", chat(model="auto"), **options)[0].status == 200
+    client, made = ask("/v1/chat/completions", chat(), **options)
+    assert client.status == 403
     assert made.upstream.asked == []
+
+
+def test_what_a_request_held_of_its_key_s_limits_is_given_back():
+    async def run():
+        keys = (KeyEntry(name="a", value="env:A", max_streams=1, tokens_per_min=1000),)
+        setup = Setup(keys=keys, environ=ENVIRON)
+        for _ in range(3):
+            setup.upstream.script = [FakeStream(GOOD_STREAM)]
+            body = chat(stream=True, max_tokens=900)
+            found = await setup.call("/v1/chat/completions", body, headers=bearer("key-a"))
+            assert found.status == 200
+        setup.close()
+
+    asyncio.run(run())
 
 
 def test_limits_of_a_key_are_told_and_held():

@@ -83,6 +83,17 @@ def test_a_body_is_posted_once_and_its_answer_given():
     drive(test, [OK], [OK])
 
 
+def test_a_large_body_arrives_whole():
+    body = bytes(range(256)) * 12_000
+
+    async def test(upstream, url, engine):
+        status, _, _ = await upstream.post(url, body, {}, limits=LIMITS)
+        assert status == 200
+        assert engine.requests[0][1] == body
+
+    drive(test, [OK])
+
+
 def test_chunks_come_as_they_are_written():
     async def test(upstream, url, engine):
         stream = await upstream.stream(url, b"", {}, limits=LIMITS)
