@@ -19,8 +19,10 @@ help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
-demo: $(VENV)/.installed ## replay the Azure conversation trace under all policies, write out/demo/index.html
+demo: $(VENV)/.installed ## simulate an hour of real chat traffic, then send a minute of it through live gateways
 	$(BIN)/baseload simulate azure-chat --out out/demo
+	$(BIN)/python examples/gateway_demo.py
+	@echo "The page of the simulation: out/demo/index.html"
 
 .PHONY: install
 install: $(VENV)/.dev ## create .venv with the package and all developer tools
@@ -41,21 +43,27 @@ test-vessim: $(VENV)/.dev ## check the supply against Vessim itself, fetched to 
 
 .PHONY: check
 check: $(VENV)/.dev ## check style, types and the layers of the house
-	$(BIN)/ruff check src tests bench
-	$(BIN)/ruff format --check src tests bench
+	$(BIN)/ruff check src tests bench examples
+	$(BIN)/ruff format --check src tests bench examples
 	$(BIN)/mypy --strict src
 	$(BIN)/lint-imports --no-cache
 
 .PHONY: format
 format: $(VENV)/.dev ## put all files into the house style
-	$(BIN)/ruff check --fix src tests bench
-	$(BIN)/ruff format src tests bench
+	$(BIN)/ruff check --fix src tests bench examples
+	$(BIN)/ruff format src tests bench examples
 
 .PHONY: bench
 bench: $(VENV)/.dev ## run every bench/*.py, each writes bench/results/NAME.json
 	@mkdir -p bench/results
-	@set -e; for script in bench/*.py; do case $$script in bench/_*) continue;; esac; \
+	@set -e; for script in bench/*.py; do case $$script in bench/_*|bench/gateway.py|bench/live_*) continue;; esac; \
 		echo "== $$script"; $(BIN)/python $$script; done
+
+.PHONY: bench-gateway
+bench-gateway: $(VENV)/.dev ## CPU, latency, memory of the gateway beside relays, sglang-router, LiteLLM; live against simulated
+	@mkdir -p bench/results
+	$(BIN)/python bench/gateway.py
+	$(BIN)/python bench/live_vs_simulated.py
 
 .PHONY: docs
 docs: $(VENV)/.dev ## run every code block of README.md and docs/, quick and slow ones

@@ -17,6 +17,7 @@ import yaml
 from baseload.cli.gateway_file import load_content
 from baseload.gateway.config import GatewayConfig
 from baseload.gateway.metric_names import BY_NAME
+from baseload.gateway.request_log import _Line
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
@@ -241,3 +242,42 @@ def test_systemd_reads_the_unit(tmp_path):
     )
     said = [line for line in done.stderr.splitlines() if "baseload.service" in line]
     assert said == [], done.stderr
+
+
+def section(text, heading):
+    """The part of a page under a heading of the second level."""
+    return text.partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+
+
+def test_the_how_to_says_what_each_alert_means():
+    text = (ROOT / "docs" / "how-to" / "operate-the-gateway.md").read_text(encoding="utf-8")
+    told = re.findall(r"^### (\w+)$", section(text, "7. What each alert means"), re.MULTILINE)
+    assert told == [rule["alert"] for rule in alerts()]
+    assert all(rule["annotations"]["summary"] and rule["labels"]["severity"] for rule in alerts())
+
+
+def test_the_how_to_names_every_field_of_the_log():
+    text = (ROOT / "docs" / "how-to" / "operate-the-gateway.md").read_text(encoding="utf-8")
+    told = set(re.findall(r"`(\w+)`", section(text, "6. Watch")))
+    assert set(_Line.__struct_fields__) <= told
+
+
+@pytest.mark.parametrize("metric", BY_NAME.values(), ids=lambda metric: metric.name)
+def test_every_metric_is_described_as_it_is(metric):
+    text = (ROOT / "docs" / "reference" / "gateway-metrics.md").read_text(encoding="utf-8")
+    (row,) = re.findall(rf"^\| `{metric.name}` \|(.*)\|$", text, re.MULTILINE)
+    kind, labels, workers, meaning = (cell.strip() for cell in row.split("|"))
+    assert kind == metric.kind
+    assert tuple(re.findall(r"`(\w+)`", labels)) == metric.labels
+    assert workers == (metric.together if metric.kind == "gauge" else "sum")
+    assert len(meaning) > 10
+
+
+def test_no_metric_is_described_that_is_gone():
+    text = (ROOT / "docs" / "reference" / "gateway-metrics.md").read_text(encoding="utf-8")
+    described = re.findall(r"^\| `((?:baseload|process|gen_ai)_\w+)` \|", text, re.MULTILINE)
+    assert sorted(described) == sorted(BY_NAME)
+    others = {label for metric in BY_NAME.values() for label in metric.labels}
+    others.add("baseload_emulated_energy_joules_total")
+    for metric in METRIC.findall(text):
+        assert known(metric) or metric in others, metric

@@ -63,6 +63,7 @@ NOT_SI = {
             "capacity_kwh",
             "replacement_usd_per_kwh",
             "usd_per_kwh",
+            "energy_usd_per_kwh",
             "price_usd_per_kwh",
             "adder_usd_per_kwh",
             "baseline_usd_per_kwh",

@@ -30,6 +30,13 @@ ENERGY_PATHS = {"tensorrt-llm": "/energy_metrics"}
 """Where an engine tells joules apart from its page: see ``read_energy``."""
 
 
+def metrics_path(engine: str, configured: str) -> str:
+    """Where the page of an engine is: where the configuration says, if it says another place than
+    the usual one.
+    """
+    return METRICS_PATHS.get(engine, configured) if configured == "/metrics" else configured
+
+
 class Readings(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What an engine says of itself; -1 where it does not. Requests that run and wait, share of
     the KV cache taken; counters since its start: tokens in and out, seconds and number of first

@@ -23,7 +23,7 @@ POWER_S = 1.0
 
 class FleetGauges:
     """What was shown last, so that energy is told as it grows. ``leads``: idle replicas are told of
-    by one worker for all.
+    by one worker for all; the power of a fleet is the sum over its workers.
     """
 
     def __init__(self, metrics: GatewayMetrics, *, leads: bool = True) -> None:
@@ -64,9 +64,10 @@ class FleetGauges:
     def _energy(self, core: Core, now_ns: int) -> None:
         """Idle energy as it has grown, and power since the last look."""
         idle_j = idle_energy_j(core, now_ns)
-        drawn_j = math.fsum(idle_j.values()) + float(core.replicas.book.busy_j.sum())
+        drawn_j = float(core.replicas.book.busy_j.sum())
         models = {replica.name: replica.model.name for replica in core.live.replicas}
         if self._leads:
+            drawn_j += math.fsum(idle_j.values())
             for name, energy_j in idle_j.items():
                 before_j = self._idle_j.get(name, 0.0)
                 self._metrics.idle(

@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Protocol
 
 from baseload.gateway.config import HealthEntry
+from baseload.gateway.engine_metrics import ENERGY_PATHS, metrics_path
 from baseload.gateway.events import AnyEvent, Probe, Probed, Rest, Rouse, Sampled, Woken
 from baseload.gateway.live_request import Way
 from baseload.gateway.upstream import UpstreamError
@@ -46,7 +47,8 @@ class Asking(Protocol):
 
 class Hands:
     """Carries out ``Probe``, ``Rest`` and ``Rouse``, and reads engines' metrics each
-    ``health.metrics_s``. ``tell`` gives the machine an event; ``read`` understands a page.
+    ``health.metrics_s``. ``tell`` gives the machine an event; ``read`` understands a page,
+    ``energy`` what an engine says of its joules where it says that apart.
     """
 
     def __init__(
@@ -55,9 +57,12 @@ class Hands:
         *,
         read: Read,
         trouble: Callable[[str, BaseException], None],
+        energy: Callable[[bytes, int], None] = lambda _, __: None,
     ) -> None:
         self._tell = tell
         self._read = read
+        self._energy = energy
+        self._no_energy: set[int] = set()
         self._trouble = trouble
         self._tasks: set[asyncio.Task[None]] = set()
         self._poller: asyncio.Task[None] | None = None
@@ -69,6 +74,7 @@ class Hands:
         """Look after these replicas from now on."""
         self.ways, self.health = ways, health
         self._busy.clear()
+        self._no_energy.clear()
         if self._poller is None and health.metrics_s > 0:
             self._poller = asyncio.get_running_loop().create_task(self._poll())
 
@@ -172,17 +178,33 @@ class Hands:
 
     async def _sample(self, way: Way) -> None:
         """Read one engine's metrics; silence is no news."""
-        try:
-            status, page = await _asking(way).get(
-                way.base + self.health.metrics_path, way.plain_headers, self.health.timeout_s
-            )
-        except UpstreamError:
+        health, number = self.health, way.replica.number
+        status, page = await self._got(way, metrics_path(way.replica.engine, health.metrics_path))
+        if status != 200:
             return
-        if status != 200 or not self._still(way):
-            return
-        sampled = self._read(page, way.replica.number)
+        sampled = self._read(page, number)
         if sampled is not None:
             self._tell(sampled)
+        path = ENERGY_PATHS.get(way.replica.engine)
+        if path is None or number in self._no_energy:
+            return
+        status, body = await self._got(way, path)
+        if status == 200:
+            self._energy(body, number)
+        elif status:
+            self._no_energy.add(number)  # it is off there; asked again after a reload
+
+    async def _got(self, way: Way, path: str) -> tuple[int, bytes]:
+        """Status and body of an engine's page; status 0 where none came, or the engine is no longer
+        one of ours.
+        """
+        try:
+            found = await _asking(way).get(
+                way.base + path, way.plain_headers, self.health.timeout_s
+            )
+        except UpstreamError:
+            return 0, b""
+        return found if self._still(way) else (0, b"")
 
     def _still(self, way: Way) -> bool:
         """Whether a replica is still the one of its number."""

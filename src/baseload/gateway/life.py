@@ -63,7 +63,8 @@ class Life:
 
     def __init__(self, event: Arrived, tier: int, promises: tuple[float, ...], now_ns: int):
         self.request, self.lane, self.tier = event.request, event.lane, tier
-        self.input_tokens, self.cap_tokens = event.input_tokens, event.cap_tokens
+        # an int would have the kernels compiled anew, for seconds, in the middle of a request
+        self.input_tokens, self.cap_tokens = float(event.input_tokens), float(event.cap_tokens)
         own = (event.ttft_s, event.tpot_s, event.e2e_s)
         self.ttft_s, self.tpot_s, self.e2e_s = (
             theirs if math.isnan(mine) else mine for mine, theirs in zip(own, promises, strict=True)

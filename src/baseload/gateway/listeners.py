@@ -7,9 +7,11 @@ import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
+
 from baseload.gateway.cells import Sums
 from baseload.gateway.core import Core
-from baseload.gateway.engine_metrics import Readings, read_metrics
+from baseload.gateway.engine_metrics import Readings, read_energy, read_metrics
 from baseload.gateway.events import Cause, Close, Sampled
 from baseload.gateway.fleet_gauges import FleetGauges
 from baseload.gateway.live_fleet import LiveFleet
@@ -120,12 +122,23 @@ class Metering:
 
     def engine_page(self, page: bytes, replica: int) -> Sampled | None:
         """What an engine's metrics page says."""
-        found = self._readings[replica] = read_metrics(page)
+        found = read_metrics(page)
+        if found.energy_j < 0 and replica in self._readings:  # told apart, if at all
+            energy_j = self._readings[replica].energy_j
+            found = msgspec.structs.replace(found, energy_j=energy_j)
+        self._readings[replica] = found
         if found.running < 0 and found.waiting < 0 and found.kv_frac < 0:
             return None
         return Sampled(
             replica=replica, running=found.running, waiting=found.waiting, kv_frac=found.kv_frac
         )
+
+    def engine_energy(self, body: bytes, replica: int) -> None:
+        """What an engine says of its joules, apart from its page."""
+        energy_j = read_energy(body)
+        if energy_j >= 0.0:
+            before = self._readings.get(replica, Readings())
+            self._readings[replica] = msgspec.structs.replace(before, energy_j=energy_j)
 
     def refresh(self, core: Core, now_ns: int) -> None:
         """Show the fleet as it is now; with several workers, call it now and then."""

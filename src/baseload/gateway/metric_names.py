@@ -136,7 +136,7 @@ LATENESS = _gauge(
     together="mean",
 )  # fmt: skip
 JOULE_PRICE = _gauge("baseload_joule_price_usd", "Price of one joule now.", together="mean")
-POWER = _gauge("baseload_power_watts", "Modelled power of the fleet now.", together="max")
+POWER = _gauge("baseload_power_watts", "Modelled power of the fleet now.", together="sum")
 REPLICA_IN_FLIGHT = _gauge(
     "baseload_replica_in_flight", "Requests of this gateway there.", *REPLICA, together="sum"
 )

@@ -22,6 +22,9 @@ from baseload.gateway.upstream import AiohttpUpstream, Upstream
 from baseload.gateway.worker_board import BoardKeeper
 from baseload.gateway.workers import Place
 
+SHOW_S = 2.0
+"""How often a worker among several shows what it has."""
+
 
 class Service:
     """The gateway without its sockets. Make it inside a running loop.
@@ -51,9 +54,13 @@ class Service:
             listeners=(self.metering, *(() if self.tracing is None else (self.tracing,))),
             log=log,
         )
+        self._shown: asyncio.TimerHandle | None = None
         self.board = None if place is None else BoardKeeper(place, self.core, self.driver.tell)
         self.hands = Hands(
-            self.driver.tell, read=self.metering.engine_page, trouble=self.driver.trouble
+            self.driver.tell,
+            read=self.metering.engine_page,
+            energy=self.metering.engine_energy,
+            trouble=self.driver.trouble,
         )
         self.driver.hand = self.hands
         self.surface = Surface(
@@ -76,7 +83,14 @@ class Service:
             self.hands.configured(self.driver.ways, self.driver.config.health)
         if self.board is not None:
             self.board.start()
+            self._show()
         self.driver.start()
+
+    def _show(self) -> None:
+        """Show the fleet in the metrics now and then, so that another worker's page has it."""
+        self.metering.refresh(self.core, time.monotonic_ns())
+        self.metering.metrics.sample_process()
+        self._shown = asyncio.get_running_loop().call_later(SHOW_S, self._show)
 
     def reconfigure(self, fleet: LiveFleet) -> None:
         """Take over another fleet in one go: no request sees half of it. Raises ``BadInputError``
@@ -97,6 +111,8 @@ class Service:
     async def close(self) -> None:
         """End everything that is still open."""
         self.surface.close()
+        if self._shown is not None:
+            self._shown.cancel()
         if self.board is not None:
             self.board.close()
         await self.hands.close()

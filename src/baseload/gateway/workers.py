@@ -21,6 +21,8 @@ from typing import Any
 
 import msgspec
 
+from baseload.gateway.cells import retire_dead
+
 PLACE = "BASELOAD_WORKER"
 """The environment's name for a worker's place: ``worker/workers/port/folder``."""
 
@@ -144,6 +146,8 @@ class Supervisor:
                 short = now_s - self._born_s[place] < _SHORT_LIFE_S
                 pause_s = min(_MOST_PAUSE_S, 2.0 * self._pause_s[place] + 0.1) if short else 0.0
                 self._pause_s[place], self._again_s[place] = pause_s, now_s + pause_s
+                with contextlib.suppress(OSError):
+                    retire_dead(self._folder)
                 self._children[place] = None
                 self._complain(
                     f"worker {place} ended with code {child.returncode}; "

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 
 import pytest
 from hypothesis import given
@@ -127,12 +129,59 @@ def test_counters_add_up_in_any_order(workers):
     [
         (names.IN_FLIGHT, 6.0),
         (names.GENERATION, 1.0),
-        (names.POWER, 3.0),
+        (names.REPLICA_AGE, 3.0),
         (names.JOULE_PRICE, 2.0),
     ],
 )
 def test_each_rule_of_gauges(metric, result):
-    key = (metric.name, ())
+    key = (metric.name, ("x",) * len(metric.labels))
     said = [(True, {key: [value]}) for value in (1.0, 3.0, 2.0, math.nan)]
     assert together([*said, (False, {key: [0.5]})]) == {key: [result]}
     assert together([(True, {key: [math.nan]})]) == {}
+
+
+WORKER = """
+import sys, time
+from baseload.gateway import metric_names as names
+from baseload.gateway.cells import Cells
+cells = Cells(__import__("pathlib").Path(sys.argv[1]))
+cells.values[cells.at(names.WORKERS)] = 1.0
+at = cells.at(names.REQUESTS, ("interactive", "small", "default", "answered"))
+print("up", flush=True)
+for _ in range(20_000):
+    cells.values[at] += 1.0
+print("done", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.mark.e2e
+def test_real_processes_count_together_and_one_is_killed(tmp_path):
+    clear_folder(tmp_path)
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-c", WORKER, str(tmp_path)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(3)
+    ]
+    key, seen = ("baseload_requests_total", ANSWERED), [0.0]
+    try:
+        assert [worker.stdout.readline() for worker in workers] == ["up\n"] * 3
+        while seen[-1] < 60_000.0:
+            seen.append(total(tmp_path)[key][0])
+        assert seen == sorted(seen)
+        assert total(tmp_path)[("baseload_workers", ())] == [3.0]
+        workers[0].kill()
+        workers[0].wait()
+        assert total(tmp_path)[("baseload_workers", ())] == [2.0]
+        assert retire_dead(tmp_path) == 1
+        assert total(tmp_path)[key] == [60_000.0]
+    finally:
+        for worker in workers:
+            worker.kill()
+            worker.communicate()
+    assert retire_dead(tmp_path) == 2
+    assert total(tmp_path) == {key: [60_000.0]}

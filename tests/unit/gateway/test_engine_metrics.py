@@ -14,6 +14,7 @@ from baseload.gateway.engine_metrics import (
     MOST_BYTES,
     NAMES,
     Readings,
+    metrics_path,
     read_energy,
     read_metrics,
     since,
@@ -151,6 +152,12 @@ def test_llama_cpp_has_no_histograms():
 def test_triton_tells_by_labels():
     found = read_metrics(TRITON)
     assert found.sampled(0) == Sampled(replica=0, running=6.0, waiting=5.0, kv_frac=0.2)
+
+
+def test_where_a_page_is():
+    assert metrics_path("vllm", "/metrics") == "/metrics"
+    assert metrics_path("tensorrt-llm", "/metrics") == "/prometheus/metrics"
+    assert metrics_path("tensorrt-llm", "/elsewhere") == "/elsewhere"
 
 
 def test_energy_where_an_engine_gives_it():

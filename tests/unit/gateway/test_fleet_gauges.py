@@ -107,6 +107,7 @@ def test_a_follower_leaves_idle_energy_to_the_one_that_leads(core):
     for second in (0, 10):
         gauges.refresh(core, {}, second * S)
     assert math.isnan(value(metrics, "baseload_energy_joules_total", "idle", "m"))
+    assert value(metrics, "baseload_power_watts") == 0.0
 
 
 def test_another_fleet_in_its_place_adds_and_never_takes_away(core):

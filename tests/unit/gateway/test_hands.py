@@ -7,7 +7,9 @@ import asyncio
 import pytest
 from fake_gateway import FakeFleet, config_of
 
+from baseload.gateway import hands as hands_module
 from baseload.gateway.config import HealthEntry, ReplicasEntry
+from baseload.gateway.engine_metrics import ENERGY_PATHS, METRICS_PATHS
 from baseload.gateway.events import Probe, Probed, Rest, Rouse, Sampled, Woken
 from baseload.gateway.hands import Hands
 from baseload.gateway.live_request import ways_of
@@ -32,8 +34,8 @@ class Asking:
     send_empty = get
 
 
-def told(answers, *commands, health=QUIET, sleep=False, rounds=30):
-    """What the machine is told."""
+def told(answers, *commands, health=QUIET, sleep=False, wait=None):
+    """What the machine is told; ``wait``: until so many replicas have been asked twice."""
     events, troubles = [], []
 
     async def run():
@@ -48,8 +50,10 @@ def told(answers, *commands, health=QUIET, sleep=False, rounds=30):
         hands.configured(ways_of(fleet, lambda replica: asking), health)
         for command in commands:
             hands(command)
-        for _ in range(rounds):
+        for _ in range(30):
             await asyncio.sleep(0)
+        while wait is not None and len(asking.asked) < 2 * wait:
+            await asyncio.sleep(0.001)
         await hands.close()
         return asking
 
@@ -91,18 +95,57 @@ def test_sleep_and_wake_go_through_the_engine(command, path, awake):
     assert events == [Woken(replica=0, awake=awake, done=False)]
 
 
-def test_metrics_are_read_of_all():
-    health = HealthEntry(metrics_s=1.0)
-    events, _, _ = told({"metrics": (200, b"3")}, health=health)
-    assert events == [Sampled(replica=0, running=3.0), Sampled(replica=1, running=3.0)]
+@pytest.fixture
+def often(monkeypatch):
+    """Metrics are read without a pause."""
+    monkeypatch.setattr(hands_module, "POLL_S", 0.001)
+    monkeypatch.setattr(hands_module, "READS_PER_S", 1e4)
+    return HealthEntry(metrics_s=0.001)
+
+
+def test_metrics_are_read_of_all_in_turn(often):
+    events, _, asking = told({"metrics": (200, b"3")}, health=often, wait=2)
+    assert {event.replica for event in events} == {0, 1}
+    assert {event.running for event in events} == {3.0}
+    assert [url.partition("//")[2][0] for url in asking.asked[:4]] in (list("baba"), list("abab"))
     for silent in ((404, b""), UpstreamError("connect")):
-        assert told({"metrics": silent}, health=health)[0] == []
+        assert told({"metrics": silent}, health=often, wait=2)[0] == []
 
 
-def test_a_fault_at_one_replica_is_told_and_stops_nothing():
-    events, troubles, _ = told({"metrics": (200, b"junk")}, health=HealthEntry(metrics_s=1.0))
+def test_an_engine_that_tells_its_joules_apart_is_asked_there_until_it_does_not(monkeypatch):
+    monkeypatch.setitem(ENERGY_PATHS, "vllm", "/energy_metrics")
+    monkeypatch.setitem(METRICS_PATHS, "vllm", "/prometheus/metrics")
+    heard = []
+
+    async def run(answers, rounds):
+        hands = Hands(
+            lambda event: None,
+            read=lambda page, replica: None,
+            energy=lambda body, replica: heard.append((body, replica)),
+            trouble=lambda where, error: heard.append(error),
+        )
+        asking = Asking(answers)
+        hands.ways = ways_of(FakeFleet(config_of()), lambda replica: asking)
+        for _ in range(rounds):
+            await hands._sample(hands.ways[1])
+        return [url.partition("2/")[2] for url in asking.asked]
+
+    pages = {"prometheus/metrics": (200, b""), "energy_metrics": (200, b"joules")}
+    assert asyncio.run(run(pages, 2)) == ["prometheus/metrics", "energy_metrics"] * 2
+    assert heard == [(b"joules", 1)] * 2
+    pages["energy_metrics"] = (503, b"")
+    asked = asyncio.run(run(pages, 3))
+    assert asked == ["prometheus/metrics", "energy_metrics", *["prometheus/metrics"] * 2]
+    assert len(heard) == 2
+    pages["energy_metrics"] = UpstreamError("connect")  # may be back the next time
+    assert asyncio.run(run(pages, 2)) == ["prometheus/metrics", "energy_metrics"] * 2
+
+
+def test_a_fault_at_one_replica_is_told_and_stops_nothing(often):
+    events, troubles, _ = told({"metrics": (200, b"junk")}, health=often, wait=2)
     assert events == []
-    assert [type(one) for one in troubles] == [ValueError, ValueError]
+    assert len(troubles) >= 3
+    assert {type(one) for one in troubles} == {ValueError}
 
 
 def test_a_command_for_a_replica_that_is_gone_is_dropped():

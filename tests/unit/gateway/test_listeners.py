@@ -108,7 +108,11 @@ def test_an_engines_page_is_read():
     metering = Metering(FakeFleet(config_of()))
     found = metering.engine_page(b'vllm:num_requests_running{engine="0"} 3\n', 1)
     assert (found.replica, found.running, found.waiting) == (1, 3.0, -1.0)
+    metering.engine_energy(b'{"total_energy_j": 5.0}', 1)
+    metering.engine_energy(b'{"error": "off"}', 1)
+    assert metering._readings[1].energy_j == 5.0
     assert metering.engine_page(b"nothing of use", 1) is None
+    assert metering._readings[1].energy_j == 5.0, "told apart, and not by this page"
     metering.close()
 
 
