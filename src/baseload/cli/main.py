@@ -49,8 +49,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     help=(
         "Route every request of a fleet of large reasoning models for the fewest joules that keep "
-        "quality, deadline and energy supply: simulate a fleet under routing policies, predict and "
-        "calibrate what a replica costs.\n\n\b\nExamples:\n  baseload simulate azure-chat\n"
+        "quality, deadline and energy supply: serve them live, simulate a fleet under routing "
+        "policies, plan its supply, predict and calibrate what a replica costs.\n\n\b\nExamples:\n"
+        "  baseload serve\n  baseload simulate azure-chat\n"
         "  baseload predict Qwen/Qwen3-14B H100-SXM-80GB\n  baseload policies"
     ),
 )

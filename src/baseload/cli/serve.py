@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -64,6 +65,7 @@ def serve(
     \b
     Examples:
       baseload serve
+      baseload serve --local
       baseload serve --config baseload.yaml
       baseload serve --config baseload.yaml --host 0.0.0.0 --tls-cert cert.pem --tls-key key.pem
       baseload serve --port 8000 --log json --record events.bin
@@ -74,6 +76,8 @@ def serve(
         raise unknown_name("log", log, LOGS)
     if local and config is not None:
         raise BadInputError("--local with --config", found="both", allowed="one of them")
+    if local and workers > 1:
+        raise BadInputError("--local with --workers", found=f"{workers}", allowed="one process")
     flags: dict[str, Any] = {
         "listen": {
             "host": host,
@@ -107,13 +111,10 @@ def _run(
 
     from baseload.cli.gateway_file import load_builtin, load_gateway
 
-    if local:
-        raise BadInputError(
-            "--local", found="no local engine in this version", allowed="--config FILE"
-        )
-    loaded = load_builtin() if path is None else load_gateway(path)
+    loaded = load_builtin("local" if local else "default") if path is None else load_gateway(path)
     loaded = with_flags(loaded, flags, policy)
 
+    from baseload.cli.local_gateway import local_gateway
     from baseload.gateway.server import Options, listening, run
     from baseload.gateway.workers import own_place
 
@@ -124,7 +125,10 @@ def _run(
     if place is not None:
         listen = msgspec.structs.replace(listen, port=place.port)
         record = None if record is None else record.with_name(f"{record.name}.{place.worker}")
-    with listening(listen, shared=place is not None) as sock:
+    with contextlib.ExitStack() as stack:
+        sock = stack.enter_context(listening(listen, shared=place is not None))
+        if local:
+            loaded = stack.enter_context(local_gateway(loaded))
         fleet = fleet_of(loaded)
         _warm(fleet)
         return run(

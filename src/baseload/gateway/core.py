@@ -283,7 +283,8 @@ class Core:
             since, span_s = life.last_ns, limits.idle_s
         due = min(since + int(span_s * _NS), life.arrived_ns + int(limits.total_s * _NS))
         if life.stage == SENT:  # its answer may begin at once and then stop
-            due = min(due, life.sent_ns + int(limits.idle_s * _NS))
+            idle_ns = life.sent_ns + int(limits.idle_s * _NS)
+            due = min(due, idle_ns) if idle_ns > self._now_ns else due
         self._wheel.set(life.request, max(due, self._now_ns + 1))
 
     def _give_up(self, life: Life, cause: Cause) -> None:

@@ -39,7 +39,7 @@ _PACE_BOUNDS = (0.5, 2.0)
 _FEWEST_STEPS = 16
 _J_PER_KWH = 3.6e6
 _PROBES_PER_S, _PROBE_TURN_S = 16.0, 0.25
-_MOST_SAID = 1e6
+_MOST_SAID = 1e6  # requests that an engine may say it has; what is more is no count
 _TRIED_BYTES = 16 * 1024 * 1024  # most that the candidates of remembered decisions may take
 _NO_SESSION = (-1, 0.0)
 _MOST_SESSIONS = 65_536
@@ -367,12 +367,12 @@ class Replicas:
         if replica >= len(self.health):
             return
         self.health[replica].sampled_ns = now_ns
-        if not event.running >= 0.0:
+        if not 0.0 <= event.running <= _MOST_SAID:
             return
         most = int(self.state.limits[self.state.type_of[replica]].max_in_flight)
         ours = int(self.book.own[replica] + self.others[0, replica])
-        said = min(event.running, _MOST_SAID) + max(0.0, min(event.waiting, _MOST_SAID))
-        extra = min(most, max(0, round(said) - ours))
+        waiting = event.waiting if 0.0 <= event.waiting <= _MOST_SAID else 0.0
+        extra = min(most, max(0, round(event.running + waiting) - ours))
         last = int(self._last_extra[replica])
         self._last_extra[replica] = extra
         agreed = min(extra, last) if last >= 0 else 0
@@ -502,7 +502,7 @@ class Replicas:
         turns = max(1, min(count, int(period_s / _PROBE_TURN_S)))
         turn, self._probe_turn = self._probe_turn, (self._probe_turn + 1) % turns
         self._probe_ns = now_ns + int(period_s / turns * _NS)
-        lately_ns = now_ns - int(period_s * _NS)
+        lately_ns = max(-1, now_ns - int(period_s * _NS))
         for number in range(count) if turn < 0 else range(turn, count, turns):
             health = self.health[number]
             if not (health.heard_ns > lately_ns and health.awake):
