@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Mapping
 
@@ -11,7 +12,7 @@ import msgspec
 from baseload.gateway.config import LimitsEntry
 from baseload.gateway.events import Cause
 from baseload.gateway.upstream import Answer, UpstreamError
-from tests.fuzz.bodies import chat_events, mutated, pieces_of, response_events
+from tests.fuzz.bodies import chat_events, mutated, pieces_of, response_events, top_level
 
 LONG_S = 1e6
 STATUSES = (200,) * 14 + (
@@ -54,6 +55,7 @@ class ScriptedStream:
     def __init__(self, status: int, headers: Mapping[str, str], steps: list[object]) -> None:
         self.status, self.headers, self.closed = status, headers, False
         self._steps = steps
+        self._gone = asyncio.Event()
 
     def __aiter__(self) -> ScriptedStream:
         return self
@@ -65,14 +67,18 @@ class ScriptedStream:
                 if step:
                     return step
             elif isinstance(step, float):
-                await asyncio.sleep(step)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._gone.wait(), step)
             elif isinstance(step, UpstreamError):
                 raise step
+        if self.closed:
+            raise UpstreamError("closed", "given up")
         raise StopAsyncIteration
 
     def close(self) -> None:
         """Given up, or done."""
         self.closed = True
+        self._gone.set()
 
 
 class ScriptedUpstream:
@@ -131,7 +137,7 @@ class ScriptedUpstream:
 
     async def _come(self, body: bytes, headers: Mapping[str, str]) -> None:
         """Take a request, or not. What the gateway sends must be whole."""
-        assert isinstance(msgspec.json.decode(body), dict), body[:200]
+        assert "model" in top_level(body), body[:200]
         for name, value in headers.items():
             assert value.isascii() and value.isprintable(), (name, value)
         self.asked.append(body)
