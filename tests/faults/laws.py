@@ -12,7 +12,9 @@ from baseload.gateway.config import GatewayConfig
 
 _NS = 1_000_000_000
 _SLACK_NS = 150_000_000  # a twentieth of a second, and what the world's timer comes late
-_AFTER_REFUSAL = ("saturated", "expired", "no_replica", "too_long", "draining")
+_AFTER_REFUSAL = (
+    "saturated", "expired", "no_replica", "too_long", "draining", "upstream", "rejected",
+)  # fmt: skip
 _REASONS = get_args(events.Reason)
 
 
@@ -234,7 +236,7 @@ class Laws:
         self.need((reason == "answered") == trip.answered, f"{reason}, answered: {trip.answered}")
         self.need((reason == "rejected") == trip.rejected, f"{reason}: {trip.rejected}")
         self.need((reason == "cancelled") == (self._leaving == command.request), "whose leave?")
-        told = reason in _AFTER_REFUSAL or reason == "upstream"
+        told = reason in _AFTER_REFUSAL
         self.need(told == trip.refused, f"{reason}, but the client was told: {trip.refused}")
         self.need(reason != "draining" or self.draining, "nobody drains")
         self.need(command.attempts == trip.sends, f"{command.attempts} of {trip.sends} attempts")

@@ -214,7 +214,10 @@ class Core:
             life.home.gave_up(life, self._now_ns)
         else:
             self._unqueue(life)
-        self._close(life, "cancelled", status=499)
+        if event.fault:
+            self._close(life, "internal", status=500)
+        else:
+            self._close(life, "cancelled", status=499)
 
     def _probed(self, event: events.Probed) -> None:
         self.replicas.probed(event, self._now_ns)
@@ -391,7 +394,7 @@ class Core:
         self._lose(life, 0.0 if cause in _UNREAD else life.input_tokens)
         if cause == "rejected":
             life.home.heard(life, self._now_ns, ended=True)
-            self._close(life, "rejected", status=status)
+            self._end_rejected(life, status)
             return
         life.home.failed(life, self._now_ns, again_s=again_s)
         over = cause == "total" or life.tries > self.live.config.retries.attempts
@@ -420,6 +423,18 @@ class Core:
         life.stage = RETRYING
         self._wheel.set(life.request, self._now_ns + int(wait_s * _NS))
         return True
+
+    def _end_rejected(self, life: Life, status: int) -> None:
+        """The engine refused the request itself: the client is told so, in its words."""
+        said = "the engine refused the request"
+        told = status if 400 <= status < 500 else 400
+        if life.handed:
+            self._out.append(Abort(request=life.request, reason="rejected", message=said))
+        else:
+            self._out.append(
+                events.Refuse(request=life.request, status=told, reason="rejected", message=said)
+            )
+        self._close(life, "rejected", status=told)
 
     def _end_failed(self, life: Life, cause: Cause) -> None:
         """No attempt is left: tell the client, in the way that is still open."""
