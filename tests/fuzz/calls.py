@@ -10,7 +10,16 @@ from typing import Any
 
 import msgspec
 
-from tests.fuzz.bodies import ENDPOINTS, NAMES, ODD, body_case, good_body, mutated, too_big, top_level
+from tests.fuzz.bodies import (
+    ENDPOINTS,
+    NAMES,
+    ODD,
+    body_case,
+    good_body,
+    mutated,
+    too_big,
+    top_level,
+)
 
 PATHS = {
     "chat": "/v1/chat/completions",

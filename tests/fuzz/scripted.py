@@ -102,7 +102,11 @@ class ScriptedUpstream:
         draw = self.draw
         status = draw.choice(STATUSES)
         answer = self._error() if status >= 400 else self._answer(url)
-        return status, self._headers(draw.choice(KINDS) if draw.random() < 0.2 else KINDS[0]), answer
+        return (
+            status,
+            self._headers(draw.choice(KINDS) if draw.random() < 0.2 else KINDS[0]),
+            answer,
+        )
 
     async def stream(
         self,
