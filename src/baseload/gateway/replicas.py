@@ -9,7 +9,7 @@ import heapq
 import numpy as np
 from numpy.typing import NDArray
 
-from baseload.gateway import decision
+from baseload.gateway import decision, live_kernels
 from baseload.gateway.decision import OWN_J, PENDING, SATURATED, SHARED_J, STEPS, TOKENS
 from baseload.gateway.events import (
     AnyCommand,
@@ -76,7 +76,8 @@ class Replicas:
         self.known_lanes = 0
         while self.known_lanes < len(live.lanes):
             self.add_lane(self.known_lanes)
-        self._scratch = request_row(input_tokens=1, output_tokens=1)
+        scratch = request_row(input_tokens=1, output_tokens=1)
+        self._live = live_kernels.live_state(self.state, self.policy, self.book, scratch)
         self._trials: list[tuple[int, int]] = []  # when a breaker lets one through, whose
         self._probe_ns, self._probe_turn = now_ns if leads else NEVER_NS, -1
         self._correct_ns = now_ns + int(_CORRECTED_S * _NS)
@@ -108,11 +109,8 @@ class Replicas:
         for replica in shut:
             close_replica(state, replica)
         slot = self.decisions % self.kept
-        option, replica = decision.route(
-            state,
-            self.policy,
-            self.book,
-            self._scratch,
+        option, replica = live_kernels.route(
+            self._live,
             slot,
             life.lane,
             life.tier,
@@ -161,8 +159,8 @@ class Replicas:
 
     def begin(self, life: Life, now_ns: int) -> None:
         """The first token of a request is out."""
-        life.first_steps = decision.begin(
-            self.state, self.book, life.replica, life.pending, self.seconds(now_ns)
+        life.first_steps = live_kernels.begin(
+            self._live, life.replica, life.pending, self.seconds(now_ns)
         )
         life.pending = 0
 
@@ -172,9 +170,8 @@ class Replicas:
         """An attempt ends: take it off its replica's books; gives its joules. ``cached``: of the
         ``inputs``, those that the engine did not have to read.
         """
-        joules = decision.end(
-            self.state,
-            self.book,
+        joules = live_kernels.end(
+            self._live,
             life.replica,
             life.tokens,
             life.pending,
@@ -212,7 +209,7 @@ class Replicas:
         option = self.live.options[life.option]
         if life.lane < 0 or outputs <= 0 or option.model.endpoints == ("embeddings",):
             return
-        decision.learned(self.state, life.lane, inputs, outputs / option.tokens_factor, cut)
+        live_kernels.learned(self._live, life.lane, inputs, outputs / option.tokens_factor, cut)
         made = float(self.book.steps[life.replica]) - life.first_steps
         if life.first_ns < 0 or outputs <= _FEWEST_STEPS or not made > 0.0:
             return

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from baseload.base.kernels import is_compiled
-from baseload.gateway import decision
+from baseload.gateway import decision, live_kernels
 from baseload.gateway.bodies import Asked
 from baseload.gateway.core import Core
 from baseload.gateway.events import (
@@ -23,10 +23,10 @@ from baseload.gateway.events import (
 from baseload.gateway.live_fleet import LiveFleet
 
 _KERNELS: tuple[Callable[..., Any], ...] = (
-    decision.route,
-    decision.begin,
-    decision.end,
-    decision.learned,
+    live_kernels.route,
+    live_kernels.begin,
+    live_kernels.end,
+    live_kernels.learned,
     decision.meter,
 )
 _NS = 1_000_000_000
