@@ -21,7 +21,6 @@ from baseload.gateway.decision import Book
 from baseload.routing.fleet_state import FleetState
 from baseload.routing.pick import PolicyState
 
-
 Function = TypeVar("Function", bound=Callable[..., object])
 
 
@@ -29,7 +28,7 @@ def _counting(function: Function) -> Function:
     """Compile ``function`` with reference counts, unlike a kernel: reading a reference needs them.
     The cache on disk is stale when any kernel is.
     """
-    options = {"error_model": "numpy", "no_cfunc_wrapper": True}
+    options: dict[str, Any] = {"error_model": "numpy", "no_cfunc_wrapper": True}
     try:
         compiled = njit(cache=True, **options)(function)
     except RuntimeError:  # no folder to keep the cache in: compile in every process
@@ -42,23 +41,23 @@ def _counting(function: Function) -> Function:
 
 
 @structref.register
-class _LiveType(types.StructRef):  # type: ignore[misc]
+class _LiveType(types.StructRef):
     """``Live`` as the compiler knows it."""
 
 
-class Live(structref.StructRefProxy):  # type: ignore[misc]
+class Live(structref.StructRefProxy):
     """A fleet's state, its policy's, the book, and a row to describe requests in: the arrays
     themselves, not copies. What is written to one is seen in the other; none may be replaced.
     """
 
 
-structref.define_proxy(Live, _LiveType, ["fleet", "policy", "book", "scratch"])
+structref.define_proxy(Live, _LiveType, ["fleet", "policy", "book", "scratch"])  # type: ignore[no-untyped-call]
 
 
 @_counting
 def _packed(fleet: Any, policy: Any, book: Any, scratch: Any) -> Any:
     """The reference; it keeps its arrays alive."""
-    return Live(fleet, policy, book, scratch)
+    return Live(fleet, policy, book, scratch)  # type: ignore[no-untyped-call]
 
 
 def live_state(
@@ -146,8 +145,6 @@ def end(
 
 
 @_counting
-def learned(
-    live: Any, lane: int, input_tokens: float, output_tokens: float, cut: bool
-) -> None:
+def learned(live: Any, lane: int, input_tokens: float, output_tokens: float, cut: bool) -> None:
     """``decision.learned``."""
     decision.learned(live.fleet, lane, input_tokens, output_tokens, cut)
