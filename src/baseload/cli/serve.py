@@ -106,7 +106,9 @@ def _run(
     import msgspec
 
     from baseload.cli.gateway_file import load_builtin, load_gateway
+    from baseload.gateway.memory import without_linear_algebra
 
+    without_linear_algebra()
     if local:
         raise BadInputError(
             "--local", found="no local engine in this version", allowed="--config FILE"

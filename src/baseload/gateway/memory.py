@@ -1,15 +1,33 @@
-"""Memory that a serving process needs no more once its kernels are loaded."""
+"""Memory that a serving process need not have, or needs no more once its kernels are loaded."""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
 import gc
+import importlib
 import sys
 from pathlib import Path
 
 _MADV_DONTNEED = 4
 _COMPILER = "libllvmlite"
+_LINEAR_ALGEBRA = "scipy.linalg.cython_blas"
+_ASKS_FOR_IT = "numba.np.arraymath"
+
+
+def without_linear_algebra() -> None:
+    """Have numba load without scipy's linear algebra: 17 MB and 0.2 s less.
+
+    numba looks for it as soon as a kernel is loaded, in case one multiplies matrices; none does.
+    Everybody else finds it as ever. Does nothing where it is loaded already.
+    """
+    if _LINEAR_ALGEBRA in sys.modules or _ASKS_FOR_IT in sys.modules:
+        return
+    sys.modules[_LINEAR_ALGEBRA] = None  # type: ignore[assignment]
+    try:
+        importlib.import_module(_ASKS_FOR_IT)
+    finally:
+        del sys.modules[_LINEAR_ALGEBRA]
 
 
 def give_back() -> None:

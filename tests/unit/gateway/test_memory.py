@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
 
 from baseload.fleet.physics import replica_type
 from baseload.fleet.step import cost_table, step
@@ -16,3 +18,20 @@ def test_kernels_work_as_before_when_the_compiler_has_been_let_go() -> None:
     gc.unfreeze()
     assert step(row, 4.0, 4000.0, 0.0) == before
     assert step(row, 8.0, 4000.0, 100.0)[0] > before[0]
+
+
+def test_the_compiler_is_loaded_without_what_no_kernel_uses() -> None:
+    """In a process of its own: kernels work, and scipy's linear algebra is there for who asks."""
+    code = (
+        "import sys\n"
+        "from baseload.gateway.memory import without_linear_algebra\n"
+        "without_linear_algebra()\n"
+        "from baseload.fleet.physics import replica_type\n"
+        "from baseload.fleet.step import cost_table, step\n"
+        "row = cost_table([replica_type(device='L4-24GB', model='meta-llama/Llama-3.1-8B')])[0]\n"
+        "assert step(row, 4.0, 4000.0, 0.0)[0] > 0.0\n"
+        "assert 'scipy.linalg' not in sys.modules\n"
+        "import scipy.linalg.cython_blas\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
