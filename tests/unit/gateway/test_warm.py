@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from made_fleets import Told, fleet_of
 
-from baseload.gateway import decision
+from baseload.gateway import decision, live_kernels
 from baseload.gateway.warm import needs_compiling, warm
 
 
 def variants():
     """How many signatures of each kernel are compiled."""
-    kernels = (decision.route, decision.begin, decision.end, decision.learned, decision.meter)
+    kernels = (live_kernels.route, live_kernels.begin, live_kernels.end, decision.meter)
     return [len(kernel.signatures) for kernel in kernels]
 
 
