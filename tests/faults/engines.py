@@ -18,7 +18,7 @@ MODES = (
 """How an engine behaves: ``hung`` takes a request and says nothing, ``silent`` stops in the middle,
 ``dead`` takes no connection, ``halved`` ends an answer before it is whole, ``lying`` miscounts.
 """
-_WEIGHTS = (30, 5, 3, 5, 4, 4, 2, 4, 3, 1, 5, 8)
+_WEIGHTS = (30, 5, 3, 5, 4, 4, 2, 4, 3, 2, 5, 8)
 _AGAIN_S = (math.nan, 0.0, 0.2, 3.0, -5.0, 1e9, math.inf)
 _TOLD = (-1, -1, 0, 3, 10**6, 10**12, 2**62, -7, -(2**60))
 
@@ -39,6 +39,8 @@ class Engine:
     def turn(self) -> None:
         """Take on another mode."""
         self.mode = self._draw.choices(MODES, _WEIGHTS)[0]
+        if self._draw.random() < 0.15:  # somebody else has put it to sleep, or woken it
+            self.sleeps = not self.sleeps
 
     def probed(self, replica: int) -> events.Probed:
         """What a probe finds; now and then not what is."""
@@ -70,7 +72,7 @@ class Script:
 
 def script(draw: random.Random, engine: Engine, send: events.Send, stream: bool) -> Script:
     """What will happen to an attempt that is sent now."""
-    mode = engine.mode
+    mode = "hung" if engine.sleeps else engine.mode
     if mode == "mixed":
         mode = draw.choice(("well", "failing", "halved", "dead", "lying", "silent"))
     who = {"request": send.request, "attempt": send.attempt}

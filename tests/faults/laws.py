@@ -12,7 +12,9 @@ from baseload.gateway.config import GatewayConfig
 
 _NS = 1_000_000_000
 _SLACK_NS = 150_000_000  # a twentieth of a second, and what the world's timer comes late
-_AFTER_REFUSAL = ("saturated", "expired", "no_replica", "too_long", "draining")
+_AFTER_REFUSAL = (
+    "saturated", "expired", "no_replica", "too_long", "draining", "upstream", "rejected",
+)  # fmt: skip
 _REASONS = get_args(events.Reason)
 
 
@@ -26,7 +28,7 @@ class Trip:
     """
 
     __slots__ = (
-        "answered", "arrived_ns", "handed", "last_ns", "lost", "present", "refused", "rejected",
+        "answered", "arrived_ns", "handed", "last_ns", "present", "refused", "rejected",
         "sends", "sent_ns", "started", "stream", "trial", "url",
     )  # fmt: skip
 
@@ -36,7 +38,7 @@ class Trip:
         self.url: tuple[str, int] = ("", 0)
         self.sent_ns = self.last_ns = -1
         self.handed = self.answered = self.refused = self.started = False
-        self.rejected = self.trial = self.lost = False
+        self.rejected = self.trial = False
 
 
 class Breaker:
@@ -65,7 +67,7 @@ class Laws:
         self._again_s = 0.0
         self.first_byte_s = self.idle_s = self.total_s = 0.0
         self.least_s = (math.inf, math.inf, math.inf)
-        self.retry_s = 0.0
+        self.retry_s, self.attempts = 0.0, 0
         self.configured(config)
 
     def configured(self, config: GatewayConfig) -> None:
@@ -78,6 +80,7 @@ class Laws:
         now = (limits.first_byte_s, limits.idle_s, limits.total_s)
         self.least_s = tuple(map(min, self.least_s, now))  # type: ignore[assignment]
         retries = config.retries
+        self.attempts = max(self.attempts, retries.attempts)
         self.retry_s = max(self.retry_s, retries.backoff_most_s * (1 + retries.attempts))
 
     def need(self, holds: bool, said: str) -> None:
@@ -151,7 +154,7 @@ class Laws:
 
     def _went_wrong(self, trip: Trip, request: int, now_ns: int) -> None:
         breaker, entry = self.breaker(trip.url), self.config.breaker
-        trip.present, trip.lost = -1, True
+        trip.present = -1
         breaker.streak += 1
         if breaker.trial not in (-1, request):
             return
@@ -175,8 +178,7 @@ class Laws:
         self.need(command.attempt == trip.sends, f"attempt {command.attempt} of {trip.sends}")
         self.need(trip.sends == 0 or not self.draining, "tried again while draining")
         trip.sends += 1
-        most = self.config.retries.attempts + 1
-        self.need(trip.sends <= most or trip.lost, f"sent {trip.sends} times")
+        self.need(trip.sends <= self.attempts + 1, f"sent {trip.sends} times")
         trip.present, trip.url = command.attempt, url
         trip.sent_ns, trip.last_ns, trip.trial = now_ns, -1, False
         breaker = self.breaker(url)
@@ -234,7 +236,7 @@ class Laws:
         self.need((reason == "answered") == trip.answered, f"{reason}, answered: {trip.answered}")
         self.need((reason == "rejected") == trip.rejected, f"{reason}: {trip.rejected}")
         self.need((reason == "cancelled") == (self._leaving == command.request), "whose leave?")
-        told = reason in _AFTER_REFUSAL or reason == "upstream"
+        told = reason in _AFTER_REFUSAL
         self.need(told == trip.refused, f"{reason}, but the client was told: {trip.refused}")
         self.need(reason != "draining" or self.draining, "nobody drains")
         self.need(command.attempts == trip.sends, f"{command.attempts} of {trip.sends} attempts")

@@ -81,7 +81,7 @@ class World:
         self._settle()
         self.restless = draw.choice((0.0, 0.1, 0.3, 1.0))  # how often engines change
         self.rate = draw.choice((5.0, 20.0, 20.0, 100.0, 1000.0))
-        self.fickle = draw.choice((0.0, 0.05, 0.3))
+        self.fickle = draw.choice((0.0, 0.05, 0.3, 0.6))
         self.lag = draw.choice((0.0, 0.02))
         self._begin()
 

@@ -14,8 +14,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.context import SpawnContext
 from typing import Any
@@ -49,6 +49,7 @@ FEW_REQUESTS = 5_000_000
 """Requests, over all runs, up to which starting processes does not pay for itself."""
 
 KEEP_IN_ALL = 4 * KEEP_REQUESTS
+_LOOK_S = 0.5
 """Requests that all processes together may keep in memory: about 1 GB."""
 
 
@@ -290,16 +291,54 @@ def _in_processes(jobs: Sequence[Job], *, at_once: int, done: Done | None) -> li
         with _interrupts_held():
             futures = {place: pool.submit(_run_here, jobs[place]) for place in longest_first(jobs)}
         places = {future: place for place, future in futures.items()}
-        for future in as_completed(places):
-            result = _result_of(future)
-            if done is not None:
-                done(jobs[places[future]], result)
+        with _interrupts_noted() as heard:
+            for future in _as_they_end(places, heard):
+                result = _result_of(future)
+                if done is not None:
+                    done(jobs[places[future]], result)
         return [futures[place].result() for place in range(len(jobs))]
     except BaseException:
         context.end_all()
         raise
     finally:
         pool.shutdown(cancel_futures=True)
+
+
+def _as_they_end(
+    futures: Iterable[Future[JobResult]], heard: Callable[[], bool]
+) -> Iterator[Future[JobResult]]:
+    """The futures, each when it is done. Raises ``KeyboardInterrupt`` once ``heard``."""
+    waiting = set(futures)
+    while waiting:
+        ended, waiting = wait(waiting, timeout=_LOOK_S, return_when=FIRST_COMPLETED)
+        for future in ended:
+            if heard():
+                raise KeyboardInterrupt
+            yield future
+        if heard():
+            raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
+def _interrupts_noted() -> Iterator[Callable[[], bool]]:
+    """Remember Ctrl-C beside raising ``KeyboardInterrupt``: raised while an object is being taken
+    apart (a finaliser, a weak reference's callback), Python prints and forgets it.
+    """
+    heard = threading.Event()
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield heard.is_set
+        return
+
+    def note(number: int, frame: Any) -> None:
+        heard.set()
+        before(number, frame)
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield heard.is_set
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _result_of(future: Future[JobResult]) -> JobResult:

@@ -166,6 +166,17 @@ def counted(value: int | None, name: str, doubts: list[str]) -> int:
     return -1
 
 
+def is_text(body: bytes) -> bool:
+    """Whether ``body`` is UTF-8."""
+    if body.isascii():
+        return True
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
 def is_there(raw: msgspec.Raw) -> bool:
     """Whether a raw field holds something."""
     return len(raw) > 0 and bytes(raw) != NULL

@@ -49,7 +49,7 @@ def read_answer(
     doubts: list[str] = []
     if content_type and "json" not in content_type.lower():
         doubts.append(f"content type {content_type[:80]!r}")
-    if not is_text(body):
+    if not fields.is_text(body):
         return garbage(f"{engine} answered with what is not UTF-8", doubts)
     if endpoint == "responses":
         return read_response(body, doubts)
@@ -69,17 +69,6 @@ def read_answer(
     if not reply.choices:
         return garbage(f"{engine} answered without choices", doubts)
     return of_choices(reply.choices, usage, doubts)
-
-
-def is_text(body: bytes) -> bool:
-    """Whether ``body`` is UTF-8."""
-    if body.isascii():
-        return True
-    try:
-        body.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
 
 
 def garbage(detail: str, doubts: list[str]) -> Answered:

@@ -182,11 +182,18 @@ class Core:
         if life is None:
             return
         inputs, cached = life.home.believed(life, event)
-        life.energy_j += self._leave(life, inputs, float(life.written), cached)
+        ours = life.home is self.replicas  # else it is of a configuration before this one
+        life.energy_j += self._leave(
+            life,
+            inputs,
+            float(life.written),
+            cached=cached,
+            whole=ours,
+            cut=event.finish == "length",
+        )
         life.home.heard(life, self._now_ns, ended=True)
-        if life.home is self.replicas:
+        if ours:
             life.home.remember(life, inputs + life.written)
-            life.home.learn(life, inputs, float(life.written), cut=event.finish == "length")
         self.counts[INPUT_TOKENS, life.tier] += inputs
         self.counts[OUTPUT_TOKENS, life.tier] += life.written
         self._close(life, "answered", status=200)
@@ -207,7 +214,10 @@ class Core:
             life.home.gave_up(life, self._now_ns)
         else:
             self._unqueue(life)
-        self._close(life, "cancelled", status=499)
+        if event.fault:
+            self._close(life, "internal", status=500)
+        else:
+            self._close(life, "cancelled", status=499)
 
     def _probed(self, event: events.Probed) -> None:
         self.replicas.probed(event, self._now_ns)
@@ -283,7 +293,8 @@ class Core:
             since, span_s = life.last_ns, limits.idle_s
         due = min(since + int(span_s * _NS), life.arrived_ns + int(limits.total_s * _NS))
         if life.stage == SENT:  # its answer may begin at once and then stop
-            due = min(due, life.sent_ns + int(limits.idle_s * _NS))
+            idle_ns = life.sent_ns + int(limits.idle_s * _NS)
+            due = min(due, idle_ns) if idle_ns > self._now_ns else due
         self._wheel.set(life.request, max(due, self._now_ns + 1))
 
     def _give_up(self, life: Life, cause: Cause) -> None:
@@ -362,16 +373,16 @@ class Core:
         )
         return True
 
-    def _leave(self, life: Life, inputs: float, outputs: float, cached: float) -> float:
+    def _leave(self, life: Life, inputs: float, outputs: float, **how: Any) -> float:
         """An attempt comes off its replica's books; gives its joules."""
-        joules: float = life.home.leave(life, inputs, outputs, self._now_ns, cached=cached)
+        joules: float = life.home.leave(life, inputs, outputs, self._now_ns, **how)
         if life.home is not self.replicas:  # nobody reads those books any more
             self.replicas.past_j += joules - life.counted_j
         return joules
 
     def _lose(self, life: Life, inputs: float) -> None:
         """An attempt ends with nothing that counts: all joules so far were spent in vain."""
-        life.energy_j += self._leave(life, inputs, float(life.written), 0.0)
+        life.energy_j += self._leave(life, inputs, float(life.written))
         life.wasted_j = life.energy_j
         life.stage = NEW
         if not life.handed:
@@ -383,7 +394,7 @@ class Core:
         self._lose(life, 0.0 if cause in _UNREAD else life.input_tokens)
         if cause == "rejected":
             life.home.heard(life, self._now_ns, ended=True)
-            self._close(life, "rejected", status=status)
+            self._end_rejected(life, status)
             return
         life.home.failed(life, self._now_ns, again_s=again_s)
         over = cause == "total" or life.tries > self.live.config.retries.attempts
@@ -412,6 +423,18 @@ class Core:
         life.stage = RETRYING
         self._wheel.set(life.request, self._now_ns + int(wait_s * _NS))
         return True
+
+    def _end_rejected(self, life: Life, status: int) -> None:
+        """The engine refused the request itself: the client is told so, in its words."""
+        said = "the engine refused the request"
+        told = status if 400 <= status < 500 else 400
+        if life.handed:
+            self._out.append(Abort(request=life.request, reason="rejected", message=said))
+        else:
+            self._out.append(
+                events.Refuse(request=life.request, status=told, reason="rejected", message=said)
+            )
+        self._close(life, "rejected", status=told)
 
     def _end_failed(self, life: Life, cause: Cause) -> None:
         """No attempt is left: tell the client, in the way that is still open."""

@@ -302,7 +302,7 @@ class Driver:
             await _tell_failure(live, _SHUT_DOWN)
         except Exception as error:
             self.trouble("request", error)
-            self._abandon(live)
+            self._abandon(live, fault=True)
             await _tell_failure(live, _OUR_FAULT)
         finally:
             self._forget(live)
@@ -353,11 +353,13 @@ class Driver:
         for listener in self.listeners:
             listener.broke(live, cause, again=live.closed is None)
 
-    def _abandon(self, live: LiveRequest) -> None:
-        """Tell the machine that nobody waits for a request any more, if it does not know."""
+    def _abandon(self, live: LiveRequest, *, fault: bool = False) -> None:
+        """Tell the machine that nobody waits for a request any more, if it does not know; or that
+        the ``fault`` is ours.
+        """
         if live.closed is None:
             try:
-                self.tell(Left(request=live.number))
+                self.tell(Left(request=live.number, fault=fault))
             except Exception as error:
                 self.trouble("end", error)
 

@@ -35,6 +35,7 @@ Reason = Literal[
     "no_replica",  # nobody is ready
     "too_long",  # no replica takes so long a prompt
     "draining",  # the gateway shuts down
+    "internal",  # the gateway itself failed at it
 ]
 """How a request ended. Each has exactly one."""
 
@@ -114,9 +115,10 @@ class Broke(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
 
 
 class Left(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):
-    """The client of a request has gone."""
+    """The client of a request has gone; ``fault``: it is there, but the gateway failed at it."""
 
     request: int
+    fault: bool = False
 
 
 class Probed(msgspec.Struct, frozen=True, kw_only=True, tag=True, gc=False):

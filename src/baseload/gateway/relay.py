@@ -270,7 +270,7 @@ class Relay:
         if status == 429 or status >= 500:
             self._broke(live, order, UpstreamError("status"), status, _retry_after_s(found))
             return
-        if answer.lstrip()[:1] == b"{" and len(answer) <= WORDS_BYTES_MOST:
+        if len(answer) <= WORDS_BYTES_MOST and is_json_object(answer):
             live.words = (status, JSON, answer)
         self._broke(live, order, UpstreamError("rejected"), status)
 
@@ -354,7 +354,15 @@ async def _drained(stream: UpstreamStream) -> None:
 
 def engine_words(error: bytes) -> tuple[int, bytes, bytes] | None:
     """What to pass on of an error that an engine sent under a good status."""
-    return (400, JSON, b'{"error":' + error + b"}") if error[:1] == b"{" else None
+    return (400, JSON, b'{"error":' + error + b"}") if is_json_object(error) else None
+
+
+def is_json_object(body: bytes) -> bool:
+    """Whether ``body`` is a JSON object to its last byte: clients read an error's words."""
+    try:
+        return isinstance(msgspec.json.decode(body), dict)
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        return False
 
 
 async def _words(stream: UpstreamStream) -> bytes:

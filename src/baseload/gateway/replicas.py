@@ -39,7 +39,7 @@ _PACE_BOUNDS = (0.5, 2.0)
 _FEWEST_STEPS = 16
 _J_PER_KWH = 3.6e6
 _PROBES_PER_S, _PROBE_TURN_S = 16.0, 0.25
-_MOST_SAID = 1e6
+_MOST_SAID = 1e6  # requests that an engine may say it has; what is more is no count
 _TRIED_BYTES = 16 * 1024 * 1024  # most that the candidates of remembered decisions may take
 _NO_SESSION = (-1, 0.0)
 _MOST_SESSIONS = 65_536
@@ -167,11 +167,23 @@ class Replicas:
         life.pending = 0
 
     def leave(
-        self, life: Life, inputs: float, outputs: float, now_ns: int, *, cached: float = 0.0
+        self,
+        life: Life,
+        inputs: float,
+        outputs: float,
+        now_ns: int,
+        *,
+        cached: float = 0.0,
+        whole: bool = False,
+        cut: bool = False,
     ) -> float:
         """An attempt ends: take it off its replica's books; gives its joules. ``cached``: of the
-        ``inputs``, those that the engine did not have to read.
+        ``inputs``, those that the engine did not have to read. A ``whole`` answer, or one that was
+        ``cut`` by a limit, is learned from: its lengths, and how fast its replica really is.
         """
+        option = self.live.options[life.option]
+        learns = whole and life.option >= 0 and outputs > 0.0
+        learns = learns and option.model.endpoints != ("embeddings",)
         joules = decision.end(
             self.state,
             self.book,
@@ -184,9 +196,14 @@ class Replicas:
             outputs,
             life.shared_j,
             life.own_j,
+            life.lane if learns else -1,
+            outputs / option.tokens_factor,
+            cut,
             self.seconds(now_ns),
         )
         life.pending = 0
+        if learns and life.first_ns >= 0 and outputs > _FEWEST_STEPS:
+            self._learn_pace(life, outputs)
         return joules
 
     def believed(self, life: Life, event: Ended) -> tuple[float, float]:
@@ -204,17 +221,12 @@ class Replicas:
             inputs = max(inputs, most) if event.input_tokens > most else float(event.input_tokens)
         return inputs, min(inputs, max(0.0, event.cached_tokens))
 
-    def learn(self, life: Life, inputs: float, outputs: float, *, cut: bool) -> None:
-        """Learn from an answer that has just left: its lengths, and how fast a type of replica
-        really is, from steps that it would have made by the model over tokens that came while a
-        stream was flowing.
+    def _learn_pace(self, life: Life, outputs: float) -> None:
+        """How fast a type of replica really is: steps that it would have made by the model, over
+        tokens that came while a stream was flowing.
         """
-        option = self.live.options[life.option]
-        if life.lane < 0 or outputs <= 0 or option.model.endpoints == ("embeddings",):
-            return
-        decision.learned(self.state, life.lane, inputs, outputs / option.tokens_factor, cut)
         made = float(self.book.steps[life.replica]) - life.first_steps
-        if life.first_ns < 0 or outputs <= _FEWEST_STEPS or not made > 0.0:
+        if not made > 0.0:
             return
         kind = self._kind_of[life.replica]
         low, high = _PACE_BOUNDS
@@ -367,12 +379,12 @@ class Replicas:
         if replica >= len(self.health):
             return
         self.health[replica].sampled_ns = now_ns
-        if not event.running >= 0.0:
+        if not 0.0 <= event.running <= _MOST_SAID:
             return
         most = int(self.state.limits[self.state.type_of[replica]].max_in_flight)
         ours = int(self.book.own[replica] + self.others[0, replica])
-        said = min(event.running, _MOST_SAID) + max(0.0, min(event.waiting, _MOST_SAID))
-        extra = min(most, max(0, round(said) - ours))
+        waiting = event.waiting if 0.0 <= event.waiting <= _MOST_SAID else 0.0
+        extra = min(most, max(0, round(event.running + waiting) - ours))
         last = int(self._last_extra[replica])
         self._last_extra[replica] = extra
         agreed = min(extra, last) if last >= 0 else 0
@@ -502,7 +514,7 @@ class Replicas:
         turns = max(1, min(count, int(period_s / _PROBE_TURN_S)))
         turn, self._probe_turn = self._probe_turn, (self._probe_turn + 1) % turns
         self._probe_ns = now_ns + int(period_s / turns * _NS)
-        lately_ns = now_ns - int(period_s * _NS)
+        lately_ns = max(-1, now_ns - int(period_s * _NS))
         for number in range(count) if turn < 0 else range(turn, count, turns):
             health = self.health[number]
             if not (health.heard_ns > lately_ns and health.awake):

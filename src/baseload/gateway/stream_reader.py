@@ -170,6 +170,9 @@ class StreamReader:
         if len(event) > self._line_bytes:
             self._fail("garbage", f"an event is longer than {self._line_bytes} bytes")
             return True
+        if not fields.is_text(event):  # clients would fail at it
+            self._fail("garbage", "an event is not UTF-8")
+            return True
         self._begun = True
         if self._responses:
             return self._response_event(event, payload)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -122,6 +123,25 @@ def test_an_interrupt_ends_the_processes_too(scenario, folder, monkeypatch):
         run_jobs(wanted, at_once=2, done=interrupt)
     assert time.monotonic() - started < 60
     assert multiprocessing.active_children() == []
+
+
+def test_an_interrupt_that_python_forgets_is_heard_all_the_same(scenario, folder):
+    """KeyboardInterrupt raised while an object is taken apart is printed and forgotten: a run that
+    waited for a policy without end then never ended.
+    """
+    (folder / "mine.py").write_text(
+        "class My:\n    def choose(self, request, fleet):\n        while True:\n            pass\n"
+    )
+    wanted = jobs_of(scenario, ["mine.py:My", "least_loaded"], seeds=1)
+
+    def forgotten(_job, _result):
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        run_jobs(wanted, at_once=2, done=forgotten)
+    assert multiprocessing.active_children() == []
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 def test_a_worker_keeps_what_the_next_job_needs_and_no_more(scenario, monkeypatch):
