@@ -33,6 +33,9 @@ MOST_GROWTH_MB = 40.0
 HOLD_S = 4.0
 """Most between two disturbances of one engine; half of it on average."""
 
+MOST_SPOILED, MOST_HANGING = 60, 8
+"""Requests that one disturbance spoils; those that hang cost seconds each."""
+
 COUNTED = ("error500", "error429", "garbage", "half_close", "drop_after", "hang")
 
 
@@ -45,7 +48,7 @@ def config_of(engines: list[Emulated]) -> dict[str, Any]:
             {"name": "interactive", "ttft_s": 5, "service_tiers": ["default"]},
             {"name": "bulk", "bulk": True, "priority": 1, "e2e_s": 30, "service_tiers": ["flex"]},
         ],
-        "limits": {"connect_s": 1, "first_byte_s": 2, "idle_s": 2, "total_s": 20},
+        "limits": {"connect_s": 1, "first_byte_s": 1, "idle_s": 1, "total_s": 20},
         "health": {"period_s": 0.5, "timeout_s": 0.5, "metrics_s": 0.5},
         "retries": {"attempts": 2, "backoff_s": 0.02},
         "breaker": {"open_s": 0.3, "open_most_s": 2},
@@ -119,7 +122,8 @@ class Disturber:
             engine.fault("none")
         else:
             after = rng.choice((None, 0, 1, 3))
-            engine.fault(kind, count=rng.randrange(1, 60), after_tokens=after)
+            most = MOST_HANGING if kind == "hang" else MOST_SPOILED
+            engine.fault(kind, count=rng.randrange(1, most), after_tokens=after)
 
 
 async def load(
@@ -227,7 +231,7 @@ def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--requests", type=int, default=100_000)
-    parser.add_argument("--at-once", type=int, default=48)
+    parser.add_argument("--at-once", type=int, default=256)
     parser.add_argument("--engines", type=int, default=4)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--hold-s", type=float, default=HOLD_S, help="most between disturbances")
