@@ -182,11 +182,18 @@ class Core:
         if life is None:
             return
         inputs, cached = life.home.believed(life, event)
-        life.energy_j += self._leave(life, inputs, float(life.written), cached)
+        ours = life.home is self.replicas  # else it is of a configuration before this one
+        life.energy_j += self._leave(
+            life,
+            inputs,
+            float(life.written),
+            cached=cached,
+            whole=ours,
+            cut=event.finish == "length",
+        )
         life.home.heard(life, self._now_ns, ended=True)
-        if life.home is self.replicas:
+        if ours:
             life.home.remember(life, inputs + life.written)
-            life.home.learn(life, inputs, float(life.written), cut=event.finish == "length")
         self.counts[INPUT_TOKENS, life.tier] += inputs
         self.counts[OUTPUT_TOKENS, life.tier] += life.written
         self._close(life, "answered", status=200)
@@ -366,9 +373,9 @@ class Core:
         )
         return True
 
-    def _leave(self, life: Life, inputs: float, outputs: float, cached: float) -> float:
+    def _leave(self, life: Life, inputs: float, outputs: float, **how: Any) -> float:
         """An attempt comes off its replica's books; gives its joules."""
-        joules: float = life.home.leave(life, inputs, outputs, self._now_ns, cached=cached)
+        joules: float = life.home.leave(life, inputs, outputs, self._now_ns, **how)
         if life.home is not self.replicas:  # nobody reads those books any more
             self.replicas.past_j += joules
         self.replicas.past_j -= life.counted_j
@@ -377,7 +384,7 @@ class Core:
 
     def _lose(self, life: Life, inputs: float) -> None:
         """An attempt ends with nothing that counts: all joules so far were spent in vain."""
-        life.energy_j += self._leave(life, inputs, float(life.written), 0.0)
+        life.energy_j += self._leave(life, inputs, float(life.written))
         life.wasted_j = life.energy_j
         life.stage = NEW
         if not life.handed:

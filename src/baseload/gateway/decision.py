@@ -467,6 +467,9 @@ def end(
     output_tokens: float,
     shared_j: float,
     own_j: float,
+    lane: int,
+    learnt_tokens: float,
+    cut: bool,
     now_s: float,
 ) -> float:
     """A request at ``replica`` ends, or its attempt does; gives its joules.
@@ -476,6 +479,9 @@ def end(
     cache; ``shared_j``, ``own_j``: the meters' readings when it was sent. Its own joules are those
     of the tokens that it really read and wrote; the replica's meter is set right by what it had
     assumed.
+
+    Unless ``lane`` is -1, its length of ``learnt_tokens`` is taken in, by the option's default
+    effort; ``cut``: it would have been longer.
     """
     meter(fleet, book, replica, now_s)
     first_token(fleet, replica, pending)
@@ -490,18 +496,12 @@ def end(
     read_j = read_tokens * cost.energy_j_per_prefill_token
     booked_j = booked_tokens * cost.energy_j_per_prefill_token
     book.busy_j[replica] += written_j - assumed_j + read_j - booked_j
+    if lane >= 0:
+        if cut:
+            learn_cut(fleet, lane, input_tokens, max(1.0, learnt_tokens))
+        else:
+            learn(fleet, lane, input_tokens, learnt_tokens)
     return float(book.shared_j[replica] - shared_j + written_j + read_j)
-
-
-@outline_kernel
-def learned(
-    fleet: FleetState, lane: int, input_tokens: float, output_tokens: float, cut: bool
-) -> None:
-    """Take in the lengths of an answer; ``cut``: it would have been longer."""
-    if cut:
-        learn_cut(fleet, lane, input_tokens, max(1.0, output_tokens))
-    else:
-        learn(fleet, lane, input_tokens, output_tokens)
 
 
 @outline_kernel

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from math import isnan
 from typing import Any
 
 from baseload.gateway.events import Arrived
@@ -65,10 +65,10 @@ class Life:
         self.request, self.lane, self.tier = event.request, event.lane, tier
         # an int would have the kernels compiled anew, for seconds, in the middle of a request
         self.input_tokens, self.cap_tokens = float(event.input_tokens), float(event.cap_tokens)
-        own = (event.ttft_s, event.tpot_s, event.e2e_s)
-        self.ttft_s, self.tpot_s, self.e2e_s = (
-            theirs if math.isnan(mine) else mine for mine, theirs in zip(own, promises, strict=True)
-        )
+        ttft_s, tpot_s, e2e_s = event.ttft_s, event.tpot_s, event.e2e_s
+        self.ttft_s = promises[0] if isnan(ttft_s) else ttft_s
+        self.tpot_s = promises[1] if isnan(tpot_s) else tpot_s
+        self.e2e_s = promises[2] if isnan(e2e_s) else e2e_s
         self.session, self.fairness, self.priority = event.session, event.fairness, event.priority
         self.stream, self.arrived_ns = event.stream, now_ns
         self.stage, self.attempt, self.tries = NEW, -1, 0

@@ -167,11 +167,23 @@ class Replicas:
         life.pending = 0
 
     def leave(
-        self, life: Life, inputs: float, outputs: float, now_ns: int, *, cached: float = 0.0
+        self,
+        life: Life,
+        inputs: float,
+        outputs: float,
+        now_ns: int,
+        *,
+        cached: float = 0.0,
+        whole: bool = False,
+        cut: bool = False,
     ) -> float:
         """An attempt ends: take it off its replica's books; gives its joules. ``cached``: of the
-        ``inputs``, those that the engine did not have to read.
+        ``inputs``, those that the engine did not have to read. A ``whole`` answer, or one that was
+        ``cut`` by a limit, is learned from: its lengths, and how fast its replica really is.
         """
+        option = self.live.options[life.option]
+        learns = whole and life.option >= 0 and outputs > 0.0
+        learns = learns and option.model.endpoints != ("embeddings",)
         joules = decision.end(
             self.state,
             self.book,
@@ -184,9 +196,14 @@ class Replicas:
             outputs,
             life.shared_j,
             life.own_j,
+            life.lane if learns else -1,
+            outputs / option.tokens_factor,
+            cut,
             self.seconds(now_ns),
         )
         life.pending = 0
+        if learns and life.first_ns >= 0 and outputs > _FEWEST_STEPS:
+            self._learn_pace(life, outputs)
         return joules
 
     def believed(self, life: Life, event: Ended) -> tuple[float, float]:
@@ -204,17 +221,12 @@ class Replicas:
             inputs = max(inputs, most) if event.input_tokens > most else float(event.input_tokens)
         return inputs, min(inputs, max(0.0, event.cached_tokens))
 
-    def learn(self, life: Life, inputs: float, outputs: float, *, cut: bool) -> None:
-        """Learn from an answer that has just left: its lengths, and how fast a type of replica
-        really is, from steps that it would have made by the model over tokens that came while a
-        stream was flowing.
+    def _learn_pace(self, life: Life, outputs: float) -> None:
+        """How fast a type of replica really is: steps that it would have made by the model, over
+        tokens that came while a stream was flowing.
         """
-        option = self.live.options[life.option]
-        if life.lane < 0 or outputs <= 0 or option.model.endpoints == ("embeddings",):
-            return
-        decision.learned(self.state, life.lane, inputs, outputs / option.tokens_factor, cut)
         made = float(self.book.steps[life.replica]) - life.first_steps
-        if life.first_ns < 0 or outputs <= _FEWEST_STEPS or not made > 0.0:
+        if not made > 0.0:
             return
         kind = self._kind_of[life.replica]
         low, high = _PACE_BOUNDS

@@ -26,7 +26,6 @@ _KERNELS: tuple[Callable[..., Any], ...] = (
     decision.route,
     decision.begin,
     decision.end,
-    decision.learned,
     decision.meter,
 )
 _NS = 1_000_000_000

@@ -105,7 +105,8 @@ def test_a_plain_decision_is_the_compiled_one(policy: str) -> None:
         check_index(replicas)
 
 
-def test_plain_ends_are_the_compiled_ones() -> None:
+@pytest.mark.parametrize(("lane", "cut"), [(-1, False), (0, False), (1, True)])
+def test_plain_ends_are_the_compiled_ones(lane: int, cut: bool) -> None:
     replicas = replicas_of()
     _, replica = route(replicas)
     said = replicas.book.said[0]
@@ -115,10 +116,9 @@ def test_plain_ends_are_the_compiled_ones() -> None:
         using(decision.begin)(state, book, replica, int(said[PENDING]), 0.5)
         using(decision.load)(state, book, replica, 5, 900, 0.7)
         using(decision.end)(
-            state, book, replica, int(said[TOKENS]), 0, 100.0, 90.0, 40.0, 30.0, 0.0, 0.0, 1.5
-        )
-        using(decision.learned)(state, 0, 90.0, 30.0, False)
-        using(decision.learned)(state, 0, 90.0, 30.0, True)
+            state, book, replica, int(said[TOKENS]), 0, 100.0, 90.0, 40.0, 30.0, 0.0, 0.0,
+            lane, 25.0, cut, 1.5,
+        )  # fmt: skip
         book.pace[:] = 1.3
         using(decision.correct)(state, book, 0)
         fleet.total_j = using(decision.read)(state, book, 2.5)

@@ -82,7 +82,10 @@ class History(Told):
         what = draw.random()
         if what < 0.45 or not request:
             model = draw.choice(self.live.config.models)
-            asked = {"model": draw.choice(("auto", model.name)), "effort": draw.choice((None, "low"))}
+            asked = {
+                "model": draw.choice(("auto", model.name)),
+                "effort": draw.choice((None, "low")),
+            }
             lane = self.lane(draw.randrange(len(self.live.tiers)), **asked)
             self._last += 1
             self.tell(
