@@ -1,6 +1,6 @@
 """What all tests share: properties have no deadline for one example, because the first one of a
-process may compile or load a kernel. And where ``tests.faults`` and ``tests.fuzz`` are found, however
-pytest is begun.
+process may compile or load a kernel. ``tests.faults`` and ``tests.fuzz`` are found however pytest
+is begun.
 """
 
 import sys

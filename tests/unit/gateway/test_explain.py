@@ -1,4 +1,4 @@
-"""An explained decision says the price that was paid, whom else there was, and how old the news."""
+"""Why a request went where it went."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 import random
 
 import pytest
-from made_fleets import NS, Told, config_of, one
+from made_fleets import NS, Told, config_of, fleet_of, one
 from tests.faults.fleets import ASKED, random_fleet
 
 from baseload.gateway import events
@@ -14,8 +14,58 @@ from baseload.gateway.core import Core
 from baseload.gateway.explain import PARTS, decisions_of, price_parts
 
 
-def explained(told, request=1):
-    return told.core.explain(request, round(told.now_s * NS))
+def told_of(**changes: object) -> Told:
+    """A machine that decides by price."""
+    return Told(fleet_of(config_of(3, policy="baseload:rate_quality=1", **changes)))
+
+
+def test_the_parts_of_a_price_are_the_price() -> None:
+    told = told_of(carbon_g_per_kwh=300.0)
+    sent = one(told.arrive(), events.Send)
+    (found,) = told.core.explain(1, NS)
+    assert found.replica == told.live.replicas[sent.replica].name
+    assert found.option == told.live.options[sent.option].name
+    assert set(found.parts) == set(PARTS)
+    assert found.price_usd == pytest.approx(sum(found.parts.values()) + found.other_usd)
+    assert found.other_usd == pytest.approx(0.0, abs=1e-12)
+    assert found.parts["energy_usd"] == pytest.approx(found.expected["energy_j"] * 0.12 / 3.6e6)
+    assert found.candidates[0].price_usd == pytest.approx(found.price_usd)
+    assert price_parts(told.core.replicas, 0)["price_usd"] == found.price_usd
+
+
+def test_each_attempt_is_told_with_who_was_left_out() -> None:
+    told = told_of()
+    first = one(told.arrive(), events.Send)
+    second = one(told.fail(1), events.Send)
+    found = told.core.explain(1, 2 * NS)
+    assert [one.attempt for one in found] == [0, 1]
+    names = [told.live.replicas[send.replica].name for send in (first, second)]
+    assert [one.replica for one in found] == names
+    assert [one.excluded for one in found] == [[], names[:1]]
+    assert [one.age_s for one in found] == [2.0, 2.0]
+
+
+def test_signals_have_their_ages_and_none_where_nobody_was_heard() -> None:
+    told = told_of()
+    told.tell(events.Probed(replica=0, healthy=True), 1.0)
+    told.tell(events.Sampled(replica=0, running=0.0), 2.0)
+    told.arrive(at_s=4.0)
+    (found,) = told.core.explain(1, 9 * NS)
+    assert found.replica == told.live.replicas[0].name
+    assert found.signals == {"own_counts_s": 0.0, "heard_s": 3.0, "engine_metrics_s": 2.0}
+    other = told_of()
+    other.arrive()
+    assert other.core.explain(1, NS)[0].signals["engine_metrics_s"] is None
+
+
+def test_what_is_forgotten_has_no_decision() -> None:
+    told = told_of()
+    for _ in range(3 * 16):
+        told.arrive()
+        told.end(told.last)
+    assert told.core.explain(1, NS) == []
+    assert decisions_of(told.core.replicas, 48, NS)
+    assert told.core.explain(10**6, NS) == []
 
 
 @pytest.mark.parametrize("seed", range(30))
@@ -38,7 +88,7 @@ def test_the_price_is_its_parts_and_nobody_cheaper_was_passed_over(seed):
             for command in told.tell(arrived, request / 10)
             if isinstance(command, events.Send) and command.request == request
         ]
-        found = explained(told, request)
+        found = core.explain(request, round(told.now_s * NS))
         assert len(found) == len(sends) <= 1
         for said, sent in zip(found, sends, strict=True):
             assert said.replica == live.replicas[sent.replica].name
@@ -56,62 +106,13 @@ def test_the_price_is_its_parts_and_nobody_cheaper_was_passed_over(seed):
             assert {name: parts[name] for name in PARTS} == said.parts
 
 
-def test_each_attempt_has_its_own_and_says_whom_it_left_out():
-    told = Told()
-    told.arrive()
-    first = told.said[-1].replica
-    told.tell(events.Broke(request=1, attempt=0, cause="connect"), 2.0)
-    found = explained(told)
-    assert [said.attempt for said in found] == [0, 1]
-    assert found[0].excluded == []
-    assert found[1].excluded == [told.live.replicas[first].name]
-    assert found[0].replica != found[1].replica
-    assert [said.age_s for said in found] == [2.0, 0.0]
-
-
-def test_ages_are_those_of_the_moment_of_the_decision():
-    told = Told()
-    told.arrive()
-    said = explained(told)[0]
-    assert said.signals == {"own_counts_s": 0.0, "heard_s": None, "engine_metrics_s": None}
-    for replica in (0, 1):
-        told.tell(events.Probed(replica=replica, healthy=True), 1.0)
-    for replica in (0, 1):
-        told.tell(events.Sampled(replica=replica, running=0.0, waiting=0.0), 3.0)
-    told.arrive(at_s=4.0)
-    said = explained(told, 2)[0]
-    assert said.signals == {"own_counts_s": 0.0, "heard_s": 3.0, "engine_metrics_s": 1.0}
-    told.now_s = 9.0
-    assert explained(told, 2)[0].signals == said.signals
-    assert explained(told, 2)[0].age_s == 5.0
-
-
-def test_old_decisions_are_forgotten_and_others_never_were():
-    told = Told()
-    told.core = Core(told.live, 0, kept=2)
-    for _ in range(3):
-        told.arrive()
-    assert explained(told, 1) == []
-    assert [len(explained(told, request)) for request in (2, 3)] == [1, 1]
-    assert decisions_of(told.core.replicas, 99, 0) == []
-
-
-def test_a_request_that_nobody_takes_leaves_no_decision():
-    told = Told()
-    for replica in (0, 1):
-        for _ in range(2):
-            told.tell(events.Probed(replica=replica, healthy=False))
-    told.arrive()
-    assert explained(told) == []
-
-
 def test_a_session_that_is_followed_is_said_to_be():
     told = Told()
     told.arrive(session=7)
     first = one(told.said, events.Send).replica
     told.end(1, output_tokens=5)
     told.arrive(session=7)
-    said = explained(told, 2)[0]
+    said = told.core.explain(2, NS)[0]
     assert said.replica == told.live.replicas[first].name
     assert said.followed_session
     assert config_of().replicas[0].urls[first].endswith(said.replica)

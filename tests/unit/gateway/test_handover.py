@@ -115,6 +115,10 @@ class History(Told):
         commands = self.core.reconfigure(live, now_ns)
         self._lanes = len(live.lanes)
         self.said += commands
+        urls = {replica.url for replica in live.replicas}
+        for request, (url, attempt) in self.at.items():
+            if url not in urls:  # it ends on the old books, even if its replica comes back
+                self.at[request] = ("gone", attempt)
         self.took(commands)
         assert same(self.core.replicas.idle_j(now_ns), idle_j)
         assert same(self.core.replicas.drawn_j(now_ns), before_j + self.prompts_j(commands))

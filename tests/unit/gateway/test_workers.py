@@ -40,7 +40,8 @@ def reload(*_):
     if len(list(out.glob("reloaded-*"))) == int(workers) and once("told"):
         os.kill(os.getppid(), signal.SIGTERM)
 
-signal.signal(signal.SIGTERM, drain)
+if kind != "young":
+    signal.signal(signal.SIGTERM, drain)
 signal.signal(signal.SIGHUP, reload)
 if kind == "broken":
     sys.exit(3)
@@ -98,6 +99,12 @@ def test_all_are_started_announced_once_and_drained(made, tmp_path):
     assert complaints == []
     assert not folder_of(tmp_path).exists()
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_one_that_had_only_just_begun_spoils_no_drain(made):
+    """A worker that was being brought back died of the signal, and the exit code was 1."""
+    parent, _ = made("young", 1, stop)
+    assert parent.run() == 0
 
 
 def test_one_that_dies_is_brought_back(made, tmp_path):
