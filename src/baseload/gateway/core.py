@@ -377,7 +377,9 @@ class Core:
         """An attempt comes off its replica's books; gives its joules."""
         joules: float = life.home.leave(life, inputs, outputs, self._now_ns, **how)
         if life.home is not self.replicas:  # nobody reads those books any more
-            self.replicas.past_j += joules - life.counted_j
+            self.replicas.past_j += joules
+        self.replicas.past_j -= life.counted_j
+        life.counted_j = 0.0
         return joules
 
     def _lose(self, life: Life, inputs: float) -> None:

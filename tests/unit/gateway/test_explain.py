@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import math
+import random
+
 import pytest
 from made_fleets import NS, Told, config_of, fleet_of, one
+from tests.faults.fleets import ASKED, random_fleet
 
 from baseload.gateway import events
+from baseload.gateway.core import Core
 from baseload.gateway.explain import PARTS, decisions_of, price_parts
 
 
@@ -61,3 +66,53 @@ def test_what_is_forgotten_has_no_decision() -> None:
     assert told.core.explain(1, NS) == []
     assert decisions_of(told.core.replicas, 48, NS)
     assert told.core.explain(10**6, NS) == []
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_the_price_is_its_parts_and_nobody_cheaper_was_passed_over(seed):
+    draw = random.Random(seed)
+    live = random_fleet(draw)
+    able = [asked for asked in ASKED if asked.model in live.models]
+    told = Told(live)
+    told.core = core = Core(live, 0, kept=64)
+    for request in range(1, 20):
+        lane = live.lane(draw.choice(able), draw.randrange(len(live.tiers)))
+        while told._lanes <= lane:
+            met = live.lanes[told._lanes]
+            added = events.LaneAdded(lane=told._lanes, tier=met.tier, allowed=list(met.allowed))
+            told.tell(added)
+            told._lanes += 1
+        arrived = events.Arrived(request=request, lane=lane, input_tokens=draw.choice((9.0, 400.0)))
+        sends = [
+            command
+            for command in told.tell(arrived, request / 10)
+            if isinstance(command, events.Send) and command.request == request
+        ]
+        found = core.explain(request, round(told.now_s * NS))
+        assert len(found) == len(sends) <= 1
+        for said, sent in zip(found, sends, strict=True):
+            assert said.replica == live.replicas[sent.replica].name
+            assert said.option == live.options[sent.option].name
+            total = math.fsum(said.parts.values()) + said.other_usd
+            assert math.isclose(total, said.price_usd, rel_tol=1e-9, abs_tol=1e-15)
+            prices = [other.price_usd for other in said.candidates]
+            assert prices == sorted(prices)
+            assert (said.option, said.type) in [(c.option, c.type) for c in said.candidates]
+            if said.runner_up is not None:
+                assert (said.runner_up.option, said.runner_up.type) != (said.option, said.type)
+                assert said.margin_usd == said.runner_up.price_usd - said.price_usd
+            parts = price_parts(core.replicas, core.lives[request].slot)
+            assert parts["price_usd"] == said.price_usd
+            assert {name: parts[name] for name in PARTS} == said.parts
+
+
+def test_a_session_that_is_followed_is_said_to_be():
+    told = Told()
+    told.arrive(session=7)
+    first = one(told.said, events.Send).replica
+    told.end(1, output_tokens=5)
+    told.arrive(session=7)
+    said = told.core.explain(2, NS)[0]
+    assert said.replica == told.live.replicas[first].name
+    assert said.followed_session
+    assert config_of().replicas[0].urls[first].endswith(said.replica)
