@@ -1,4 +1,4 @@
-"""``baseload serve`` as operators run it: several workers, TLS, keys; emulated engines as processes."""
+"""``baseload serve`` as operators run it: workers, TLS, keys; emulated engines as processes."""
 
 from __future__ import annotations
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from made_fleets import Told, fleet_of
 
-from baseload.gateway import decision
-from baseload.gateway.warm import needs_compiling, warm
+from baseload.gateway.warm import _KERNELS, needs_compiling, warm
 
 
 def variants():
     """How many signatures of each kernel are compiled."""
-    kernels = (decision.route, decision.begin, decision.end, decision.learned, decision.meter)
-    return [len(kernel.signatures) for kernel in kernels]
+    return [len(kernel.signatures) for kernel in _KERNELS]
 
 
 def test_the_fleet_itself_is_not_touched():
