@@ -556,7 +556,7 @@ class Core:
         ttft_s = math.nan if life.first_ns < 0 else (life.first_ns - life.arrived_ns) / _NS
         missed = False
         if reason == "answered":
-            missed = self._missed(life, ttft_s, total_s)
+            missed = life.missed(ttft_s, total_s, now_ns)
             self.counts[COMPLETED, life.tier] += 1
             self.counts[MISSED, life.tier] += missed
             gap_s = max(1, now_ns - self._ended_ns) / _NS
@@ -581,17 +581,6 @@ class Core:
                 missed=missed,
             )
         )
-
-    def _missed(self, life: Life, ttft_s: float, total_s: float) -> bool:
-        """Whether an answer broke a promise; the first token of one that did not stream is not
-        seen.
-        """
-        if total_s > life.e2e_s:
-            return True
-        if not life.stream or life.first_ns < 0:
-            return False
-        tpot_s = (self._now_ns - life.first_ns) / _NS / max(1, life.written - 1)
-        return ttft_s > life.ttft_s or (life.written > 1 and tpot_s > life.tpot_s)
 
     def _present(self, request: int, attempt: int) -> Life | None:
         """The request, if this is about its present attempt."""

@@ -30,8 +30,11 @@ QUESTIONS = 16
 WARM_FRAC = 0.2
 """Of the requests, before memory is held against."""
 MOST_GROWTH_MB = 40.0
-HOLD_S = (0.1, 1.0)
-"""Between two disturbances of one engine."""
+HOLD_S = 4.0
+"""Most between two disturbances of one engine; half of it on average."""
+
+MOST_SPOILED, MOST_HANGING = 60, 8
+"""Requests that one disturbance spoils; those that hang cost seconds each."""
 
 COUNTED = ("error500", "error429", "garbage", "half_close", "drop_after", "hang")
 
@@ -45,7 +48,7 @@ def config_of(engines: list[Emulated]) -> dict[str, Any]:
             {"name": "interactive", "ttft_s": 5, "service_tiers": ["default"]},
             {"name": "bulk", "bulk": True, "priority": 1, "e2e_s": 30, "service_tiers": ["flex"]},
         ],
-        "limits": {"connect_s": 1, "first_byte_s": 2, "idle_s": 2, "total_s": 20},
+        "limits": {"connect_s": 1, "first_byte_s": 1, "idle_s": 1, "total_s": 20},
         "health": {"period_s": 0.5, "timeout_s": 0.5, "metrics_s": 0.5},
         "retries": {"attempts": 2, "backoff_s": 0.02},
         "breaker": {"open_s": 0.3, "open_most_s": 2},
@@ -84,8 +87,8 @@ def question(rng: random.Random, number: int) -> tuple[Ask, str]:
 class Disturber:
     """Lets one thing after the other go wrong with each engine, all of them at once."""
 
-    def __init__(self, engines: list[Emulated], seed: int) -> None:
-        self.engines, self.seed = engines, seed
+    def __init__(self, engines: list[Emulated], seed: int, hold_s: float) -> None:
+        self.engines, self.seed, self.hold_s = engines, seed, hold_s
         self.counts: Counter[str] = Counter()
         self.ended = False
 
@@ -101,7 +104,7 @@ class Disturber:
             kind = rng.choice(("kill", "stop", "slow", *COUNTED, *COUNTED))
             self.counts[kind] += 1
             self._disturb(engine, kind, rng)
-            time.sleep(rng.uniform(*HOLD_S))
+            time.sleep(rng.uniform(0.0, self.hold_s))
         engine.fault("none")
 
     def _disturb(self, engine: Emulated, kind: str, rng: random.Random) -> None:
@@ -119,7 +122,8 @@ class Disturber:
             engine.fault("none")
         else:
             after = rng.choice((None, 0, 1, 3))
-            engine.fault(kind, count=rng.randrange(1, 60), after_tokens=after)
+            most = MOST_HANGING if kind == "hang" else MOST_SPOILED
+            engine.fault(kind, count=rng.randrange(1, most), after_tokens=after)
 
 
 async def load(
@@ -159,13 +163,21 @@ async def disturbed_load(
         await disturbing
 
 
-def run(folder: Path, *, requests: int, at_once: int, engines: int, seed: int) -> dict[str, Any]:
+def run(
+    folder: Path,
+    *,
+    requests: int,
+    at_once: int,
+    engines: int,
+    seed: int,
+    hold_s: float = HOLD_S,
+) -> dict[str, Any]:
     """The whole trial; ``faults`` of what it gives is empty where all is well."""
     started = [
         Emulated(folder, "m", seed=1, speed=200.0, label=f"chaos-{at}") for at in range(engines)
     ]
     gateway = Gateway(folder, config_of(started), name="chaos")
-    disturber = Disturber(started, seed)
+    disturber = Disturber(started, seed, hold_s)
     memory_mb: list[float] = []
     try:
         begun_s = time.monotonic()
@@ -219,9 +231,10 @@ def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--requests", type=int, default=100_000)
-    parser.add_argument("--at-once", type=int, default=48)
+    parser.add_argument("--at-once", type=int, default=256)
     parser.add_argument("--engines", type=int, default=4)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--hold-s", type=float, default=HOLD_S, help="most between disturbances")
     parser.add_argument("--folder", type=Path, help="keep what the processes write here")
     flags = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
@@ -233,6 +246,7 @@ def main() -> int:
             at_once=flags.at_once,
             engines=flags.engines,
             seed=flags.seed,
+            hold_s=flags.hold_s,
         )
     sys.stdout.write(json.dumps(found, indent=1) + "\n")
     return 1 if found["faults"] else 0

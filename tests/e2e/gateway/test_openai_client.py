@@ -48,7 +48,8 @@ def test_headers_say_who_answered_and_why(client, gateway):
     )
     assert raw.headers["x-request-id"] == "mine-1"
     assert raw.headers["x-baseload-model"] in ("small", "large")
-    assert float(raw.headers["x-baseload-price-energy-j"]) > 0
+    assert float(raw.headers["x-baseload-price-usd"]) > 0
+    assert "energy" in raw.headers["x-baseload-price-parts"]
     assert raw.parse().usage.completion_tokens <= 4
     decision = gateway.page(f"/v1/energy/decisions/{raw.headers['x-baseload-decision']}")
     (told,) = decision["decisions"]
