@@ -214,10 +214,8 @@ class Core:
             life.home.gave_up(life, self._now_ns)
         else:
             self._unqueue(life)
-        if event.fault:
-            self._close(life, "internal", status=500)
-        else:
-            self._close(life, "cancelled", status=499)
+        reason, status = ("internal", 500) if event.fault else ("cancelled", 499)
+        self._close(life, reason, status=status)  # type: ignore[arg-type]
 
     def _probed(self, event: events.Probed) -> None:
         self.replicas.probed(event, self._now_ns)
@@ -428,8 +426,7 @@ class Core:
 
     def _end_rejected(self, life: Life, status: int) -> None:
         """The engine refused the request itself: the client is told so, in its words."""
-        said = "the engine refused the request"
-        told = status if 400 <= status < 500 else 400
+        said, told = "the engine refused the request", status if 400 <= status < 500 else 400
         if life.handed:
             self._out.append(Abort(request=life.request, reason="rejected", message=said))
         else:
