@@ -84,7 +84,7 @@ class EngineRequest(aiohttp.ClientRequest):
             session=self._session,
             stream_writer=StreamWriter(protocol, self.loop),
         )
-        self.response = response  # type: ignore[assignment]
+        self.response = response
         return response
 
 
