@@ -283,7 +283,7 @@ class Driver:
             arrived_ns=self._clock_ns(),
             answer_headers=answer_headers,
         )
-        live.task = asyncio.current_task()
+        live.task = asyncio.current_task(self._loop)
         self.lives[number] = live
         if hear is not None:
             self._unwatched[number] = live
