@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from baseload.gateway import decision, live_kernels
+from baseload.gateway.config import READS_PER_S
 from baseload.gateway.decision import OWN_J, PENDING, SATURATED, SHARED_J, STEPS, TOKENS
 from baseload.gateway.events import (
     AnyCommand,
@@ -475,7 +476,8 @@ class Replicas:
 
     def _forget_old_samples(self, now_ns: int) -> None:
         """What an engine said long ago is no longer counted."""
-        old_ns = now_ns - int(10.0 * max(1.0, self.live.config.health.metrics_s) * _NS)
+        period_s = max(1.0, self.live.config.health.metrics_s, len(self.health) / READS_PER_S)
+        old_ns = now_ns - int(10.0 * period_s * _NS)
         for replica in np.flatnonzero(self.foreign).tolist():
             if self.health[replica].sampled_ns < old_ns:
                 self.foreign[replica] = 0
