@@ -164,10 +164,9 @@ class Supervisor:
 
     def _wait(self, most_s: float) -> None:
         until_s = time.monotonic() + most_s
-        asked = self._stopping
         for child in self._children:
             while child is not None and child.poll() is None and time.monotonic() < until_s:
-                if self._stopping > asked:  # a second signal: leave at once
+                if self._stopping > 1:  # a second signal, however soon: leave at once
                     self._send(signal.SIGKILL)
                 time.sleep(_LOOK_S)
 
