@@ -29,6 +29,7 @@ KERNEL_SOURCES = (
     "base/kernels.py",
     "fleet/ladder.py",
     "fleet/step.py",
+    "gateway/decision.py",
     "planner/simulated.py",
     "profiler/replay.py",
     "routing/answers.py",
