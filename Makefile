@@ -35,6 +35,10 @@ test: $(VENV)/.dev ## run all fast tests
 test-e2e: $(VENV)/.e2e ## run the end-to-end tests, which start the real command
 	$(PYTEST) -m e2e
 
+.PHONY: test-faults
+test-faults: $(VENV)/.dev ## a million requests through the gateway's state machine in worlds of failing engines, about 13 minutes
+	$(BIN)/python -m tests.faults --seeds 0:10000
+
 .PHONY: test-vessim
 test-vessim: $(VENV)/.dev ## check the supply against Vessim itself, fetched to out/vessim (not in the venv)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --upgrade --target out/vessim \

@@ -183,7 +183,7 @@ def engines_are_believed_whatever_they_say(patch: pytest.MonkeyPatch) -> None:
 
 @mutant
 def a_reload_counts_joules_twice(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(handover, "_counted_j", lambda *_: 0.0)
+    patch.setattr(handover, "_own_j", lambda *_: 0.0)
 
 
 @mutant

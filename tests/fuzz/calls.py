@@ -9,8 +9,16 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 import msgspec
-
-from tests.fuzz.bodies import ENDPOINTS, NAMES, ODD, body_case, good_body, mutated, too_big, top_level
+from tests.fuzz.bodies import (
+    ENDPOINTS,
+    NAMES,
+    ODD,
+    body_case,
+    good_body,
+    mutated,
+    too_big,
+    top_level,
+)
 
 PATHS = {
     "chat": "/v1/chat/completions",
@@ -20,7 +28,8 @@ PATHS = {
 }
 PAGES = (
     "/", "/health", "/ready", "/metrics", "/v1/models", "/v1/models/m", "/v1/models/", "/v1",
-    "/v1/models/\x00\ud800", "/v1/energy/summary", "/v1/energy/decisions/", "/v1/energy/decisions/x-1",
+    "/v1/models/\x00\ud800", "/v1/energy/summary", "/v1/energy/decisions/",
+    "/v1/energy/decisions/x-1",
     "/v1/energy/decisions/" + "f" * 3000, "", "*", "//", "/ü\U0001f600", "/../etc/passwd", "/%00",
     "/v1/chat/completions/", "/V1/chat/completions", "http://a/v1/models", "/v1/models/auto",
 )  # fmt: skip

@@ -8,11 +8,11 @@ import random
 from collections.abc import Mapping
 
 import msgspec
+from tests.fuzz.bodies import chat_events, mutated, pieces_of, response_events, top_level
 
 from baseload.gateway.config import LimitsEntry
 from baseload.gateway.events import Cause
 from baseload.gateway.upstream import Answer, UpstreamError
-from tests.fuzz.bodies import chat_events, mutated, pieces_of, response_events, top_level
 
 LONG_S = 1e6
 STATUSES = (200,) * 14 + (
@@ -95,14 +95,18 @@ class ScriptedUpstream:
         body: bytes,
         headers: Mapping[str, str],
         *,
-        limits: LimitsEntry,  # noqa: ARG002
+        limits: LimitsEntry,
     ) -> Answer:
         """As ``Upstream.post``."""
         await self._come(body, headers)
         draw = self.draw
         status = draw.choice(STATUSES)
         answer = self._error() if status >= 400 else self._answer(url)
-        return status, self._headers(draw.choice(KINDS) if draw.random() < 0.2 else KINDS[0]), answer
+        return (
+            status,
+            self._headers(draw.choice(KINDS) if draw.random() < 0.2 else KINDS[0]),
+            answer,
+        )
 
     async def stream(
         self,
@@ -110,7 +114,7 @@ class ScriptedUpstream:
         body: bytes,
         headers: Mapping[str, str],
         *,
-        limits: LimitsEntry,  # noqa: ARG002
+        limits: LimitsEntry,
     ) -> ScriptedStream:
         """As ``Upstream.stream``."""
         await self._come(body, headers)
@@ -139,7 +143,8 @@ class ScriptedUpstream:
         """Take a request, or not. What the gateway sends must be whole."""
         assert "model" in top_level(body), body[:200]
         for name, value in headers.items():
-            assert value.isascii() and value.isprintable(), (name, value)
+            assert value.isascii(), (name, value)
+            assert value.isprintable(), (name, value)
         self.asked.append(body)
         draw = self.draw
         if draw.random() < 0.2:

@@ -162,7 +162,9 @@ class Bench:
         left = asyncio.all_tasks() - {asyncio.current_task()}
         await asyncio.sleep(0)
         assert not [task for task in left if not task.done()], left
-        return Counter([f"status {call.status}", *(f"end {one}" for one in driver.receipts.reasons)])
+        return Counter(
+            [f"status {call.status}", *(f"end {one}" for one in driver.receipts.reasons)]
+        )
 
     def close(self) -> None:
         """Done."""

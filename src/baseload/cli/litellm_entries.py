@@ -15,6 +15,7 @@ from baseload.gateway.addresses import base_url, url_fault
 from baseload.gateway.config import Endpoint, Engine, Input
 
 _ENVIRON = "os.environ/"
+_FIELD = re.compile(r"^[A-Za-z][A-Za-z_]{0,47}$")
 _NAME = re.compile(r"^[A-Za-z_][A-Za-z0-9_]{0,199}$")
 
 PROVIDERS: dict[str, tuple[Engine, str | None]] = {
@@ -173,7 +174,15 @@ def rest(fields: Mapping[Any, Any], place: str, notes: list[str]) -> None:
     """Note the fields that nobody has read, by name."""
     for name in fields:
         hint = _HINTS.get(str(name), "has no counterpart here")
-        notes.append(f"{place}.{str(name)[:80]}: {hint}")
+        notes.append(f"{place}.{shown_name(name)}: {hint}")
+
+
+def shown_name(name: object) -> str:
+    """A field's name as a note may show it. What reads like no name is not shown: a secret ends up
+    there where a colon is missing.
+    """
+    text = str(name)
+    return text if text in _HINTS or _FIELD.match(text) else "(a name that is none, not shown)"
 
 
 def _count(value: object) -> int | None:

@@ -17,6 +17,7 @@ from baseload.cli.litellm_entries import (
     placeholder_of,
     rest,
     secret_of,
+    shown_name,
 )
 from baseload.cli.strict_yaml import load_yaml
 
@@ -421,7 +422,7 @@ def _telemetry(settings: dict[Any, Any], notes: list[str]) -> dict[str, Any]:
             elif one in ("otel", "opentelemetry"):
                 out["spans"] = True
             else:
-                notes.append(f"litellm_settings.{field}: {str(one)[:40]} has no counterpart here")
+                notes.append(f"litellm_settings.{field}: {shown_name(one)} has no counterpart here")
     if settings.pop("json_logs", None) is True:
         out["log"] = "json"
     if "drop_params" in settings:

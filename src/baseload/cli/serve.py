@@ -110,7 +110,9 @@ def _run(
     import msgspec
 
     from baseload.cli.gateway_file import load_builtin, load_gateway
+    from baseload.gateway.memory import without_linear_algebra
 
+    without_linear_algebra()
     loaded = load_builtin("local" if local else "default") if path is None else load_gateway(path)
     loaded = with_flags(loaded, flags, policy)
 

@@ -85,6 +85,9 @@ _Loader.add_constructor("tag:yaml.org,2002:int", _whole)
 _Loader.add_constructor("tag:yaml.org,2002:float", _decimal)
 
 
+_QUOTED = re.compile(r"'[^']{9,}'")  # words of the file: an alias or a tag may hold a secret
+
+
 def load_yaml(text: str, *, where: str, todo: str = _SEE) -> Any:
     """The content of a YAML ``text``, whatever it is; ``where`` names it in messages.
 
@@ -95,9 +98,8 @@ def load_yaml(text: str, *, where: str, todo: str = _SEE) -> Any:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         place = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise BadInputError(
-            f"{where} is no YAML", found=f"{error.problem or error.context}{place}", todo=todo
-        ) from error
+        said = _QUOTED.sub("(not shown)", f"{error.problem or error.context}")
+        raise BadInputError(f"{where} is no YAML", found=f"{said}{place}", todo=todo) from error
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         first = (str(error).splitlines() or [type_name(error)])[0]
         raise BadInputError(f"{where} is no YAML", found=first, todo=todo) from error

@@ -35,7 +35,7 @@ class BodyReader:
         """
         if announced > most_bytes:
             raise _too_large(most_bytes)
-        task = asyncio.current_task()
+        task = asyncio.current_task(self._loop)
         assert task is not None
         self._reading[task] = self._loop.time() + within_s
         if self._timer is None:

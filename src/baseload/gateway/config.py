@@ -188,6 +188,10 @@ class HealthEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     metrics_path: str = "/metrics"
 
 
+READS_PER_S = 40.0
+"""Engines' metrics are read at most so often in all: those of a large fleet less often each."""
+
+
 class TelemetryEntry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Where logs and spans go. ``log``: one line a request, never with the text of a prompt."""
 

@@ -214,10 +214,8 @@ class Core:
             life.home.gave_up(life, self._now_ns)
         else:
             self._unqueue(life)
-        if event.fault:
-            self._close(life, "internal", status=500)
-        else:
-            self._close(life, "cancelled", status=499)
+        reason, status = ("internal", 500) if event.fault else ("cancelled", 499)
+        self._close(life, reason, status=status)  # type: ignore[arg-type]
 
     def _probed(self, event: events.Probed) -> None:
         self.replicas.probed(event, self._now_ns)
@@ -377,7 +375,9 @@ class Core:
         """An attempt comes off its replica's books; gives its joules."""
         joules: float = life.home.leave(life, inputs, outputs, self._now_ns, **how)
         if life.home is not self.replicas:  # nobody reads those books any more
-            self.replicas.past_j += joules - life.counted_j
+            self.replicas.past_j += joules
+        self.replicas.past_j -= life.counted_j
+        life.counted_j = 0.0
         return joules
 
     def _lose(self, life: Life, inputs: float) -> None:
@@ -426,8 +426,7 @@ class Core:
 
     def _end_rejected(self, life: Life, status: int) -> None:
         """The engine refused the request itself: the client is told so, in its words."""
-        said = "the engine refused the request"
-        told = status if 400 <= status < 500 else 400
+        said, told = "the engine refused the request", status if 400 <= status < 500 else 400
         if life.handed:
             self._out.append(Abort(request=life.request, reason="rejected", message=said))
         else:
@@ -557,7 +556,7 @@ class Core:
         ttft_s = math.nan if life.first_ns < 0 else (life.first_ns - life.arrived_ns) / _NS
         missed = False
         if reason == "answered":
-            missed = self._missed(life, ttft_s, total_s)
+            missed = life.missed(ttft_s, total_s, now_ns)
             self.counts[COMPLETED, life.tier] += 1
             self.counts[MISSED, life.tier] += missed
             gap_s = max(1, now_ns - self._ended_ns) / _NS
@@ -582,17 +581,6 @@ class Core:
                 missed=missed,
             )
         )
-
-    def _missed(self, life: Life, ttft_s: float, total_s: float) -> bool:
-        """Whether an answer broke a promise; the first token of one that did not stream is not
-        seen.
-        """
-        if total_s > life.e2e_s:
-            return True
-        if not life.stream or life.first_ns < 0:
-            return False
-        tpot_s = (self._now_ns - life.first_ns) / _NS / max(1, life.written - 1)
-        return ttft_s > life.ttft_s or (life.written > 1 and tpot_s > life.tpot_s)
 
     def _present(self, request: int, attempt: int) -> Life | None:
         """The request, if this is about its present attempt."""

@@ -208,7 +208,11 @@ class Driver:
         if live is None:
             return
         if kind is Cancel:
-            live.interrupt()
+            order = live.order
+            if type(order) is Send and order.attempt == command.attempt:  # type: ignore[union-attr]
+                live.order = None  # it has not begun: its task has not had its turn since
+            else:
+                live.interrupt()
         elif kind is Close:
             live.closed = command  # type: ignore[assignment]
             live.wake()
@@ -279,7 +283,7 @@ class Driver:
             arrived_ns=self._clock_ns(),
             answer_headers=answer_headers,
         )
-        live.task = asyncio.current_task()
+        live.task = asyncio.current_task(self._loop)
         self.lives[number] = live
         if hear is not None:
             self._unwatched[number] = live

@@ -43,7 +43,7 @@ def hand_over(old: Replicas, new: Replicas, lives: Iterable[Life], now_ns: int) 
         if life.running and life.home is old:
             place = numbers[life.replica]
             if place is None:
-                life.counted_j = _counted_j(life, old)
+                life.counted_j += _shared_j(life, old) + _own_j(life, old) + _prompt_j(life, old)
             else:
                 option = options.get(old.live.options[life.option].name, -1)
                 _book_anew(life, old, new, place, option, now_ns)
@@ -98,32 +98,37 @@ def _teach(old: Replicas, new: Replicas, lanes: dict[int, int]) -> None:
                 new.policy.lateness_weight[place] = old.policy.lateness_weight[tier]
 
 
-def _counted_j(life: Life, old: Replicas) -> float:
-    """Joules that the old books have for a request so far."""
-    number, book = life.replica, old.book
-    kind = int(old.state.type_of[number])
-    return (
-        float(book.shared_j[number])
-        - life.shared_j
-        + float(book.own_j[number])
-        - life.own_j
-        + life.input_tokens * float(book.base_cost[kind].energy_j_per_prefill_token)
-    )
+def _shared_j(life: Life, books: Replicas) -> float:
+    """A request's part, so far, of what all at its replica share [J]."""
+    return float(books.book.shared_j[life.replica]) - life.shared_j
+
+
+def _own_j(life: Life, books: Replicas) -> float:
+    """What the meters have assumed for its own tokens so far [J]."""
+    return float(books.book.own_j[life.replica]) - life.own_j
+
+
+def _prompt_j(life: Life, books: Replicas) -> float:
+    """What was booked for its prompt [J]."""
+    cost = books.book.base_cost[int(books.state.type_of[life.replica])]
+    return life.input_tokens * float(cost.energy_j_per_prefill_token)
 
 
 def _book_anew(
     life: Life, old: Replicas, new: Replicas, place: int, option: int, now_ns: int
 ) -> None:
     """Move a request that is at a replica to the new books. What all share of its joules is its
-    own from now on; its prompt and its own steps are counted by the new books, when it ends.
+    own from now on. Its prompt and all its own steps are counted by the new books when it ends;
+    what the old ones had for them (``counted_j``) stays in the sum until then.
     """
-    shared_j = float(old.book.shared_j[life.replica]) - life.shared_j
-    new.past_j -= _counted_j(life, old) - shared_j
-    life.energy_j += shared_j
+    life.energy_j += _shared_j(life, old)
+    life.counted_j += _own_j(life, old) + _prompt_j(life, old)
     decision.join(new.state, new.book, place, life.tokens, life.pending, new.seconds(now_ns))
-    cost = new.book.base_cost[int(new.state.type_of[place])]
-    new.book.busy_j[place] += life.input_tokens * float(cost.energy_j_per_prefill_token)
     life.replica, life.option, life.home = place, option, new
+    prompt_j = _prompt_j(life, new)
+    new.book.busy_j[place] += prompt_j
+    new.past_j -= prompt_j
+    life.counted_j -= prompt_j
     life.shared_j = float(new.book.shared_j[place])
     life.own_j = float(new.book.own_j[place])
     life.first_steps = math.nan  # its pace would be of two books

@@ -7,7 +7,7 @@ import functools
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any, Protocol
 
-from baseload.gateway.config import HealthEntry
+from baseload.gateway.config import READS_PER_S, HealthEntry
 from baseload.gateway.engine_metrics import ENERGY_PATHS, metrics_path
 from baseload.gateway.events import AnyEvent, Probe, Probed, Rest, Rouse, Sampled, Woken
 from baseload.gateway.live_request import Way
@@ -16,7 +16,6 @@ from baseload.gateway.upstream import UpstreamError
 WAKE_S = 300.0
 AT_ONCE = 32
 """Metrics are read from so many replicas at a time."""
-READS_PER_S = 40.0
 POLL_S = 0.05
 
 SLEEP_PATHS = {

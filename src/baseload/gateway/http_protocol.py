@@ -8,6 +8,7 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from baseload.gateway.errors import RequestError
+from baseload.gateway.http_cycle import GatewayCycle
 
 HEAD_S = 30.0
 _CLOSE = b"connection: close\r\ncontent-type: application/json\r\n"
@@ -49,6 +50,8 @@ class GatewayProtocol(HttpToolsProtocol):
         self._head_size = 0
         self._forget_head()
         super().on_headers_complete()
+        # uvicorn makes the cycle itself, and knows one class; the other has the same state
+        self.cycle.__class__ = GatewayCycle
 
     def on_message_complete(self) -> None:
         """A request is here whole."""

@@ -89,3 +89,14 @@ class Life:
     def running(self) -> bool:
         """Whether an attempt is at a replica."""
         return self.stage >= SENT
+
+    def missed(self, ttft_s: float, total_s: float, now_ns: int) -> bool:
+        """Whether an answer that ends now broke a promise; the first token of one that did not
+        stream is not seen.
+        """
+        if total_s > self.e2e_s:
+            return True
+        if not self.stream or self.first_ns < 0:
+            return False
+        tpot_s = 1e-9 * (now_ns - self.first_ns) / max(1, self.written - 1)
+        return ttft_s > self.ttft_s or (self.written > 1 and tpot_s > self.tpot_s)

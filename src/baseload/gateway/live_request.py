@@ -143,7 +143,9 @@ class LiveRequest:
         return self.interrupted
 
     def interrupt(self) -> None:
-        """Break the present attempt off, wherever it waits."""
+        """Break the present attempt off, wherever it waits; one that has not begun never does."""
+        if not self.attempting and type(self.order) is Send:
+            self.order = None
         if not self.attempting or self.interrupted:
             return
         self.interrupted = True

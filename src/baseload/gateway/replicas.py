@@ -9,7 +9,8 @@ import heapq
 import numpy as np
 from numpy.typing import NDArray
 
-from baseload.gateway import decision
+from baseload.gateway import decision, live_kernels
+from baseload.gateway.config import READS_PER_S
 from baseload.gateway.decision import OWN_J, PENDING, SATURATED, SHARED_J, STEPS, TOKENS
 from baseload.gateway.events import (
     AnyCommand,
@@ -76,7 +77,8 @@ class Replicas:
         self.known_lanes = 0
         while self.known_lanes < len(live.lanes):
             self.add_lane(self.known_lanes)
-        self._scratch = request_row(input_tokens=1, output_tokens=1)
+        scratch = request_row(input_tokens=1, output_tokens=1)
+        self._live = live_kernels.live_state(self.state, self.policy, self.book, scratch)
         self._trials: list[tuple[int, int]] = []  # when a breaker lets one through, whose
         self._probe_ns, self._probe_turn = now_ns if leads else NEVER_NS, -1
         self._correct_ns = now_ns + int(_CORRECTED_S * _NS)
@@ -108,11 +110,8 @@ class Replicas:
         for replica in shut:
             close_replica(state, replica)
         slot = self.decisions % self.kept
-        option, replica = decision.route(
-            state,
-            self.policy,
-            self.book,
-            self._scratch,
+        option, replica = live_kernels.route(
+            self._live,
             slot,
             life.lane,
             life.tier,
@@ -161,8 +160,8 @@ class Replicas:
 
     def begin(self, life: Life, now_ns: int) -> None:
         """The first token of a request is out."""
-        life.first_steps = decision.begin(
-            self.state, self.book, life.replica, life.pending, self.seconds(now_ns)
+        life.first_steps = live_kernels.begin(
+            self._live, life.replica, life.pending, self.seconds(now_ns)
         )
         life.pending = 0
 
@@ -184,9 +183,8 @@ class Replicas:
         option = self.live.options[life.option]
         learns = whole and life.option >= 0 and outputs > 0.0
         learns = learns and option.model.endpoints != ("embeddings",)
-        joules = decision.end(
-            self.state,
-            self.book,
+        joules = live_kernels.end(
+            self._live,
             life.replica,
             life.tokens,
             life.pending,
@@ -478,7 +476,8 @@ class Replicas:
 
     def _forget_old_samples(self, now_ns: int) -> None:
         """What an engine said long ago is no longer counted."""
-        old_ns = now_ns - int(10.0 * max(1.0, self.live.config.health.metrics_s) * _NS)
+        period_s = max(1.0, self.live.config.health.metrics_s, len(self.health) / READS_PER_S)
+        old_ns = now_ns - int(10.0 * period_s * _NS)
         for replica in np.flatnonzero(self.foreign).tolist():
             if self.health[replica].sampled_ns < old_ns:
                 self.foreign[replica] = 0

@@ -279,9 +279,10 @@ class Surface:
         mine = caller is None or not caller.name or receipt is None or "admin" in caller.scopes
         if receipt is None or not (mine or receipt.client == caller.name):  # type: ignore[union-attr]
             kept = self.driver.receipts.kept
-            raise RequestError(
-                404, f"no such decision; the last {kept} are kept", code="unknown_decision"
-            )
+            said = f"no such decision; the last {kept} are kept"
+            if number is None:
+                said += ", each by the worker process that decided: another one may have it"
+            raise RequestError(404, said, code="unknown_decision")
         return _JSON[1], msgspec.json.encode(
             {"id": name, **receipt.said(self._explain(receipt.close.request))}
         )

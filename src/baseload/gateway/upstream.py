@@ -16,6 +16,7 @@ import aiohttp
 from yarl import URL
 
 from baseload.gateway.config import LimitsEntry
+from baseload.gateway.engine_request import request_class
 from baseload.gateway.events import Cause
 
 KEEP_ALIVE_S = 4.0
@@ -101,7 +102,7 @@ class AiohttpUpstream:
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
-            skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding"),
+            request_class=request_class(),
             max_line_size=64 * 1024,
             max_field_size=64 * 1024,
         )

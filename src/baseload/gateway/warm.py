@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from baseload.base.kernels import is_compiled
-from baseload.gateway import decision
+from baseload.gateway import decision, live_kernels
 from baseload.gateway.bodies import Asked
 from baseload.gateway.core import Core
 from baseload.gateway.events import (
@@ -23,9 +23,9 @@ from baseload.gateway.events import (
 from baseload.gateway.live_fleet import LiveFleet
 
 _KERNELS: tuple[Callable[..., Any], ...] = (
-    decision.route,
-    decision.begin,
-    decision.end,
+    live_kernels.route,
+    live_kernels.begin,
+    live_kernels.end,
     decision.meter,
 )
 _NS = 1_000_000_000

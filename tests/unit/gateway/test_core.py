@@ -236,9 +236,31 @@ def test_what_the_engine_refuses_is_passed_on_and_not_held_against_it() -> None:
     told = one_replica()
     for number in range(1, 8):
         assert one(told.arrive(), SEND)
-        end = close(told.fail(number, cause="rejected", status=422))
+        said = told.fail(number, cause="rejected", status=422)
+        refusal, end = one(said, events.Refuse), close(said)
+        assert (refusal.reason, refusal.status) == ("rejected", 422)
         assert (end.reason, end.status) == ("rejected", 422)
     assert told.core.replicas.health[0].breaker == "closed"
+
+
+def test_a_refusal_after_something_was_handed_on_ends_the_stream() -> None:
+    """The client of a request that its engine refused was told nothing at all."""
+    told = one_replica()
+    told.arrive(stream=True)
+    told.tell(events.Progressed(request=1, attempt=0, tokens=1))
+    said = told.fail(1, cause="rejected", status=200)
+    assert one(said, events.Abort).reason == "rejected"
+    assert close(said).status == 400
+
+
+def test_a_fault_of_ours_is_not_counted_as_a_client_that_left() -> None:
+    told = one_replica()
+    told.arrive()
+    said = told.tell(events.Left(request=1, fault=True))
+    assert one(said, events.Cancel)
+    assert (close(said).reason, close(said).status) == ("internal", 500)
+    told.arrive()
+    assert close(told.tell(events.Left(request=2))).reason == "cancelled"
 
 
 def test_what_nobody_read_is_not_charged() -> None:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import gc
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
 
 from baseload.fleet.physics import replica_type
 from baseload.fleet.step import cost_table, step
-from baseload.gateway.memory import give_back
+from baseload.gateway.memory import _unwritten_of, give_back
 
 
 def test_kernels_work_as_before_when_the_compiler_has_been_let_go() -> None:
@@ -16,3 +21,38 @@ def test_kernels_work_as_before_when_the_compiler_has_been_let_go() -> None:
     gc.unfreeze()
     assert step(row, 4.0, 4000.0, 0.0) == before
     assert step(row, 8.0, 4000.0, 100.0)[0] > before[0]
+
+
+def test_the_compiler_is_loaded_without_what_no_kernel_uses() -> None:
+    """In a process of its own: kernels work, and scipy's linear algebra is there for who asks."""
+    code = (
+        "import sys\n"
+        "from baseload.gateway.memory import without_linear_algebra\n"
+        "without_linear_algebra()\n"
+        "from baseload.fleet.physics import replica_type\n"
+        "from baseload.fleet.step import cost_table, step\n"
+        "row = cost_table([replica_type(device='L4-24GB', model='meta-llama/Llama-3.1-8B')])[0]\n"
+        "assert step(row, 4.0, 4000.0, 0.0)[0] > 0.0\n"
+        "assert 'scipy.linalg' not in sys.modules\n"
+        "import scipy.linalg.cython_blas\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_only_pages_that_nobody_has_written_are_let_go() -> None:
+    """What the loader has written into (addresses of other libraries) would be lost."""
+    found = dict(_unwritten_of("libllvmlite"))
+    assert found
+    written = {}
+    for block in Path("/proc/self/smaps").read_text().split("VmFlags")[:-1]:
+        lines = block.splitlines()
+        head = next(line for line in lines if "-" in line.split(" ")[0])
+        anonymous = next(line for line in lines if line.startswith("Anonymous:")).split()[1]
+        written[int(head.split("-")[0], 16)] = int(anonymous), head
+    for start in found:
+        anonymous, head = written[start]
+        assert anonymous == 0
+        assert "libllvmlite" in head
+        assert head.split()[1] in ("r-xp", "r--p")

@@ -162,6 +162,7 @@ def test_thinking_that_takes_all_tokens(pieces: list[bytes], exhausted: bool) ->
         ([b"data: [1]\n\n"], "garbage"),
         ([b"data: " + b"[" * 5000 + b"\n\n"], "garbage"),
         ([b'data: {"choices":[{"delta":{"content":"\xff"}}]}\n\n'], "garbage"),
+        ([b'data: {"choices":[],"more":"\xff"}\n\n'], "garbage"),
         ([b"data: " + b"x" * 2000], "garbage"),
         ([b"data: {" + b" " * 2000 + b"}\n\n"], "garbage"),
         ([], "closed"),
