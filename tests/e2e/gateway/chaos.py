@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ def config_of(engines: list[Emulated]) -> dict[str, Any]:
         "replicas": [{"model": "m", "engine": "vllm", "urls": [one.urls[0] for one in engines]}],
         "tiers": [
             {"name": "interactive", "ttft_s": 5, "service_tiers": ["default"]},
-            {"name": "bulk", "bulk": True, "priority": 1, "e2e_s": 30, "service_tiers": ["flex"]},
+            {"name": "bulk", "bulk": True, "priority": 1, "e2e_s": 4, "service_tiers": ["flex"]},
         ],
         "limits": {"connect_s": 1, "first_byte_s": 1, "idle_s": 1, "total_s": 20},
         "health": {"period_s": 0.5, "timeout_s": 0.5, "metrics_s": 0.5},
@@ -173,13 +174,14 @@ def run(
     hold_s: float = HOLD_S,
 ) -> dict[str, Any]:
     """The whole trial; ``faults`` of what it gives is empty where all is well."""
-    started = [
-        Emulated(folder, "m", seed=1, speed=200.0, label=f"chaos-{at}") for at in range(engines)
-    ]
-    gateway = Gateway(folder, config_of(started), name="chaos")
-    disturber = Disturber(started, seed, hold_s)
     memory_mb: list[float] = []
-    try:
+    with ExitStack() as stack:
+        started = [
+            stack.enter_context(Emulated(folder, "m", seed=1, speed=200.0, label=f"chaos-{at}"))
+            for at in range(engines)
+        ]
+        gateway = stack.enter_context(Gateway(folder, config_of(started), name="chaos"))
+        disturber = Disturber(started, seed, hold_s)
         begun_s = time.monotonic()
         seen, words_of = asyncio.run(
             disturbed_load(
@@ -199,10 +201,7 @@ def run(
         )
         counted = gateway.total("baseload_requests_total")
         own_errors = gateway.total("baseload_own_errors_total")
-    finally:
         code = gateway.stop()
-        for engine in started:
-            engine.stop()
     found = verdict(seen, gateway.log())
     found.faults += same_words(seen, words_of)
     found.hold(len(seen) == requests, f"{requests} sent, {len(seen)} seen")

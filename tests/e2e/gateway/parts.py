@@ -14,7 +14,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 READY_S = 240.0
 """The first start on a machine compiles kernels for a minute or two."""
@@ -58,6 +58,12 @@ class Command:
         """``ready``: what a line says when the command serves (a regular expression)."""
         self.arguments, self.output, self._ready = list(arguments), output, re.compile(ready)
         self.begin()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
     def begin(self) -> None:
         """Start the process and wait until it says that it is ready."""

@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -123,11 +124,15 @@ async def reloads_under_load(
 
 def run(folder: Path, *, reloads: int) -> dict[str, Any]:
     """The whole trial; ``faults`` of what it gives is empty where all is well."""
-    engines = [Emulated(folder, name, speed=4.0, seed=at) for at, name in enumerate(NAMES)]
-    configs = [config_of(name, engine) for name, engine in zip(NAMES, engines, strict=True)]
-    gateway = Gateway(folder, configs[0], name="reloads")
-    load, moments_s = Load(gateway.url), []
-    try:
+    moments_s: list[float] = []
+    with ExitStack() as stack:
+        engines = [
+            stack.enter_context(Emulated(folder, name, speed=4.0, seed=at))
+            for at, name in enumerate(NAMES)
+        ]
+        configs = [config_of(name, engine) for name, engine in zip(NAMES, engines, strict=True)]
+        gateway = stack.enter_context(Gateway(folder, configs[0], name="reloads"))
+        load = Load(gateway.url)
         before_mb, begun_s = gateway.memory_mb(), time.monotonic()
         counts = asyncio.run(
             reloads_under_load(gateway, load, configs, reloads=reloads, moments_s=moments_s)
@@ -135,10 +140,7 @@ def run(folder: Path, *, reloads: int) -> dict[str, Any]:
         took_s, after_mb = time.monotonic() - begun_s, gateway.memory_mb()
         refused = gateway.total("baseload_refused_total")
         own_errors = gateway.total("baseload_own_errors_total")
-    finally:
         code = gateway.stop()
-        for engine in engines:
-            engine.stop()
     log = gateway.log()
     found = verdict(load.seen, log)
     for one in load.seen:
