@@ -13,11 +13,12 @@ from collections.abc import Mapping
 from typing import Protocol
 
 import aiohttp
+from aiohttp.http_exceptions import HttpProcessingError
 from yarl import URL
 
 from baseload.gateway.config import LimitsEntry
-from baseload.gateway.engine_request import request_class
 from baseload.gateway.events import Cause
+from baseload.gateway.exchange import AT_ONCE_BYTES, LINE_BYTES, Exchange, Exchanges, known
 
 KEEP_ALIVE_S = 4.0
 """How long an idle connection is kept: less than the 5 s after which vLLM's and SGLang's servers
@@ -102,10 +103,10 @@ class AiohttpUpstream:
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
-            request_class=request_class(),
-            max_line_size=64 * 1024,
-            max_field_size=64 * 1024,
+            max_line_size=LINE_BYTES,
+            max_field_size=LINE_BYTES,
         )
+        self._small = Exchanges(connector) if known() else None
         self._urls: dict[str, URL] = {}
         self._limits: LimitsEntry | None = None
         self._timeout = aiohttp.ClientTimeout()
@@ -174,11 +175,13 @@ class AiohttpUpstream:
 
     async def _send(
         self, url: str, body: bytes, headers: Mapping[str, str], limits: LimitsEntry
-    ) -> aiohttp.ClientResponse:
+    ) -> Exchange | aiohttp.ClientResponse:
         if limits is not self._limits:
             self._limits = limits
             self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=limits.connect_s)
         try:
+            if self._small is not None and len(body) <= AT_ONCE_BYTES:
+                return await self._small.post(self._url(url), body, headers, self._timeout)
             return await self._session.post(
                 self._url(url),
                 data=body if len(body) <= WHOLE_BYTES else io.BytesIO(body),
@@ -186,7 +189,7 @@ class AiohttpUpstream:
                 timeout=self._timeout,
                 allow_redirects=False,
             )
-        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
+        except (aiohttp.ClientError, HttpProcessingError, OSError, ValueError) as error:
             raise _before_head(error) from error
 
 
@@ -195,7 +198,7 @@ class AiohttpStream:
 
     __slots__ = ("_content", "_response", "headers", "status")
 
-    def __init__(self, response: aiohttp.ClientResponse) -> None:
+    def __init__(self, response: Exchange | aiohttp.ClientResponse) -> None:
         self.status = response.status
         self.headers: Mapping[str, str] = response.headers
         self._response = response
@@ -219,7 +222,7 @@ class AiohttpStream:
         self._response.close()
 
 
-async def _whole(response: aiohttp.ClientResponse, most_bytes: int) -> bytes:
+async def _whole(response: Exchange | aiohttp.ClientResponse, most_bytes: int) -> bytes:
     """The body of an answer, which may have ``most_bytes``; raises ``UpstreamError``."""
     first = await response.content.readany()
     if response.content.at_eof():
@@ -238,7 +241,7 @@ def _before_head(error: Exception) -> UpstreamError:
     """Why there is no answer."""
     if isinstance(error, aiohttp.ConnectionTimeoutError):
         return UpstreamError("connect", "no connection in time")
-    if isinstance(error, aiohttp.ClientResponseError):
+    if isinstance(error, aiohttp.ClientResponseError | HttpProcessingError):
         return UpstreamError("garbage", "what came is not HTTP")
     return UpstreamError("connect", _said(error))
 
