@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from baseload.fleet.replica_type import ReplicaType
-    from baseload.gateway.emulated_engine import EmulatedEngine
-    from baseload.gateway.emulated_http import Served
+    from baseload.gateway.emulated.engine import EmulatedEngine
+    from baseload.gateway.emulated.engine_server import Served
 
 DEFAULT_TYPE = "h100-llama-8b"
 DIED = 70
@@ -71,7 +71,7 @@ def emulate(
       baseload emulate --type h100-qwen3-32b-x2 --speed 10
       baseload emulate --list
     """
-    from baseload.gateway.emulated_types import named_type
+    from baseload.gateway.emulated.type_names import named_type
 
     if list_types:
         _list()
@@ -117,7 +117,7 @@ def _run(
     import os
     import sys
 
-    from baseload.gateway.emulated_engine import EmulatedEngine
+    from baseload.gateway.emulated.engine import EmulatedEngine
 
     def make(number: int) -> EmulatedEngine:
         return EmulatedEngine(kind, number=number, on_die=lambda: os._exit(DIED), **settings)
@@ -141,7 +141,7 @@ async def _serve(
     import contextlib
     import signal
 
-    from baseload.gateway.emulated_http import serve_engines
+    from baseload.gateway.emulated.engine_server import serve_engines
 
     stop, interrupted = asyncio.Event(), False
 
@@ -176,7 +176,7 @@ def _ready(served: Sequence[Served], kind: ReplicaType) -> None:
 
 def _list() -> None:
     """Print every type."""
-    from baseload.gateway.emulated_types import type_names
+    from baseload.gateway.emulated.type_names import type_names
 
     found = list(type_names().values())
     width = max(len(one.name) for one in found)

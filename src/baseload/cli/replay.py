@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from asyncio import AbstractEventLoop
     from collections.abc import Callable, Sequence
 
-    from baseload.gateway.load import Outcome
-    from baseload.gateway.load_figures import Asked, ReplayResult
-    from baseload.gateway.load_plan import LoadPlan
+    from baseload.gateway.load.figures import Asked, ReplayResult
+    from baseload.gateway.load.plan import LoadPlan
+    from baseload.gateway.load.run import Outcome
     from baseload.workload.tiers import Tier
     from baseload.workload.trace import TraceSource
 
@@ -128,7 +128,7 @@ def replay(
     with Report(quiet=quiet) as report:
         report.say(f"reading {trace}")
         source, tiers = _source(trace, seed)
-        from baseload.gateway.load_plan import planned
+        from baseload.gateway.load.plan import planned
 
         plan = planned(
             source,
@@ -141,7 +141,7 @@ def replay(
             most_requests=max_requests,
             seed=seed,
         )
-    from baseload.gateway.load_figures import Asked
+    from baseload.gateway.load.figures import Asked
 
     asked = Asked(
         url=_shown(url),
@@ -254,10 +254,10 @@ def _run(
     import signal
 
     from baseload.cli.replay_progress import Bar
-    from baseload.gateway.load import OpenLoop
-    from baseload.gateway.load_bodies import Bodies, Style
-    from baseload.gateway.load_client import HttpTransport, RealClock
-    from baseload.gateway.load_figures import metered, result_of
+    from baseload.gateway.load.bodies import Bodies, Style
+    from baseload.gateway.load.client import HttpTransport, RealClock
+    from baseload.gateway.load.figures import metered, result_of
+    from baseload.gateway.load.run import OpenLoop
 
     style = Style(
         model=asked.model,

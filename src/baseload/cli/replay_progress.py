@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from baseload.gateway.load import Progress
+    from baseload.gateway.load.run import Progress
 
 
 class Bar:

@@ -15,8 +15,8 @@ from baseload.report.columns import PIPE_WIDTH
 from baseload.report.wording import count, duration, number, percent
 
 if TYPE_CHECKING:
-    from baseload.gateway.load import Outcome
-    from baseload.gateway.load_figures import ReplayResult, Spread, TierFigures
+    from baseload.gateway.load.figures import ReplayResult, Spread, TierFigures
+    from baseload.gateway.load.run import Outcome
 
 
 def print_replay(result: ReplayResult, *, console: Console | None = None) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from baseload.gateway.core import Core
 from baseload.gateway.driver import Driver
-from baseload.gateway.emulated_fleet import EmulatedFleet, is_emulated
+from baseload.gateway.emulated.fleet import EmulatedFleet, is_emulated
 from baseload.gateway.event_log import EventLog
 from baseload.gateway.gate import Gate
 from baseload.gateway.hands import Hands

@@ -16,10 +16,10 @@ import pytest
 from rich.console import Console
 
 from baseload.cli.replay_table import print_replay, write_requests
-from baseload.gateway import load_figures
-from baseload.gateway.load import Outcome
-from baseload.gateway.load_figures import Asked, result_of
-from baseload.gateway.load_plan import planned
+from baseload.gateway.load import figures
+from baseload.gateway.load.figures import Asked, result_of
+from baseload.gateway.load.plan import planned
+from baseload.gateway.load.run import Outcome
 from baseload.sources import builtin_trace
 from baseload.workload.chunks import source_of
 from baseload.workload.tiers import DEFAULT_TIERS
@@ -135,8 +135,8 @@ def test_each_request_is_a_row(tmp_path):
 
 def records():
     """Every record of ``replay --json``."""
-    for name, record in inspect.getmembers(load_figures, inspect.isclass):
-        if issubclass(record, msgspec.Struct) and record.__module__ == load_figures.__name__:
+    for name, record in inspect.getmembers(figures, inspect.isclass):
+        if issubclass(record, msgspec.Struct) and record.__module__ == figures.__name__:
             yield name, record
 
 

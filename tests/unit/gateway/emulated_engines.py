@@ -7,7 +7,7 @@ import json
 import msgspec
 from emulated_time import FakeTime, small_type
 
-from baseload.gateway.emulated_engine import EmulatedEngine
+from baseload.gateway.emulated.engine import EmulatedEngine
 
 
 def engine_on(time: FakeTime, **settings) -> EmulatedEngine:

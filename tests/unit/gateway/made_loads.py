@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 
-from baseload.gateway.load_plan import LoadPlan, Planned
+from baseload.gateway.load.plan import LoadPlan, Planned
 from baseload.workload.tiers import DEFAULT_TIERS
 from baseload.workload.trace import Trace
 

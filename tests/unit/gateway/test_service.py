@@ -19,7 +19,7 @@ from baseload.gateway.config import (
     ReplicasEntry,
     TelemetryEntry,
 )
-from baseload.gateway.emulated_fleet import EmulatedFleet, is_emulated
+from baseload.gateway.emulated.fleet import EmulatedFleet, is_emulated
 from baseload.gateway.event_log import retrace
 from baseload.gateway.listeners import Metering
 from baseload.gateway.live_fleet import LiveFleet

@@ -1,0 +1,1 @@
+"""The load of `baseload replay`: open loop, from a trace, with a table of latency and energy."""
