@@ -179,7 +179,8 @@ class EmulatedReplica:
 
     def advance(self) -> list[Seat]:
         """The boundary at ``next_s``: the step that runs ends, the next begins. The seats that got
-        a token, one each.
+        a token, one each; first those that got their first, so that who has heard nothing yet does
+        not wait until all others have been told.
         """
         now_s, machine = self.next_s, self._machine
         seats: list[Seat] = []
@@ -190,7 +191,7 @@ class EmulatedReplica:
             machine.end_step(now_s)
             # prompts are processed in order, so those that ended stand first
             ended = prefills[: len(prefills) - len(machine.prefills)]
-            seats = self._told(cast("list[Seat]", decoders + ended))
+            seats = self._told(cast("list[Seat]", ended + decoders))
         if self._goers:
             self._let_go()
         self._begin(now_s)
