@@ -23,6 +23,7 @@ from typing import Any
 import msgspec
 
 from baseload.base.errors import BadInputError, BaseloadError
+from baseload.cli.interrupts import interrupts_noted
 from baseload.cli.policy_specs import failure_in, policy_of
 from baseload.cli.scenario_file import Overrides, load_scenario
 from baseload.routing.policies import POLICIES
@@ -291,7 +292,7 @@ def _in_processes(jobs: Sequence[Job], *, at_once: int, done: Done | None) -> li
         with _interrupts_held():
             futures = {place: pool.submit(_run_here, jobs[place]) for place in longest_first(jobs)}
         places = {future: place for place, future in futures.items()}
-        with _interrupts_noted() as heard:
+        with interrupts_noted() as heard:
             for future in _as_they_end(places, heard):
                 result = _result_of(future)
                 if done is not None:
@@ -317,28 +318,6 @@ def _as_they_end(
             yield future
         if heard():
             raise KeyboardInterrupt
-
-
-@contextlib.contextmanager
-def _interrupts_noted() -> Iterator[Callable[[], bool]]:
-    """Remember Ctrl-C beside raising ``KeyboardInterrupt``: raised while an object is being taken
-    apart (a finaliser, a weak reference's callback), Python prints and forgets it.
-    """
-    heard = threading.Event()
-    before = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or not callable(before):
-        yield heard.is_set
-        return
-
-    def note(number: int, frame: Any) -> None:
-        heard.set()
-        before(number, frame)
-
-    signal.signal(signal.SIGINT, note)
-    try:
-        yield heard.is_set
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _result_of(future: Future[JobResult]) -> JobResult:

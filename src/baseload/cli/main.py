@@ -21,6 +21,7 @@ from baseload.cli.calibrate import calibrate
 from baseload.cli.check import check
 from baseload.cli.emulate import emulate
 from baseload.cli.import_ import import_app
+from baseload.cli.interrupts import interrupts_noted
 from baseload.cli.key import key
 from baseload.cli.monitor import monitor
 from baseload.cli.plan import plan
@@ -100,6 +101,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
     _show_what_the_terminal_can()
+    with interrupts_noted() as heard:
+        try:
+            return _run(given)
+        except RuntimeError:  # what a compiler makes of Ctrl-C in its callbacks
+            if not heard():
+                raise
+            return _complain("interrupted", INTERRUPTED)
+
+
+def _run(given: list[str]) -> int:
+    """Run the command line; what can go wrong is said, and is the exit code."""
     try:
         code = app(args=given or ["--help"], prog_name="baseload", standalone_mode=False)
         if sys.stdout is not None:
@@ -108,7 +120,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BaseloadError as error:
         return _complain(str(error), MISUSE)
     except _CommandLineError as error:
-        return _complain(_usage(error), MISUSE)
+        return _complain(_usage(error, given), MISUSE)
     except (KeyboardInterrupt, typer.Abort):
         return _complain("interrupted", INTERRUPTED)
     except (BrokenPipeError, SystemExit):  # typer leaves so when a pipe is closed
@@ -122,10 +134,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _complain(f"the system refused: {error}", FAILED)
 
 
-def _usage(error: Any) -> str:
+def _usage(error: Any, given: Sequence[str]) -> str:
     """What is wrong with the command line, and where its help is."""
-    command = error.ctx.command_path if getattr(error, "ctx", None) else "baseload"
+    if getattr(error, "ctx", None):
+        command = error.ctx.command_path
+    else:
+        command = " ".join(["baseload", *[word for word in given[:1] if word in _names()]])
     return f"{error.format_message()}\n  to do:   see `{command} --help`"
+
+
+def _names() -> set[str]:
+    """The commands."""
+    made = {one.name or getattr(one.callback, "__name__", "") for one in app.registered_commands}
+    return made | {one.name for one in app.registered_groups if isinstance(one.name, str)}
 
 
 def _complain(message: str, code: int) -> int:

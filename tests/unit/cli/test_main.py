@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import signal
 import sys
 
 import pytest
@@ -105,3 +107,33 @@ def test_without_standard_error_nothing_goes_to_standard_output(monkeypatch, cap
     monkeypatch.setattr(sys, "stderr", None)
     assert main(["simulate", "nosuch", "-q"]) == 2
     assert capsys.readouterr().out == ""
+
+
+def test_an_error_that_ctrl_c_became_is_an_interruption(monkeypatch, capsys):
+    def compile_something(**_):
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        raise RuntimeError("missing Environment")
+
+    monkeypatch.setattr(main_module, "app", compile_something)
+    assert main(["policies"]) == 130
+    assert capsys.readouterr().err == "baseload: interrupted\n"
+
+
+def test_other_errors_of_ours_are_not_hidden(monkeypatch):
+    monkeypatch.setattr(main_module, "app", raising(RuntimeError("a fault")))
+    with pytest.raises(RuntimeError, match="a fault"):
+        main(["policies"])
+
+
+@pytest.mark.parametrize(
+    ("given", "help_of"),
+    [
+        (["replay", "azure-chat", "--rate"], "baseload replay"),
+        (["simulate", "--nonsense"], "baseload simulate"),
+        (["nonsense"], "baseload"),
+    ],
+)
+def test_a_wrong_command_line_names_the_help_of_its_command(capsys, given, help_of):
+    assert main(given) == 2
+    assert f"see `{help_of} --help`" in capsys.readouterr().err
