@@ -86,6 +86,7 @@ def emulate(
         "speed": speed,
         "faults": faults,
         "reasoning_field": reasoning_field,
+        "precise": replicas == 1 and speed <= 1.0,
     }
     _run(kind, replicas, settings, host=host, port=port)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 from urllib.parse import urlsplit
 
+import msgspec
 import typer
 
 from baseload.base.errors import BadInputError, unknown_name
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
     from baseload.gateway.load.run import Outcome
     from baseload.workload.tiers import Tier
     from baseload.workload.trace import TraceSource
+
+
+AUTO = "auto"
+MODELS_SHOWN = 12
 
 
 def replay(
@@ -59,7 +64,13 @@ def replay(
     max_requests: Annotated[
         int | None, typer.Option(metavar="N", help="Stop sending after so many requests.")
     ] = None,
-    model: Annotated[str, typer.Option(metavar="NAME", help="The model to ask for.")] = "auto",
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="The model to ask for. Default: auto where the server has it, else its only one.",
+        ),
+    ] = None,
     effort: Annotated[
         str | None,
         typer.Option(metavar="EFFORT", help="reasoning_effort of each request (low, auto, ...)."),
@@ -145,7 +156,7 @@ def replay(
 
     asked = Asked(
         url=_shown(url),
-        model=model,
+        model=model or AUTO,
         effort=effort,
         stream=not no_stream,
         fixed_lengths=not free_lengths,
@@ -155,7 +166,7 @@ def replay(
         duration_s=seconds,
         seed=seed,
     )
-    result, outcomes = _run(plan, asked, url, secret, timeout, quiet=quiet)
+    result, outcomes = _run(plan, asked, url, secret, timeout, any_model=model is None, quiet=quiet)
     _write(result, outcomes, plan, json, out)
     if result.interrupted:
         raise KeyboardInterrupt
@@ -247,9 +258,16 @@ def _source(name: str, seed: int) -> tuple[TraceSource, tuple[Tier, ...]]:
 
 
 def _run(
-    plan: LoadPlan, asked: Asked, url: str, secret: str | None, timeout_s: float, *, quiet: bool
+    plan: LoadPlan,
+    asked: Asked,
+    url: str,
+    secret: str | None,
+    timeout_s: float,
+    *,
+    any_model: bool,
+    quiet: bool,
 ) -> tuple[ReplayResult, list[Outcome]]:
-    """Send everything and sum up."""
+    """Send everything and sum up. ``any_model``: nobody said which."""
     import asyncio
     import signal
 
@@ -259,16 +277,18 @@ def _run(
     from baseload.gateway.load.figures import metered, result_of
     from baseload.gateway.load.run import OpenLoop
 
-    style = Style(
-        model=asked.model,
-        stream=asked.stream,
-        fixed_lengths=asked.fixed_lengths,
-        effort=asked.effort,
-    )
-
     async def whole() -> tuple[ReplayResult, list[Outcome]]:
         async with HttpTransport(url, key=secret, timeout_s=timeout_s) as transport:
-            await transport.check()
+            models = await transport.check()
+            said = (
+                msgspec.structs.replace(asked, model=model_to_ask(models)) if any_model else asked
+            )
+            style = Style(
+                model=said.model,
+                stream=said.stream,
+                fixed_lengths=said.fixed_lengths,
+                effort=said.effort,
+            )
             before = await transport.metrics()
             with Bar(len(plan.requests), quiet=quiet) as bar:
                 bodies = Bodies(plan, style, seed=asked.seed)
@@ -291,7 +311,7 @@ def _run(
         result = result_of(
             outcomes,
             plan,
-            asked,
+            said,
             began_unix_ns=began_unix_ns,
             interrupted=load.stopped,
             cpu_s=cpu_s,
@@ -301,6 +321,20 @@ def _run(
 
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(whole())
+
+
+def model_to_ask(models: Sequence[str]) -> str:
+    """What to ask a server for that has ``models`` where nobody said it."""
+    if AUTO in models or not models:
+        return AUTO
+    if len(models) > 1:
+        raise BadInputError(
+            "--model",
+            found="none said, and the server has several",
+            allowed=", ".join(models[:MODELS_SHOWN]) + (", ..." * (len(models) > MODELS_SHOWN)),
+            todo="say which: --model NAME",
+        )
+    return models[0]
 
 
 def _loop_factory() -> Callable[[], AbstractEventLoop] | None:

@@ -15,6 +15,8 @@ import polars as pl
 import pytest
 from rich.console import Console
 
+from baseload.base.errors import BadInputError
+from baseload.cli.replay import model_to_ask
 from baseload.cli.replay_table import print_replay, write_requests
 from baseload.gateway.load import figures
 from baseload.gateway.load.figures import Asked, result_of
@@ -61,6 +63,20 @@ def nobody():
 
 def test_a_server_that_is_not_there_is_told_before_the_run(cli, nobody):
     cli("replay", "azure-chat", "--url", nobody).refused(f"load for {nobody}", "--url")
+
+
+@pytest.mark.parametrize(
+    ("models", "asked"), [((), "auto"), (("a", "auto"), "auto"), (("only",), "only")]
+)
+def test_what_is_asked_for_where_nobody_said_it(models, asked):
+    assert model_to_ask(models) == asked
+
+
+def test_several_models_and_none_said():
+    with pytest.raises(BadInputError) as caught:
+        model_to_ask(("a", "b"))
+    assert "a, b" in str(caught.value)
+    assert "--model" in str(caught.value)
 
 
 def test_a_key_is_never_shown(cli, monkeypatch, nobody):

@@ -301,6 +301,9 @@ class EmulatedReplica:
         return state
 
 
+_AWAKE_S = 0.001
+
+
 class Timer(Protocol):
     """What ``call_later`` gives."""
 
@@ -317,7 +320,8 @@ class RunningReplica:
     none while it is idle.
 
     ``clock`` gives monotonic seconds, ``call_later`` is the running loop's by default; the emulated
-    clock goes ``speed`` times as fast, from 0 on.
+    clock goes ``speed`` times as fast, from 0 on. ``precise``: waits the last millisecond before a
+    boundary awake, as loops count whole ones; for a replica that has a process to itself.
     """
 
     def __init__(
@@ -327,9 +331,11 @@ class RunningReplica:
         clock: Callable[[], float] = time.monotonic,
         call_later: CallLater | None = None,
         speed: float = 1.0,
+        precise: bool = False,
     ) -> None:
         self.replica = EmulatedReplica(kind)
         self.speed = speed
+        self._precise = precise
         self._clock, self._call_later = clock, call_later
         self._slowed = 1.0
         self._since, self._since_s = clock(), 0.0
@@ -418,11 +424,16 @@ class RunningReplica:
             self._timer.cancel()
         self._timer, self._due_s = None, next_s
         if next_s < math.inf:
-            wait_s = (next_s - now_s) * self.stretch
-            # loops count whole milliseconds: a moment late is caught up, too early is a turn wasted
-            wait_s = max(0.0, math.ceil(wait_s * 1e3) / 1e3)
             call_later = self._call_later or asyncio.get_running_loop().call_later
-            self._timer = call_later(wait_s, self._fire)
+            self._timer = call_later(self._wait_s((next_s - now_s) * self.stretch), self._fire)
+
+    def _wait_s(self, left_s: float) -> float:
+        """How long to set a timer of whole milliseconds. Late, a boundary is made up for; early, it
+        costs a turn of the loop, and a precise replica takes those.
+        """
+        if self._precise:
+            return max(0.0, left_s - _AWAKE_S)
+        return max(0.0, math.ceil(left_s * 1e3) / 1e3)
 
     def _fire(self) -> None:
         self._timer, self._due_s = None, math.inf

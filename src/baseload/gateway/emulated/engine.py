@@ -215,9 +215,9 @@ class EmulatedEngine:
 
     ``model_name``: as clients say it (default: the type's model). Engines with the same ``seed``
     answer the same request with the same words. ``thinking``: by the model's name unless given.
-    ``clock``, ``call_later``, ``speed``: as ``RunningReplica`` says; ``wall_clock`` [s since 1970]
-    dates answers. ``faults``: whether ``/emulated/fault`` may be used; ``on_die``: called when the
-    fault ``die`` is set.
+    ``clock``, ``call_later``, ``speed``, ``precise``: as ``RunningReplica`` says; ``wall_clock``
+    [s since 1970] dates answers. ``faults``: whether ``/emulated/fault`` may be used; ``on_die``:
+    called when the fault ``die`` is set.
     """
 
     def __init__(
@@ -230,13 +230,16 @@ class EmulatedEngine:
         thinking: Thinking | None = None,
         reasoning_field: ReasoningField = "reasoning_content",
         speed: float = 1.0,
+        precise: bool = False,
         clock: Callable[[], float] = time.monotonic,
         call_later: CallLater | None = None,
         wall_clock: Callable[[], float] = time.time,
         faults: bool = False,
         on_die: Callable[[], None] | None = None,
     ) -> None:
-        self.running = RunningReplica(kind, clock=clock, call_later=call_later, speed=speed)
+        self.running = RunningReplica(
+            kind, clock=clock, call_later=call_later, speed=speed, precise=precise
+        )
         self.metrics = EngineMetrics()
         self.model_name = model_name or kind.model
         self.dead = False

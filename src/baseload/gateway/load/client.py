@@ -10,12 +10,14 @@ from collections.abc import AsyncIterator, Mapping
 from types import TracebackType
 
 import aiohttp
+import msgspec
 
 from baseload.base.errors import ServiceError
 from baseload.base.units import NS_PER_S
 from baseload.gateway.load.run import ExchangeError, Head
 
 _CONNECT_S = 10.0
+_AWAKE_S = 0.001
 
 
 class RealClock:
@@ -26,9 +28,11 @@ class RealClock:
         return time.perf_counter_ns()
 
     async def sleep_until(self, instant_ns: int) -> None:
-        """Come back when the instant has passed."""
+        """Come back when the instant has passed: loops count whole milliseconds, so the last one is
+        waited out awake.
+        """
         while (left_ns := instant_ns - time.perf_counter_ns()) > 0:
-            await asyncio.sleep(left_ns / NS_PER_S)
+            await asyncio.sleep(max(0.0, left_ns / NS_PER_S - _AWAKE_S))
 
 
 class HttpTransport:
@@ -90,17 +94,16 @@ class HttpTransport:
         except (aiohttp.ClientError, OSError) as error:
             raise ExchangeError("closed", _words(error)) from error
 
-    async def check(self) -> None:
-        """Raise ``ServiceError`` unless something answers at the address and takes the key."""
+    async def check(self) -> tuple[str, ...]:
+        """The models that the server lists, none where it has no list. Raises ``ServiceError``
+        unless something answers at the address and takes the key.
+        """
         assert self._session is not None
         try:
             async with self._session.get(
                 self._base + "/v1/models", timeout=aiohttp.ClientTimeout(total=_CONNECT_S)
             ) as answer:
-                status, words = (
-                    answer.status,
-                    (await answer.content.read(300)).decode(errors="replace"),
-                )
+                status, page = answer.status, await answer.content.read(_LIST_BYTES)
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise ServiceError(
                 f"load for {self._base}",
@@ -111,10 +114,11 @@ class HttpTransport:
         if status in (401, 403):
             raise ServiceError(
                 f"load for {self._base}",
-                found=f"status {status}: {words}",
+                found=f"status {status}: {page[:300].decode(errors='replace')}",
                 todo="give its key: --key env:NAME",
                 status=status,
             )
+        return _models_of(page) if status == 200 else ()
 
     async def metrics(self) -> dict[str, float] | None:
         """Counters of joules at ``/metrics``, by name and summed over labels [J]; ``None`` where
@@ -129,6 +133,25 @@ class HttpTransport:
         except (aiohttp.ClientError, OSError, TimeoutError):
             return None
         return joules_of(text) or None
+
+
+class _Model(msgspec.Struct):
+    id: str
+
+
+class _Models(msgspec.Struct):
+    data: list[_Model]
+
+
+_LIST_BYTES = 1024 * 1024
+
+
+def _models_of(page: bytes) -> tuple[str, ...]:
+    """Names in OpenAI's list of models; none in anything else."""
+    try:
+        return tuple(one.id for one in msgspec.json.decode(page, type=_Models).data)
+    except msgspec.DecodeError:
+        return ()
 
 
 _OWN_FAULTS = frozenset({24, 99})

@@ -213,6 +213,24 @@ def test_an_idle_replica_has_no_timer():
     assert time.next() == math.inf
 
 
+@pytest.mark.parametrize("precise", [True, False])
+def test_a_precise_replica_tells_of_tokens_when_they_are_due(precise):
+    time, lags_s = FakeTime(late_s=2e-5), []
+    running = RunningReplica(
+        small_type(), clock=time.clock, call_later=time.call_later, precise=precise
+    )
+
+    class Late:
+        def token(self, _, at_s):
+            lags_s.append(running.now_s() - at_s)
+
+    running.submit(Seat(Late(), input_tokens=10, output_tokens=40))
+    time.run_until(math.inf)
+    assert len(lags_s) == 40
+    assert min(lags_s) >= 0.0
+    assert (max(lags_s) < 5e-5) == precise
+
+
 def test_speed_makes_the_emulated_clock_go_faster():
     seats, heard, running = emulate(small_type(), [(0.0, 10, 20)], 30.0, late_s=0.0, speed=10.0)
     slow_seats, slow_heard, slow = emulate(small_type(), [(0.0, 10, 20)], 30.0, late_s=0.0)

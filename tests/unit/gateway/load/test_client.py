@@ -135,7 +135,20 @@ def test_a_key_that_is_refused_is_told_before_the_run():
     refusal = page(b'{"error": {"message": "who are you"}}', status="401 Unauthorized")
     with pytest.raises(ServiceError, match="who are you"):
         with_server({"/v1/models": refusal}, lambda transport: transport.check())
-    with_server({"/v1/models": page(b"{}")}, lambda transport: transport.check())
+
+
+@pytest.mark.parametrize(
+    ("body", "models"),
+    [
+        (b'{"object": "list", "data": [{"id": "a"}, {"id": "b"}]}', ("a", "b")),
+        (b'{"data": []}', ()),
+        (b"{}", ()),
+        (b"not JSON", ()),
+    ],
+)
+def test_the_models_that_a_server_lists(body, models):
+    found = with_server({"/v1/models": page(body)}, lambda transport: transport.check())
+    assert found == models
 
 
 def test_meters_are_read_where_there_are_any():
