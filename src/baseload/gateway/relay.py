@@ -267,7 +267,7 @@ class Relay:
         """The engine answered, but not with 200."""
         if status < 400:
             raise UpstreamError("garbage", f"status {status}")
-        if status == 429 or status >= 500:
+        if status in _NOT_THE_CLIENTS or status >= 500:
             self._broke(live, order, UpstreamError("status"), status, _retry_after_s(found))
             return
         if len(answer) <= WORDS_BYTES_MOST and is_json_object(answer):
@@ -293,6 +293,11 @@ class Relay:
         )
         self._on_broke(live, error.cause)
 
+
+_NOT_THE_CLIENTS = (401, 402, 403, 407, 429)
+"""An engine that is busy, or takes not who asks it: that is the gateway, never its client, whose key
+no engine sees.
+"""
 
 _STREAM_HEADERS: Headers = [
     (b"content-type", b"text/event-stream; charset=utf-8"),

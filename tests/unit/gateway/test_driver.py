@@ -215,7 +215,13 @@ async def test_usage_is_asked_of_the_engine_and_given_to_who_wants_it():
 
 @pytest.mark.parametrize("stream", [False, True])
 @pytest.mark.parametrize(
-    "failure", [UpstreamError("connect"), (503, {}, b"no"), (429, {"retry-after": "7"}, b"")]
+    "failure",
+    [
+        UpstreamError("connect"),
+        (503, {}, b"no"),
+        (429, {"retry-after": "7"}, b""),
+        (401, {}, b'{"error": {"message": "whose key is that"}}'),
+    ],
 )
 def test_what_fails_before_anything_was_sent_is_tried_again(stream, failure):
     @drive
