@@ -295,7 +295,7 @@ class Relay:
 
 
 _NOT_THE_CLIENTS = (401, 402, 403, 407, 429)
-"""An engine that is busy, or takes not who asks it: that is the gateway, never its client, whose key
+"""An engine that is busy, or refuses who asks it: that is the gateway, never its client, whose key
 no engine sees.
 """
 
