@@ -138,14 +138,14 @@ def two_sided_lossy(
     theta_stored, var_stored = moved / slot, variance / slot
     step = BETA_0 * math.sqrt(variance)
     size = capacity + 2 * step
+    y = 2 * theta_stored * size / var_stored if var_stored > 0 else math.inf
     if capacity == 0:  # nothing is stored, nothing is lost in conversion
         u, w = shortfall / slot, surplus / slot
-    elif variance == 0 or math.isinf(size):
+    elif math.isinf(y) or math.isinf(size):  # as good as no noise
         u, w = discharge * max(0.0, -theta_stored), max(theta_stored, 0.0) / charge
         if math.isinf(size):
             w = 0.0
     else:
-        y = 2 * theta_stored * size / var_stored
         u = discharge * var_stored / (2 * size) * g(y)
         w = var_stored / (2 * size) * g(-y) / charge
         if u >= shortfall / slot:  # the correction is too large for so small a store

@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from scipy.special import log_ndtr
 
@@ -59,6 +59,7 @@ def test_stored_moments_against_quadrature(mean, eta_c, eta_d):
 
 
 @given(st.floats(-3, 3), st.floats(0, 3), st.floats(0.1, 10), st.floats(0, 100), etas, etas)
+@example(theta=1.0, sd=1.03e-160, slot=1.0, B=1.0, eta_c=1.0, eta_d=1.0)
 def test_energy_balances_in_a_lossy_store(theta, sd, slot, B, eta_c, eta_d):
     found = two_sided_lossy(theta=theta, sd=sd, slot=slot, B=B, eta_c=eta_c, eta_d=eta_d)
     scale = abs(theta) + sd / slot
