@@ -29,7 +29,7 @@ install: $(VENV)/.dev ## create .venv with the package and all developer tools
 
 .PHONY: test
 test: $(VENV)/.dev ## run all fast tests
-	$(PYTEST) -m "not e2e" -n $(JOBS)
+	$(PYTEST) -m "not e2e" -n $(JOBS) --dist worksteal
 
 .PHONY: test-e2e
 test-e2e: $(VENV)/.e2e ## run the end-to-end tests, which start the real command
