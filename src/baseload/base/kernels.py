@@ -81,12 +81,12 @@ def _cached(function: Function, *, forceinline: bool) -> Function:
     file = getattr(getattr(compiled, "_cache", None), "_cache_file", None)
     if file is not None and hasattr(file, "_source_stamp"):
         # numba alone looks at the function's own file only
-        file._source_stamp = (file._source_stamp, _stamp())
+        file._source_stamp = (file._source_stamp, kernel_stamp())
     return cast(Function, compiled)
 
 
 @functools.cache
-def _stamp() -> tuple[tuple[float, int], ...]:
+def kernel_stamp() -> tuple[tuple[float, int], ...]:
     """When the kernels' sources were last changed, and their sizes."""
     package = Path(__file__).parent.parent
     states = [(package / name).stat() for name in KERNEL_SOURCES if (package / name).exists()]
@@ -114,7 +114,7 @@ def is_compiled(function: Callable[..., object]) -> bool:
     cache = getattr(function, "_cache", None)
     try:
         found = Path(cache.cache_path).glob(f"*.{plain(function).__name__}-*.nbi")  # type: ignore[union-attr]
-        changed_s = max(modified_s for modified_s, _ in _stamp())
+        changed_s = max(modified_s for modified_s, _ in kernel_stamp())
         return any(index.stat().st_mtime > changed_s for index in found)
     except (AttributeError, OSError, TypeError):  # TypeError: a kernel without a cache has no path
         return False

@@ -39,11 +39,11 @@ from baseload.routing.fleet_state import (
 )
 from baseload.routing.pick import (
     PolicyState,
-    _at_level,
-    _cheapest_of_kind,
-    _serves,
     admits,
+    cheapest_of_kind,
     pick,
+    price_at_level,
+    serves_option,
     takes,
 )
 from baseload.routing.price import (
@@ -241,8 +241,8 @@ def _try_all(fleet: FleetState, policy: PolicyState, request: Any, book: Book, s
         for number in range(options):
             place = kind * options + number
             price, found = np.inf, -1
-            if able and _serves(fleet, kind, policy.options[row, number]):
-                price, found = _cheapest_of_kind(
+            if able and serves_option(fleet, kind, policy.options[row, number]):
+                price, found = cheapest_of_kind(
                     fleet, policy, request, kind, number, int(fleet.limits[kind].max_in_flight)
                 )
             book.tried[slot, place, 0], book.tried[slot, place, 1] = price, found
@@ -266,7 +266,7 @@ def _say(
     joules = marginal_energy_j(cost, limits, traffic, level, request.input_tokens, output)
     spread = request.output_spread * chosen.output_factor
     late_s = expected_lateness_s(cost, limits, traffic, level, request, output, spread)
-    said[slot, PRICE] = _at_level(
+    said[slot, PRICE] = price_at_level(
         fleet, policy, request, kind, option, level, fleet.tokens[replica]
     )
     said[slot, ENERGY_J] = joules
@@ -297,7 +297,7 @@ def _follow(
     if not takes(fleet, request, favourite):
         return option, replica
     kind, other = fleet.type_of[replica], fleet.type_of[favourite]
-    best = _at_level(
+    best = price_at_level(
         fleet, policy, request, kind, option, fleet.level[replica], fleet.tokens[replica]
     )
     row, chosen, found = option_row(policy.options, request), option, replica
@@ -305,9 +305,11 @@ def _follow(
     whole = request.input_tokens
     request.input_tokens = max(1.0, whole - known_tokens)
     for number in range(policy.options.shape[1]):
-        if not _serves(fleet, other, policy.options[row, number]) or (looks and number != option):
+        if not serves_option(fleet, other, policy.options[row, number]) or (
+            looks and number != option
+        ):
             continue
-        price = _at_level(
+        price = price_at_level(
             fleet, policy, request, other, number, fleet.level[favourite], fleet.tokens[favourite]
         )
         if price < best or (price == best and found != favourite):

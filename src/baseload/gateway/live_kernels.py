@@ -15,7 +15,7 @@ import numpy as np
 from numba import njit, types
 from numba.experimental import structref
 
-from baseload.base.kernels import _stamp
+from baseload.base.kernels import kernel_stamp
 from baseload.gateway import decision
 from baseload.gateway.decision import Book
 from baseload.routing.fleet_state import FleetState
@@ -36,7 +36,7 @@ def _counting(function: Function) -> Function:
     file = getattr(getattr(compiled, "_cache", None), "_cache_file", None)
     if file is not None and hasattr(file, "_source_stamp"):
         own = Path(decision.__file__).stat()
-        file._source_stamp = (file._source_stamp, _stamp(), own.st_mtime, own.st_size)
+        file._source_stamp = (file._source_stamp, kernel_stamp(), own.st_mtime, own.st_size)
     return cast(Function, compiled)
 
 

@@ -75,7 +75,7 @@ def admits(state: FleetState, kind: int, request: Request) -> bool:
 
 
 @kernel
-def _serves(state: FleetState, kind: int, option: Option) -> bool:
+def serves_option(state: FleetState, kind: int, option: Option) -> bool:
     """Whether an option runs on replicas of a type."""
     return option.model == ANY_MODEL or option.model == state.limits[kind].model
 
@@ -85,7 +85,7 @@ def _first_option(state: FleetState, policy: PolicyState, request: Request, kind
     """The lowest-numbered option that runs on a type, or -1."""
     row = option_row(policy.options, request)
     for number in range(policy.options.shape[1]):
-        if _serves(state, kind, policy.options[row, number]):
+        if serves_option(state, kind, policy.options[row, number]):
             return number
     return -1
 
@@ -100,7 +100,7 @@ def _ceiling(state: FleetState, kind: int, seats_only: bool) -> int:
 
 
 @kernel
-def _at_level(
+def price_at_level(
     state: FleetState,
     policy: PolicyState,
     request: Request,
@@ -128,7 +128,7 @@ def _candidate(
 ) -> float:
     """The price of option ``number`` on ``replica``."""
     level, tokens = state.level[replica], state.tokens[replica]
-    return _at_level(state, policy, request, kind, number, level, tokens)
+    return price_at_level(state, policy, request, kind, number, level, tokens)
 
 
 @kernel
@@ -144,7 +144,7 @@ def _free_tokens(
 
 
 @kernel
-def _cheapest_of_kind(
+def cheapest_of_kind(
     state: FleetState, policy: PolicyState, request: Request, kind: int, number: int, ceiling: int
 ) -> tuple[float, int]:
     """The lowest price of an option among the replicas of a type, and who has it; ``(inf, -1)``
@@ -197,7 +197,7 @@ def _flat_until(
     flat, over, step = low, high + 1, 1
     guess = max(low, min(high, policy.flat[kind]))
     while flat < guess < over:
-        if _at_level(state, policy, request, kind, number, guess) > least:
+        if price_at_level(state, policy, request, kind, number, guess) > least:
             over = guess
             guess -= step
         else:
@@ -205,13 +205,13 @@ def _flat_until(
             guess += step
         step *= 2
     if flat == low and over > low + 1 and step == 1:
-        if _at_level(state, policy, request, kind, number, low + 1) > least:
+        if price_at_level(state, policy, request, kind, number, low + 1) > least:
             over = low + 1
         else:
             flat = low + 1
     while over - flat > 1:
         middle = (flat + over) // 2
-        if _at_level(state, policy, request, kind, number, middle) > least:
+        if price_at_level(state, policy, request, kind, number, middle) > least:
             over = middle
         else:
             flat = middle
@@ -223,7 +223,7 @@ def _flat_until(
 def _cheapest_rising(
     state: FleetState, policy: PolicyState, request: Request, kind: int, number: int, ceiling: int
 ) -> tuple[float, int]:
-    """``_cheapest_of_kind`` of a price that never falls from level 1 on: the cheapest busy replicas
+    """``cheapest_of_kind`` of a price that never falls from level 1 on: the cheapest busy replicas
     are those from the lowest level in use up to some level, which a bisection finds; idle ones have
     a price of their own.
     """
@@ -232,7 +232,7 @@ def _cheapest_rising(
     best, found = np.inf, -1
     if low == 0 and high >= 0 and counts[start] > 0:
         best, found = (
-            _at_level(state, policy, request, kind, number, 0),
+            price_at_level(state, policy, request, kind, number, 0),
             lowest_at_level(state, kind, 0),
         )
     low = max(1, low)
@@ -240,7 +240,7 @@ def _cheapest_rising(
         low += 1
     if low > high:
         return best, found
-    least = _at_level(state, policy, request, kind, number, low)
+    least = price_at_level(state, policy, request, kind, number, low)
     if least > best:
         return best, found
     flat = _flat_until(state, policy, request, kind, number, low, high, least)
@@ -254,7 +254,7 @@ def _cheapest_rising(
 def _scan_kind(
     state: FleetState, policy: PolicyState, request: Request, kind: int, number: int, ceiling: int
 ) -> tuple[float, int]:
-    """``_cheapest_of_kind`` by looking at every replica of the type."""
+    """``cheapest_of_kind`` by looking at every replica of the type."""
     best, found = np.inf, -1
     for replica in range(state.first[kind], state.first[kind + 1]):
         if state.open[replica] and state.level[replica] < ceiling:
@@ -276,12 +276,12 @@ def _cheapest(
             continue
         ceiling = _ceiling(state, kind, seats_only)
         for number in range(policy.options.shape[1]):
-            if not _serves(state, kind, policy.options[row, number]):
+            if not serves_option(state, kind, policy.options[row, number]):
                 continue
             if scan:
                 price, replica = _scan_kind(state, policy, request, kind, number, ceiling)
             else:
-                price, replica = _cheapest_of_kind(state, policy, request, kind, number, ceiling)
+                price, replica = cheapest_of_kind(state, policy, request, kind, number, ceiling)
             if replica >= 0 and (price < best or (price == best and replica < found)):
                 best, found, chosen = price, replica, number
     return chosen, found

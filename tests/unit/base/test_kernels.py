@@ -92,5 +92,5 @@ def test_a_kernel_counts_no_references():
 def test_the_cache_of_a_kernel_is_stale_when_any_kernel_changes():
     """numba alone looks at the function's own file, and would keep old code of what it calls."""
     stamp = uniform._cache._cache_file._source_stamp
-    assert stamp[1] == kernels._stamp()
+    assert stamp[1] == kernels.kernel_stamp()
     assert len(stamp[1]) == len(KERNEL_SOURCES)
