@@ -374,6 +374,7 @@ class Driver:
         self._unwatched.pop(number, None)
         if live.watcher is not None:
             live.watcher.cancel()
+            live.watcher = None
         close = live.closed
         if close is None:
             self.trouble("end", RuntimeError("a request ended without the machine's last word"))

@@ -40,6 +40,7 @@ def give_back() -> None:
     """
     gc.collect()
     gc.freeze()
+    gc.collect()  # else the first full collection waits until a quarter of what is frozen has come
     if sys.platform != "linux":
         return
     with contextlib.suppress(OSError, AttributeError, ValueError):

@@ -123,7 +123,7 @@ class AiohttpUpstream:
         except BaseException as error:
             response.close()
             if isinstance(error, aiohttp.ClientError | OSError | TimeoutError):
-                raise UpstreamError("closed", _said(error)) from error
+                raise UpstreamError("closed", _said(error)) from without_frames(error)
             raise
 
     async def stream(
@@ -145,7 +145,7 @@ class AiohttpUpstream:
             ) as response:
                 return response.status, await _whole(response, PROBE_BYTES)
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
-            raise UpstreamError("connect", _said(error)) from error
+            raise UpstreamError("connect", _said(error)) from without_frames(error)
 
     async def send_empty(
         self, url: str, headers: Mapping[str, str], timeout_s: float
@@ -160,7 +160,7 @@ class AiohttpUpstream:
             ) as response:
                 return response.status, await _whole(response, PROBE_BYTES)
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
-            raise UpstreamError("connect", _said(error)) from error
+            raise UpstreamError("connect", _said(error)) from without_frames(error)
 
     async def close(self) -> None:
         """End all connections."""
@@ -190,7 +190,7 @@ class AiohttpUpstream:
                 allow_redirects=False,
             )
         except (aiohttp.ClientError, HttpProcessingError, OSError, ValueError) as error:
-            raise _before_head(error) from error
+            raise _before_head(error) from without_frames(error)
 
 
 class AiohttpStream:
@@ -212,7 +212,7 @@ class AiohttpStream:
             chunk = await self._content.readany()
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             self._response.close()
-            raise UpstreamError("closed", _said(error)) from error
+            raise UpstreamError("closed", _said(error)) from without_frames(error)
         if not chunk:
             raise StopAsyncIteration
         return chunk
@@ -244,6 +244,19 @@ def _before_head(error: Exception) -> UpstreamError:
     if isinstance(error, aiohttp.ClientResponseError | HttpProcessingError):
         return UpstreamError("garbage", "what came is not HTTP")
     return UpstreamError("connect", _said(error))
+
+
+def without_frames(error: BaseException) -> BaseException:
+    """``error`` and what led to it, without the frames that they came through.
+
+    Those hold the request with its body, the connection, and the future that gave the error, which
+    holds the error: all of it would stay until the collector of cycles comes round.
+    """
+    one: BaseException | None = error
+    while one is not None and one.__traceback__ is not None:
+        one.__traceback__ = None
+        one = one.__cause__ or one.__context__
+    return error
 
 
 def _said(error: BaseException) -> str:

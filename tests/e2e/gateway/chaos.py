@@ -30,7 +30,7 @@ from tests.e2e.gateway.parts import Emulated, Gateway, eventually
 QUESTIONS = 16
 WARM_FRAC = 0.2
 """Of the requests, before memory is held against."""
-MOST_GROWTH_MB = 40.0
+MOST_GROWTH_MB = 10.0
 HOLD_S = 4.0
 """Most between two disturbances of one engine; half of it on average."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import subprocess
 import sys
+from collections import deque
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,33 @@ def test_kernels_work_as_before_when_the_compiler_has_been_let_go() -> None:
     gc.unfreeze()
     assert step(row, 4.0, 4000.0, 0.0) == before
     assert step(row, 8.0, 4000.0, 100.0)[0] > before[0]
+
+
+class Knot:
+    """Something that only the collector of cycles can let go."""
+
+    def __init__(self) -> None:
+        self.me = self
+
+
+def test_what_is_frozen_does_not_put_off_the_collector() -> None:
+    """A full collection waits until a quarter of what the last one left has come since; the last
+    one had counted all that was then frozen.
+    """
+    stays = [[number] for number in range(100_000)]
+    before = gc.get_threshold()
+    give_back()
+    done = gc.get_stats()[2]["collections"]
+    gc.set_threshold(100, 5, 5)
+    try:
+        young: deque[Knot] = deque(maxlen=500)
+        for _ in range(20_000):
+            young.append(Knot())
+        assert gc.get_stats()[2]["collections"] > done
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
+    assert len(stays) == 100_000
 
 
 def test_the_compiler_is_loaded_without_what_no_kernel_uses() -> None:

@@ -5,7 +5,10 @@ goes wrong named as the machine names it.
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
 import socket
+import weakref
 
 import pytest
 
@@ -173,6 +176,119 @@ def test_nobody_there():
         await upstream.close()
 
     asyncio.run(run())
+
+
+class Weak(dict):
+    """Headers of a request that can be looked after."""
+
+
+@contextlib.contextmanager
+def uncollected():
+    """The collector of cycles does not come."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+BROKEN = {
+    "hung up": [None],
+    "half a head": [OK[:20], None],
+    "not HTTP": [b"nonsense\r\n\r\n"],
+    "half a body": [OK[:-1], None],
+    "half a stream": [HEAD + chunk(b"x"), None],
+    "a stream that is cut": [HEAD + chunk(b"data: 1\n\n"), HEAD, None],
+}
+
+
+@pytest.mark.parametrize("answer", BROKEN.values(), ids=BROKEN)
+@pytest.mark.parametrize("size", [3, 100_000])
+@pytest.mark.parametrize("way", ["post", "stream"])
+def test_a_request_that_failed_is_gone_with_its_connection(way, size, answer):
+    """An error's frames held the request with its body, and the future that gave the error, which
+    held the error: all of it waited for the collector of cycles.
+    """
+
+    async def test(upstream, url, engine):
+        headers = Weak()
+        seen = weakref.ref(headers)
+        ask = upstream.post if way == "post" else upstream.stream
+        failed = False
+        try:
+            found = await ask(url, b"a" * size, headers, limits=LIMITS)
+            if way == "stream":
+                try:
+                    async for _ in found:
+                        pass
+                finally:
+                    found.close()
+                    del found
+        except UpstreamError:
+            failed = True
+        del headers
+        assert failed
+        assert upstream._session.connector._acquired == set()
+        await asyncio.sleep(0)
+        assert seen() is None
+
+    with uncollected():
+        drive(test, answer)
+
+
+def test_a_request_that_nobody_takes_is_gone():
+    async def run():
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            url = f"http://127.0.0.1:{free.getsockname()[1]}/"
+        upstream = AiohttpUpstream()
+        headers = Weak()
+        seen = weakref.ref(headers)
+        for ask in (
+            lambda headers: upstream.post(url, b"", headers, limits=LIMITS),
+            lambda headers: upstream.get(url, headers, 5.0),
+        ):
+            with contextlib.suppress(UpstreamError):
+                await ask(headers)
+        del headers
+        assert upstream._session.connector._acquired == set()
+        assert seen() is None
+        await upstream.close()
+
+    with uncollected():
+        asyncio.run(run())
+
+
+@pytest.mark.parametrize("begun", [b"", HEAD + chunk(b"x")], ids=["before its head", "mid-body"])
+@pytest.mark.parametrize("way", ["post", "stream"])
+def test_a_request_that_is_cancelled_closes_its_connection(way, begun):
+    async def test(upstream, url, engine):
+        async def ask():
+            if way == "post":
+                await upstream.post(url, b"abc", {}, limits=LIMITS)
+                return
+            stream = await upstream.stream(url, b"abc", {}, limits=LIMITS)
+            try:
+                async for _ in stream:
+                    pass
+            finally:
+                stream.close()
+
+        task = asyncio.create_task(ask())
+        while not engine.requests:
+            await asyncio.sleep(0)
+        await asyncio.sleep(0.01)
+        assert len(upstream._session.connector._acquired) == 1
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert upstream._session.connector._acquired == set()
+        hang.set()
+        await asyncio.wait_for(engine.gone.wait(), 5.0)
+
+    hang = asyncio.Event()
+    drive(test, [begun, hang])
 
 
 def test_redirects_are_not_followed():
