@@ -67,7 +67,7 @@ def load(folder: Path) -> tuple[list[dict[str, Any]], list[str]]:
     for path in sorted(folder.glob("*.json")):
         content = json.loads(path.read_text(encoding="utf-8"))
         if isinstance(content, dict) and content.get("schema") == SCHEMA:
-            results.append(content)
+            results.append(content | {"bench": path.stem})  # one bench may have several files
         else:
             others.append(path.name)
     return results, others
