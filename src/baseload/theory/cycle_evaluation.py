@@ -67,7 +67,9 @@ class Average(NamedTuple):
 
 def empty_plans(slots: int, nodes: int) -> Plans:
     """Room for plans."""
-    return Plans(*(np.zeros((slots, nodes)) for _ in Plans._fields))
+    demand, var, cost, mixed = np.zeros((4, slots, nodes))
+    one, other = np.zeros((2, slots, nodes), dtype=np.int64)
+    return Plans(demand, var, cost, mixed, one, other)
 
 
 def cycle_map(model: Model, plans: Plans) -> tuple[Floats, Floats]:

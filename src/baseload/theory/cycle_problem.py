@@ -24,8 +24,10 @@ from baseload.theory.inputs import (
 )
 from baseload.theory.routing_instance import Ints, RoutingInstance
 
-NOISE_POINTS = 5
-"""Points of the Gauss-Hermite rule that stands for the noise of a slot."""
+NOISE_POINTS = 9
+"""Even points that stand for the noise of a slot."""
+
+_NOISE_REACH = 3.2
 
 
 class CycleProblem(msgspec.Struct, frozen=True, kw_only=True, eq=False):
@@ -142,24 +144,32 @@ def _check_prices(Cu: Floats, Cw: Floats) -> None:
         )
 
 
+def normal_points(points: int) -> tuple[Floats, Floats]:
+    """Even points over 3.2 standard deviations to both sides and weights that stand for a standard
+    normal: mean 0, variance 1.
+
+    The cost of a slot has kinks: where the store is empty or full, and, with losses, where charging
+    turns into discharging. At a kink a rule of even steps ``h`` is off by ``h^2 / 12`` x density at
+    most (Euler and Maclaurin), with 9 points 0.022 standard deviations x step of the price; a Gauss
+    rule by a third / points, 0.066 for 5 and still 0.019 for 17.
+    """
+    z = np.linspace(-_NOISE_REACH, _NOISE_REACH, points)
+    w = np.exp(-0.5 * z**2)
+    w /= w.sum()
+    return z / np.sqrt(w @ z**2), w
+
+
 def model_of(problem: CycleProblem, nodes: int, points: int = NOISE_POINTS) -> Model:
-    """``problem`` as the kernels take it, on ``nodes`` levels, with ``points`` of noise."""
-    z, w = np.polynomial.hermite_e.hermegauss(points)
-    order = problem.order()
-    mean, second, cost = (
-        np.ascontiguousarray(np.take_along_axis(table, order, axis=1))
-        for table in (problem.mean, problem.second, problem.other_cost)
-    )
+    """Store and supply of ``problem`` as kernels take them, on ``nodes`` levels, with ``points`` of
+    noise.
+    """
+    z, w = normal_points(points)
     dt = problem.slot_s
     return Model(
         supply=problem.b * dt,
         noise=problem.v0 * dt,
         Cu=problem.Cu.copy(),
         Cw=problem.Cw.copy(),
-        load=problem.lam * dt,
-        mean=mean,
-        second=second,
-        cost=cost,
         B=float(problem.B),
         eta_c=float(problem.eta_c),
         eta_d=float(problem.eta_d),
@@ -167,5 +177,5 @@ def model_of(problem: CycleProblem, nodes: int, points: int = NOISE_POINTS) -> M
         discharge=float(problem.P_d * dt),
         spacing=float(problem.B) / (nodes - 1),
         points=z,
-        weights=w / w.sum(),
+        weights=w,
     )

@@ -10,38 +10,30 @@ plans, ``forward`` moves a law of the level through it.
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from baseload.base.kernels import kernel, outline_kernel
 from baseload.theory.inputs import Floats
+from baseload.theory.routing_instance import Ints
 
-ROUNDS = 3
-"""How often a search at one level renews its price of variance."""
-
-_CUTS = 64
-_MIX_STEPS = 24
-_MIX_ERROR = 1e-4
+_MIX_STEPS = 4
+_SECTIONS = 10
+_GOLDEN = 0.6180339887498949
 _SAME = 1e-12
 _LEAST_SD = 1e-8
-_ROUGH = 1e-2
 
 
 class Model(NamedTuple):
-    """A problem as kernels take it: by slot ``supply`` [J], ``noise`` [J^2], prices ``Cu``, ``Cw``
-    [$/J] and ``load`` [slots, classes] arrivals; ``mean`` [J], ``second`` [J^2], ``cost`` [$]
-    [classes, options], by mean upwards, infinite cost for what is not to be had; the store's
-    capacity ``B`` [J], efficiencies, ``charge``, ``discharge`` [J] at most in a slot; ``spacing``
-    of the levels [J]; quadrature ``points`` and ``weights`` of a standard normal.
+    """A store and its supply as kernels take them: by slot ``supply`` [J], ``noise`` [J^2], prices
+    ``Cu``, ``Cw`` [$/J]; capacity ``B`` [J], efficiencies, ``charge``, ``discharge`` [J] at most in
+    a slot; ``spacing`` of the levels [J]; quadrature ``points`` and ``weights`` of a standard
+    normal.
     """
 
     supply: Floats
     noise: Floats
     Cu: Floats
     Cw: Floats
-    load: Floats
-    mean: Floats
-    second: Floats
-    cost: Floats
     B: float
     eta_c: float
     eta_d: float
@@ -52,20 +44,34 @@ class Model(NamedTuple):
     weights: Floats
 
 
-class Plans(NamedTuple):
-    """By slot and level [slots, nodes]: ``demand`` [J], ``var`` [J^2] (without the slot's own
-    noise) and ``cost`` [$] of what is done. A plan is the routing of the prices ``low`` and
-    ``tilt`` (price of variance times 2) with share 1 - ``mixed``, of ``high`` and ``tilt`` with
-    share ``mixed``.
+class Menu(NamedTuple):
+    """The plans to compare: ``demand`` [J], ``var`` [J^2], ``cost`` [$] [slots, plans]; ``left``,
+    ``right`` [pairs] plans that may be mixed within a slot. ``total`` [$], ``price`` [$/J], ``om``
+    [$/J^2] [plans] are work space: what each plan costs at one level, and its slopes.
     """
 
     demand: Floats
     var: Floats
     cost: Floats
-    low: Floats
-    high: Floats
-    tilt: Floats
+    left: Ints
+    right: Ints
+    total: Floats
+    price: Floats
+    om: Floats
+
+
+class Plans(NamedTuple):
+    """By slot and level [slots, nodes]: ``demand`` [J], ``var`` [J^2] (without the slot's own
+    noise) and ``cost`` [$] of what is done: share 1 - ``mixed`` of plan ``one`` of a menu, share
+    ``mixed`` of plan ``other``.
+    """
+
+    demand: Floats
+    var: Floats
+    cost: Floats
     mixed: Floats
+    one: Ints
+    other: Ints
 
 
 class Tables(NamedTuple):
@@ -95,28 +101,6 @@ def settle(model: Model, level: float, net: float) -> tuple[float, float, float]
     if given < there:
         after = max(level - given / model.eta_d, 0.0)
     return after, -net - given, 0.0
-
-
-@kernel
-def choose(model: Model, h: int, price: float, om: float) -> tuple[float, float, float]:
-    """Energy [J], variance [J^2] and cost [$] of slot ``h`` when every class takes its cheapest
-    option at these prices; ties go to the smaller mean.
-    """
-    half = 0.5 * max(om, 0.0)
-    demand, var, cost = 0.0, 0.0, 0.0
-    for k in range(model.load.shape[1]):
-        if model.load[h, k] > 0.0:
-            best = 0
-            least = math.inf
-            for j in range(model.mean.shape[1]):
-                score = price * model.mean[k, j] + half * model.second[k, j] + model.cost[k, j]
-                if score < least:
-                    least = score
-                    best = j
-            demand += model.load[h, k] * model.mean[k, best]
-            var += model.load[h, k] * model.second[k, best]
-            cost += model.load[h, k] * model.cost[k, best]
-    return demand, var, cost
 
 
 @kernel
@@ -152,10 +136,8 @@ def expect(
 
 
 @kernel
-def _slopes(model: Model, h: int, table: Tables) -> bool:
-    """Fill ``table.slope`` for the end of slot ``h``; whether a joule may be worth more later than
-    now, so that more than one plan can be a local optimum.
-    """
+def _slopes(model: Model, h: int, table: Tables) -> None:
+    """Fill ``table.slope`` for the end of slot ``h``."""
     n = table.slope.shape[0]
     row = h + 1
     per = 1.0 / model.spacing
@@ -165,13 +147,38 @@ def _slopes(model: Model, h: int, table: Tables) -> bool:
     final = per * (table.value[row, n - 2] - table.value[row, n - 1])
     table.slope[0] = 2.0 * first - table.slope[1] if n > 2 else first
     table.slope[n - 1] = 2.0 * final - table.slope[n - 2] if n > 2 else final
-    slack = _ROUGH * (model.Cu[h] + model.Cw[h])
-    rough = first > model.eta_d * model.Cu[h] + slack
-    rough = rough or model.eta_c * final < -model.Cw[h] - slack
-    rough = rough or (final < -slack and model.eta_c * model.eta_d < 1.0)
-    for i in range(1, n - 1):
-        rough = rough or table.slope[i + 1] > table.slope[i] + slack
-    return bool(rough)
+
+
+@kernel
+def _plan(menu: Menu, h: int, m: int) -> tuple[float, float, float]:
+    """Energy [J], variance [J^2] and cost [$] of plan ``m`` in slot ``h``."""
+    return menu.demand[h, m], menu.var[h, m], menu.cost[h, m]
+
+
+@kernel
+def _blend(
+    one: tuple[float, float, float], other: tuple[float, float, float], x: float
+) -> tuple[float, float, float]:
+    """The plan that takes ``other`` with share ``x``."""
+    return (
+        one[0] + x * (other[0] - one[0]),
+        one[1] + x * (other[1] - one[1]),
+        one[2] + x * (other[2] - one[2]),
+    )
+
+
+@kernel
+def _blend_cost(
+    model: Model,
+    h: int,
+    level: float,
+    ends: tuple[tuple[float, float, float], tuple[float, float, float]],
+    x: float,
+    table: Tables,
+) -> float:
+    """What a slot and all that follows costs [$] under a mixture of two plans."""
+    plan = _blend(ends[0], ends[1], x)
+    return expect(model, h, level, plan[0], plan[1], table)[0] + plan[2]
 
 
 @kernel
@@ -179,202 +186,138 @@ def _mix(
     model: Model,
     h: int,
     level: float,
-    one: tuple[float, float, float],
-    other: tuple[float, float, float],
-    table: Tables,
-) -> float:
-    """Share of ``other`` at which a mixture of two plans is cheapest (``one`` asks for more)."""
-    d_demand, d_var = other[0] - one[0], other[1] - one[1]
-    d_cost = other[2] - one[2]
-    left, right = 0.0, 1.0
-    _, price, om = expect(model, h, level, one[0], one[1], table)
-    f_left = d_demand * price + 0.5 * d_var * om + d_cost
-    _, price, om = expect(model, h, level, other[0], other[1], table)
-    f_right = d_demand * price + 0.5 * d_var * om + d_cost
-    if f_left >= 0.0:
-        return 0.0
-    if f_right <= 0.0:
-        return 1.0
-    enough = _MIX_ERROR * (f_right - f_left)
-    side = 0
-    x = 0.5
-    for _ in range(_MIX_STEPS):  # the Illinois rule: regula falsi that halves an end which stays
-        x = left + (right - left) * f_left / (f_left - f_right)
-        _, price, om = expect(model, h, level, one[0] + x * d_demand, one[1] + x * d_var, table)
-        f = d_demand * price + 0.5 * d_var * om + d_cost
-        if abs(f) <= enough or right - left < _MIX_ERROR:
-            break
-        if f < 0.0:
-            left, f_left = x, f
-            f_right = 0.5 * f_right if side == -1 else f_right
-            side = -1
-        else:
-            right, f_right = x, f
-            f_left = 0.5 * f_left if side == 1 else f_left
-            side = 1
-    return x
-
-
-@kernel
-def _cut(
-    model: Model,
-    h: int,
-    level: float,
-    low: float,
-    high: float,
-    om: float,
+    ends: tuple[tuple[float, float, float], tuple[float, float, float]],
     table: Tables,
 ) -> tuple[float, float]:
-    """Two prices, ``om`` fixed, whose routings are neighbours and have the optimal price between
-    them; or equal, where one routing is optimal alone. The optimal price lies in [low, high].
+    """Share of the second at which a mixture of two plans is cheapest, and its cost [$]: the best
+    of even steps, and golden sections between its neighbours.
     """
-    a = choose(model, h, low, om)
-    b = choose(model, h, high, om)
-    for _ in range(_CUTS):
-        apart = a[0] - b[0]
-        if apart <= _SAME * (a[0] + b[0]):
-            return low, low
-        over_a, over_b = a[2] + 0.5 * om * a[1], b[2] + 0.5 * om * b[1]
-        cross = min(max((over_b - over_a) / apart, low), high)
-        c = choose(model, h, cross, om)
-        line = over_a + cross * a[0]
-        size = abs(over_a) + abs(over_b) + abs(cross) * a[0]
-        neighbours = c[2] + 0.5 * om * c[1] + cross * c[0] >= line - _SAME * size
-        if neighbours:
-            if expect(model, h, level, a[0], a[1], table)[1] <= cross:
-                return low, low
-            if expect(model, h, level, b[0], b[1], table)[1] >= cross:
-                return high, high
-            return low, high
-        if expect(model, h, level, c[0], c[1], table)[1] > cross:
-            low, a = cross, c
+    best, least = 0.0, math.inf
+    for step in range(1, _MIX_STEPS):
+        x = step / _MIX_STEPS
+        cost = _blend_cost(model, h, level, ends, x, table)
+        if cost < least:
+            best, least = x, cost
+    left, right = best - 1.0 / _MIX_STEPS, best + 1.0 / _MIX_STEPS
+    x = left + (1.0 - _GOLDEN) * (right - left)
+    y = left + _GOLDEN * (right - left)
+    at_x = _blend_cost(model, h, level, ends, x, table)
+    at_y = _blend_cost(model, h, level, ends, y, table)
+    for _ in range(_SECTIONS):
+        if at_x < at_y:
+            right, y, at_y = y, x, at_x
+            x = left + (1.0 - _GOLDEN) * (right - left)
+            at_x = _blend_cost(model, h, level, ends, x, table)
         else:
-            high, b = cross, c
-    return low, high
+            left, x, at_x = x, y, at_y
+            y = left + _GOLDEN * (right - left)
+            at_y = _blend_cost(model, h, level, ends, y, table)
+    if at_x < least:
+        best, least = x, at_x
+    if at_y < least:
+        best, least = y, at_y
+    return best, least
 
 
 @kernel
-def _same(one: tuple[float, float, float], other: tuple[float, float, float]) -> bool:
-    """Whether two plans are the same to rounding."""
-    apart: float = abs(one[0] - other[0]) + abs(one[2] - other[2])
-    return apart <= _SAME * (abs(one[0]) + abs(one[2]))
-
-
-@outline_kernel
-def _search(
-    model: Model, h: int, level: float, guess: float, om: float, table: Tables
-) -> tuple[float, float, float, float]:
-    """Prices low and high, steepness and share of high of the plan at which the prices that a plan
-    assumes are those that it brings about.
+def _differ(a: tuple[float, float, float], b: tuple[float, float, float]) -> bool:
+    """Whether plan ``a`` asks for more than plan ``b``: in a slot without arrivals of the class in
+    which they differ it does not.
     """
-    for attempt in range(ROUNDS):
-        a = choose(model, h, guess, om)
-        _, price, steep = expect(model, h, level, a[0], a[1], table)
-        b = choose(model, h, price, steep)
-        if _same(a, b):
-            return guess, guess, om, 0.0
-        if attempt > 0:
-            om = max(steep, 0.0)
-            a = choose(model, h, guess, om)
-            _, price, steep = expect(model, h, level, a[0], a[1], table)
-        low, high = _cut(model, h, level, min(guess, price), max(guess, price), om, table)
-        guess = low
-        if low < high:
-            a = choose(model, h, low, om)
-            b = choose(model, h, high, om)
-            x = _mix(model, h, level, a, b, table)
-            _, _, steep = expect(
-                model, h, level, a[0] + x * (b[0] - a[0]), a[1] + x * (b[1] - a[1]), table
-            )
-            if attempt == ROUNDS - 1 or abs(steep - om) <= 0.05 * abs(om):
-                return low, high, om, x
-            guess = low if x < 0.5 else high
-    return guess, guess, om, 0.0
+    return a[0] - b[0] > _SAME * (a[0] + b[0])
 
 
 @kernel
-def _plan(
-    model: Model, h: int, found: tuple[float, float, float, float]
-) -> tuple[float, float, float]:
-    """The plan of two prices, a steepness and a share."""
-    a = choose(model, h, found[0], found[2])
-    if found[3] == 0.0:
-        return a
-    b = choose(model, h, found[1], found[2])
-    x = found[3]
-    return a[0] + x * (b[0] - a[0]), a[1] + x * (b[1] - a[1]), a[2] + x * (b[2] - a[2])
-
-
-@kernel
-def _tie(model: Model, h: int, found: tuple[float, float, float, float], steep: float) -> float:
-    """The price at which both routings of a mixture cost the same: the slope may jump across it."""
-    a = choose(model, h, found[0], found[2])
-    b = choose(model, h, found[1], found[2])
-    return (b[2] - a[2] + 0.5 * max(steep, 0.0) * (b[1] - a[1])) / (a[0] - b[0])
+def _pair_may_win(
+    a: tuple[float, float, float],
+    b: tuple[float, float, float],
+    at: tuple[int, int],
+    least: float,
+    menu: Menu,
+) -> bool:
+    """Whether a mixture of plans ``a`` and ``b``, ``at`` their places, may cost less than
+    ``least``: from one end at least, cost falls fast enough.
+    """
+    if not _differ(a, b):
+        return False
+    i, j = at
+    d_demand, d_var, d_cost = b[0] - a[0], b[1] - a[1], b[2] - a[2]
+    from_a = d_demand * menu.price[i] + 0.5 * d_var * menu.om[i] + d_cost
+    from_b = d_demand * menu.price[j] + 0.5 * d_var * menu.om[j] + d_cost
+    lowest = min(menu.total[i] + from_a, menu.total[j] - from_b)
+    return bool(lowest < least - _SAME * abs(least))
 
 
 @outline_kernel
 def _best(
-    model: Model,
-    h: int,
-    level: float,
-    start: tuple[float, float, float, float],
-    old: tuple[float, float, float],
-    rough: bool,
-    table: Tables,
-) -> tuple[tuple[float, float, float, float], bool]:
-    """The best plan found from ``start`` (or from both ends of the prices where ``rough``), and
-    whether the ``old`` plan is better than that.
-    """
-    found = _search(model, h, level, start[0], start[2], table)
-    plan = _plan(model, h, found)
-    total = expect(model, h, level, plan[0], plan[1], table)[0] + plan[2]
-    if rough:
-        for end in range(2):
-            guess = model.Cu[h] if end == 0 else -model.Cw[h]
-            again = _search(model, h, level, guess, 0.0, table)
-            plan = _plan(model, h, again)
-            cost = expect(model, h, level, plan[0], plan[1], table)[0] + plan[2]
-            if cost < total:
-                found, total = again, cost
-    keep = False
-    if old[0] >= 0.0:
-        keep = expect(model, h, level, old[0], old[1], table)[0] + old[2] < total
-    return found, keep
+    model: Model, menu: Menu, h: int, level: float, table: Tables
+) -> tuple[int, int, float, float]:
+    """The best of the menu: plans, share of the second, and what that costs [$]."""
+    one, least = 0, math.inf
+    for m in range(menu.total.shape[0]):
+        plan = _plan(menu, h, m)
+        cost, price, om = expect(model, h, level, plan[0], plan[1], table)
+        menu.total[m], menu.price[m], menu.om[m] = cost + plan[2], price, om
+        if menu.total[m] < least:
+            one, least = m, menu.total[m]
+    other, mixed = one, 0.0
+    for pair in range(menu.left.shape[0]):
+        i, j = menu.left[pair], menu.right[pair]
+        a, b = _plan(menu, h, i), _plan(menu, h, j)
+        if _pair_may_win(a, b, (i, j), least, menu):
+            x, total = _mix(model, h, level, (a, b), table)
+            if total < least:
+                one, other, mixed, least = i, j, x, total
+    return one, other, mixed, least
+
+
+@kernel
+def _tie(a: tuple[float, float, float], b: tuple[float, float, float], om: float) -> float:
+    """The price at which plan ``a``, which asks for more, costs the same as plan ``b``."""
+    return (b[2] - a[2] + 0.5 * om * (b[1] - a[1])) / (a[0] - b[0])
+
+
+@kernel
+def _within(menu: Menu, h: int, m: int, price: float, om: float) -> float:
+    """The price nearest to ``price`` at which plan ``m`` is cheaper than its neighbours, if any."""
+    low, high = -math.inf, math.inf
+    for pair in range(menu.left.shape[0]):
+        i, j = menu.left[pair], menu.right[pair]
+        a, b = _plan(menu, h, i), _plan(menu, h, j)
+        if (i == m or j == m) and _differ(a, b):
+            tie = _tie(a, b, om)
+            if i == m:
+                high = min(high, tie)
+            else:
+                low = max(low, tie)
+    return min(max(price, low), high) if low <= high else price
 
 
 @outline_kernel
-def improve(model: Model, table: Tables, plans: Plans, keep: bool) -> None:
+def improve(model: Model, menu: Menu, table: Tables, plans: Plans, keep: bool) -> None:
     """The best plans of all slots and levels, backwards from ``table.value[slots]``: fills
     ``table`` and ``plans``. ``keep``: the plans there are good ones, given up for better ones only.
     """
     slots, nodes = table.price.shape
     for h in range(slots - 1, -1, -1):
-        rough = _slopes(model, h, table)
-        guess, om = model.Cu[h], 0.0
+        _slopes(model, h, table)
         for i in range(nodes):
             level = i * model.spacing
-            found = (guess, guess, om, 0.0)
-            plan = choose(model, h, guess, om)
-            cost, price, steep = expect(model, h, level, plan[0], plan[1], table)
-            after = choose(model, h, price, steep)
-            old = (-1.0, 0.0, 0.0)
+            one, other, mixed, least = _best(model, menu, h, level, table)
             if keep:
                 old = (plans.demand[h, i], plans.var[h, i], plans.cost[h, i])
-            settled = not rough and _same(plan, after) and (not keep or _same(plan, old))
-            if not settled:
-                found, stay = _best(model, h, level, found, old, rough, table)
-                if stay:
-                    found = (plans.low[h, i], plans.high[h, i], plans.tilt[h, i], plans.mixed[h, i])
-                plan = _plan(model, h, found)
-                cost, price, steep = expect(model, h, level, plan[0], plan[1], table)
-                if found[3] > 0.0:
-                    price = _tie(model, h, found, steep)
-            plans.low[h, i], plans.high[h, i], plans.tilt[h, i], plans.mixed[h, i] = found
+                if expect(model, h, level, old[0], old[1], table)[0] + old[2] <= least:
+                    one, other, mixed = plans.one[h, i], plans.other[h, i], plans.mixed[h, i]
+            a, b = _plan(menu, h, one), _plan(menu, h, other)
+            plan = _blend(a, b, mixed)
+            cost, price, om = expect(model, h, level, plan[0], plan[1], table)
+            om = max(om, 0.0)
+            # the slope may jump across the price at which two plans cost the same
+            price = _tie(a, b, om) if mixed > 0.0 else _within(menu, h, one, price, om)
+            plans.one[h, i], plans.other[h, i], plans.mixed[h, i] = one, other, mixed
             plans.demand[h, i], plans.var[h, i], plans.cost[h, i] = plan
-            guess, om = price, max(steep, 0.0)
             table.value[h, i] = cost + plan[2]
-            table.price[h, i], table.om[h, i] = guess, om
+            table.price[h, i], table.om[h, i] = price, om
 
 
 @kernel
@@ -453,30 +396,3 @@ def forward(model: Model, plans: Plans, law: Floats, flows: Floats, weight: Floa
             flows[h, 2] += mass * bought
             flows[h, 3] += mass * wasted
             flows[h, 4] += mass * plans.cost[h, i]
-
-
-@outline_kernel
-def options(model: Model, plans: Plans, order: Any, choice: Any, other: Any) -> None:
-    """The options behind ``plans``: fills ``choice`` and ``other`` [slots, nodes, classes] with the
-    caller's numbers, which ``order`` [classes, options] gives.
-    """
-    slots, nodes = plans.demand.shape
-    for h in range(slots):
-        for i in range(nodes):
-            half = 0.5 * max(plans.tilt[h, i], 0.0)
-            for k in range(model.mean.shape[0]):
-                for side in range(2):
-                    price = plans.low[h, i] if side == 0 else plans.high[h, i]
-                    best = 0
-                    least = math.inf
-                    for j in range(model.mean.shape[1]):
-                        score = (
-                            price * model.mean[k, j] + half * model.second[k, j] + model.cost[k, j]
-                        )
-                        if score < least:
-                            least = score
-                            best = j
-                    if side == 0:
-                        choice[h, i, k] = order[k, best]
-                    else:
-                        other[h, i, k] = order[k, best]

@@ -99,7 +99,7 @@ def test_a_price_by_cells_is_read_between_its_levels():
     assert len(falls) > 100
     steep = falls > 1e-11
     alone = steep[1:-1] & ~steep[:-2] & ~steep[2:]
-    assert steep.mean() > 0.5
+    assert steep.mean() > 0.4  # half of the store has one price, that of two options' tie
     assert not alone.any()
 
 

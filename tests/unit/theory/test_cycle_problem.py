@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 
 from baseload.base.errors import BadInputError
-from baseload.theory.cycle_problem import NOISE_POINTS, model_of
+from baseload.theory.cycle_problem import NOISE_POINTS, model_of, normal_points
 
 from .cycle_cases import day
 
@@ -23,11 +24,26 @@ def test_what_holds_in_every_slot_may_be_one_number():
         problem.lam[0, 0] = 1.0
 
 
-def test_noise_has_mean_0_variance_1_and_kurtosis_3():
+def test_noise_has_mean_0_variance_1_and_nearly_kurtosis_3():
     model = model_of(day(), 17)
     moments = [float(model.weights @ model.points**n) for n in range(5)]
     assert len(model.points) == NOISE_POINTS
-    assert moments == pytest.approx([1, 0, 1, 0, 3], abs=1e-12)
+    assert moments[:4] == pytest.approx([1, 0, 1, 0], abs=1e-12)
+    assert moments[4] == pytest.approx(3.0, abs=0.15)
+
+
+@pytest.mark.parametrize("points", [7, NOISE_POINTS, 17, 33])
+def test_the_error_at_a_kink_falls_with_the_square_of_the_step(points):
+    """Five points of a Gauss rule were off by 0.066 here, and its error falls as 1 / points only;
+    in short slots of a store with losses that was up to 15 % of all cost.
+    """
+    z, weights = normal_points(points)
+    kink = np.linspace(-3.0, 3.0, 601)
+    exact = norm.pdf(kink) - kink * norm.sf(kink)
+    error = np.maximum(z - kink[:, None], 0.0) @ weights - exact
+    step = z[1] - z[0]
+    assert np.abs(error).max() < 1.1 * norm.pdf(0.0) * step**2 / 12 + 2e-3
+    assert np.abs(error).max() < 0.022 or points < NOISE_POINTS
 
 
 def test_options_are_sorted_for_ties_and_masked():
@@ -37,9 +53,8 @@ def test_options_are_sorted_for_ties_and_masked():
         second=[[25.0, -1.0, 9.0]] * 3,
     )
     assert problem.order().tolist() == [[2, 0, 1]] * 3
-    model = model_of(problem, 5)
-    assert model.mean[0].tolist() == [3.0, 5.0, 0.0]
-    assert model.cost[0].tolist() == [1.0, 1.0, np.inf]
+    assert problem.mean[0].tolist() == [5.0, 0.0, 3.0]
+    assert problem.other_cost[0].tolist() == [1.0, np.inf, 1.0]
 
 
 @pytest.mark.parametrize(

@@ -6,15 +6,15 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from baseload.base.errors import BadInputError
+from baseload.base.kernels import plain
 from baseload.theory import cycle_step
 from baseload.theory.cycle_evaluation import average_of, empty_plans, evaluate_cycle
 from baseload.theory.cycle_problem import model_of
 from baseload.theory.cycle_routing import look_ahead, solve_cycle
-from baseload.theory.cycle_step import Tables
 from baseload.theory.dynamic_routing import prices_at, solve_hjb
 from baseload.theory.normal import BETA_0
 
@@ -48,50 +48,69 @@ def test_many_small_slots_are_the_diffusion():
     assert found.price_of_variance[0, 256] == pytest.approx(middle.om[0], rel=3e-2)
 
 
-def exhaustive(problem, nodes):
-    """Least average cost if every slot takes one option a class, by trying all of them."""
-    slots, classes, options = problem.shape
-    model = model_of(problem, nodes)
+def every_plan(problem, steps):
+    """Demand, variance and other cost [slots, any] of every routing of one option a class, and of
+    the mixtures of any two of them in ``steps`` steps.
+    """
+    _, classes, options = problem.shape
     every = np.array(list(itertools.product(range(options), repeat=classes)))
     load, rows = problem.lam * problem.slot_s, np.arange(classes)
-    demand, var, cost = (
-        load @ table[rows, every].T for table in (problem.mean, problem.second, problem.other_cost)
-    )
-    plans, value = empty_plans(slots, nodes), np.zeros(nodes)
-    for _ in range(30):
-        tables = Tables(*(np.zeros((slots + 1, nodes)) for _ in range(3)), np.zeros(nodes))
-        tables.value[slots] = value
-        for h, i in itertools.product(range(slots - 1, -1, -1), range(nodes)):
-            level = i * model.spacing
-            found = [
-                cycle_step.expect(model, h, level, demand[h, c], var[h, c], tables)[0] + cost[h, c]
-                for c in range(len(every))
-            ]
-            best = int(np.argmin(found))
-            tables.value[h, i] = found[best]
-            plans.demand[h, i], plans.var[h, i] = demand[h, best], var[h, best]
-            plans.cost[h, i] = cost[h, best]
+    tables = (problem.mean, problem.second, problem.other_cost)
+    pure = np.stack([load @ table[rows, every].T for table in tables])
+    i, j = np.array(list(itertools.combinations(range(len(every)), 2))).T
+    shares = np.arange(1, steps) / steps
+    return np.concatenate([pure, *(pure[..., i] * (1 - x) + pure[..., j] * x for x in shares)], 2)
+
+
+def exhaustive(problem, nodes, steps):
+    """Least average cost, by trying ``every_plan`` at every level."""
+    slots, model = problem.shape[0], model_of(problem, nodes)
+    menu, level = every_plan(problem, steps), np.arange(nodes) * model.spacing
+    settled = np.vectorize(plain(cycle_step.settle), excluded=[0])
+    moves = []
+    for h in range(slots):
+        sd = np.maximum(np.sqrt(menu[1, h] + model.noise[h]), 1e-8 * model.spacing)
+        net = model.supply[h] - menu[0, h] + sd * model.points[:, None]
+        moves.append(settled(model, level[:, None, None], net))
+    plans, value, before = empty_plans(slots, nodes), np.zeros(nodes), np.inf
+    while True:
+        after = value
+        for h in range(slots - 1, -1, -1):
+            to, bought, wasted = moves[h]
+            cost = model.Cu[h] * bought + model.Cw[h] * wasted + np.interp(to, level, after)
+            total = np.einsum("q,iqm->im", model.weights, cost) + menu[2, h]
+            best = total.argmin(axis=1)
+            after = total[np.arange(nodes), best]
+            plans.demand[h], plans.var[h], plans.cost[h] = menu[:, h, best]
         average, value = average_of(model, plans)
-        if np.ptp(tables.value[0] - tables.value[slots]) < 1e-9 * abs(average):
-            break
-    return average / problem.cycle_s
+        if average >= before - 1e-12 * abs(before):
+            return before / problem.cycle_s
+        before = average
 
 
-@pytest.mark.parametrize("seed", [1, 2, 7, 16, 25])
-def test_no_worse_than_an_exhaustive_search(seed):
-    """The search mixes options within a slot, so it may be better; on a grid this coarse the cost
-    is not smooth, and it may miss the best by a little.
+@pytest.mark.parametrize("seed", [1, 2, 3, 7, 16, 25, 42, 74, 92, 101])
+@pytest.mark.parametrize("tariff", [False, True])
+def test_as_good_as_an_exhaustive_search(seed, tariff):
+    """A share of ``LookAhead.mixed`` may be any, so it is better than mixtures in steps; what it
+    leaves out, a larger spread for its own sake, is worth 0.08 % at most in 550 such problems.
     """
-    problem = random_problem(seed, tariff=seed == 7)
-    found = solve_cycle(problem, nodes=17, tolerance=1e-6)
-    assert found.average_cost <= exhaustive(problem, 17) * (1 + 1e-3)
+    problem = random_problem(seed, tariff=tariff)
+    found = solve_cycle(problem, nodes=33, tolerance=1e-6)
+    assert found.average_cost <= exhaustive(problem, 33, 4) * (1 + 1e-3)
 
 
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 10**6), tariff=st.booleans())
+@example(seed=3157, tariff=True)
+@example(seed=42, tariff=False)
 def test_never_dearer_than_a_static_routing(seed, tariff):
-    """Within a hundredth: solver and evaluation take the noise of an hour in different ways, which
-    is worth up to 0.44 % where it has been seen (seed 3157 with a tariff, on any grid).
+    """Within the tolerance of the solution; nor is the bound.
+
+    In seed 3157 the search stopped at the first routing that brings about the prices it needs, at
+    the empty store one of small spread, where another, of large spread, costs less by the same
+    account: 0.41 % more than a static routing. And five points of a Gauss rule put the cost of the
+    static one 1.9 % too low, by a Monte Carlo; it is the dearer by 0.2 %. In seed 42 the search was
+    2.2 % from the best on this grid, 6.7 % on 257 levels.
     """
     problem = random_problem(seed, tariff=tariff)
     found = solve_cycle(problem, nodes=65)
@@ -102,7 +121,8 @@ def test_never_dearer_than_a_static_routing(seed, tariff):
     routings += list(draw.dirichlet(np.ones(3), (3, 2)))
     for routing in routings:
         cost = evaluate_cycle(problem, routing, nodes=65).average_cost
-        assert found.average_cost <= cost + 1e-2 * abs(cost)
+        assert found.average_cost <= cost + 1e-4 * abs(cost)
+        assert found.at_least <= cost + 1e-6 * abs(cost)
 
 
 @settings(max_examples=10, deadline=None)
@@ -144,7 +164,7 @@ def test_prices_at_the_ends_are_those_of_auxiliary_energy_and_waste():
 @pytest.mark.parametrize("change", [{}, {"v0": 5e4}, {"Cw": 0.1, "eta_c": 1.0, "eta_d": 1.0}])
 def test_a_joule_is_worth_less_the_fuller_the_store(change):
     found = solve_cycle(day(**change))
-    assert np.diff(found.price, axis=1).max() < 3e-2  # the quadrature has five points
+    assert np.diff(found.price, axis=1).max() < 3e-2  # the noise has nine points
     assert np.all(found.price_of_variance >= 0)
     stored = -np.diff(found.value, axis=1) / found.levels[1]
     assert np.diff(stored, axis=1).max() < 1e-2

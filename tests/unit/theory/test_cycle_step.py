@@ -12,6 +12,7 @@ from baseload.supply.slot import limits_record, slot_flows
 from baseload.supply.store import Store
 from baseload.theory import cycle_step
 from baseload.theory.cycle_evaluation import empty_plans
+from baseload.theory.cycle_menu import menu_of
 from baseload.theory.cycle_problem import model_of
 from baseload.theory.cycle_step import Tables
 
@@ -54,7 +55,7 @@ def bowl(model, slots, nodes):
 def test_prices_are_slopes_of_the_cost():
     """In the mean and in the variance, where the value is smooth and where the store ends."""
     problem = day(v0=500.0)
-    model = model_of(problem, 4001)
+    model = model_of(problem, 4001, 33)
     tables = bowl(model, 24, 4001)
     for h, place in ((0, 0.5), (12, 0.5), (12, 0.98), (0, 0.1)):
         cycle_step._slopes(model, h, tables)
@@ -74,20 +75,19 @@ def test_prices_are_slopes_of_the_cost():
 
 def run_all(problem, nodes):
     """Every kernel once: what they fill."""
-    slots, classes, _ = problem.shape
+    slots = problem.shape[0]
     model = model_of(problem, nodes)
     tables, plans = bowl(model, slots, nodes), empty_plans(slots, nodes)
-    cycle_step.improve(model, tables, plans, False)
+    menu, _ = menu_of(problem, tables.value[slots])
+    cycle_step.improve(model, menu, tables, plans, False)
     tables.value[slots] = tables.value[0]
-    cycle_step.improve(model, tables, plans, True)
+    cycle_step.improve(model, menu, tables, plans, True)
     work = np.zeros((2, nodes, nodes + 1))
     at = cycle_step.compose(model, plans, work, np.zeros(nodes))
     law = np.full((slots + 1, nodes), 1.0 / nodes)
     flows = np.zeros((slots, 5))
     cycle_step.forward(model, plans, law, flows, np.zeros(nodes))
-    choice = np.zeros((2, slots, nodes, classes), dtype=np.int64)
-    cycle_step.options(model, plans, problem.order(), choice[0], choice[1])
-    return [*tables, *plans, work[at], law, flows, choice]
+    return [*tables, *plans, work[at], law, flows]
 
 
 @pytest.mark.parametrize("seed", [0, 7, 51])
@@ -105,7 +105,7 @@ def test_kernels_equal_their_plain_twins(seed, monkeypatch):
 @settings(max_examples=20)
 @given(seed=st.integers(0, 10**6))
 def test_a_cycle_is_a_stochastic_matrix_and_forward_agrees_with_it(seed):
-    *_, work, law, flows, _ = run_all(random_problem(seed, tariff=seed % 2 == 0), 13)
+    *_, work, law, flows = run_all(random_problem(seed, tariff=seed % 2 == 0), 13)
     matrix, cost = work[:, :-1], work[:, -1]
     assert np.all(matrix >= 0)
     assert matrix.sum(axis=1) == pytest.approx(np.ones(13), abs=1e-12)
