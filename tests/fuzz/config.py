@@ -212,14 +212,25 @@ def gateway_case(content):
     return "loaded"
 
 
+def secret_name(content):
+    """Whether a cut text has made the key a part of a model's name, which nobody can tell apart."""
+    try:
+        entries = yaml.safe_load(content)["model_list"]
+        told = [[one.get("model_name"), one["litellm_params"].get("model")] for one in entries]
+    except (yaml.YAMLError, KeyError, TypeError, AttributeError, ValueError):
+        return SECRET in re.sub(r"api_key:.*|master_key:.*", "", content.decode("utf-8", "replace"))
+    return SECRET in str(told)
+
+
 def litellm_case(content):
     """Import it; what comes out loads, once its variables are set."""
     try:
         made = imported(content.decode("utf-8", "replace"), where="t", environ={})
     except BaseloadError as error:
         return refused(error)
-    assert SECRET not in made.text, made.text
-    assert SECRET not in "".join(made.notes)
+    if not secret_name(content):
+        assert SECRET not in made.text, made.text
+        assert SECRET not in "".join(made.notes)
     body = made.text[made.text.index("\nmodels:") :]
     environ = {name: "k" * 32 + name for name in re.findall(r'"env:(\w+)"', body)}
     load_content(made.text.encode(), folder=Path(), where="imported", environ=environ)
