@@ -10,6 +10,7 @@ two numbers only.
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import random
 import re
@@ -123,7 +124,7 @@ def some(rng, depth=0):
     """A value of any kind."""
     kind = rng.random()
     if depth > 2 or kind < 0.7:
-        return rng.choice(SCALARS)
+        return copy.deepcopy(rng.choice(SCALARS))
     if kind < 0.85:
         return [some(rng, depth + 1) for _ in range(rng.randrange(4))]
     names = ("name", "model", "urls", "count", "low", "x", 3, "hash", "value", "a.b[3]")
@@ -140,7 +141,7 @@ def change(rng, data):
         node = node[key]
     key, kind = path[-1], rng.random()
     if kind < 0.3 and (key in SECRET_FIELDS or (path[0] == "keys" and len(path) == 2)):
-        node[key] = rng.choice(SECRETS)
+        node[key] = copy.deepcopy(rng.choice(SECRETS))  # else cases would change one another
     elif kind < 0.3 and {"urls", "api_base"} & set(path):
         node[key] = rng.choice(SECRET_URLS)
     elif kind < 0.55:
