@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 import uvicorn
+from fake_transport import FakeTransport
 from hypothesis import given
 from hypothesis import strategies as st
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -13,29 +14,6 @@ from uvicorn.server import ServerState
 
 from baseload.gateway.http_cycle import GatewayCycle
 from baseload.gateway.http_protocol import GatewayProtocol
-
-
-class Transport(asyncio.Transport):
-    """Keeps what is written, write by write."""
-
-    def __init__(self):
-        super().__init__()
-        self.writes, self.closing = [], False
-
-    def write(self, data):
-        self.writes.append(bytes(data))
-
-    def close(self):
-        self.closing = True
-
-    def is_closing(self):
-        return self.closing
-
-    def pause_reading(self):
-        pass
-
-    def resume_reading(self):
-        pass
 
 
 def start(*headers, status=200):
@@ -67,7 +45,7 @@ def served(kind, messages, request, *, default=((b"date", b"today"),)):
         state = ServerState()
         state.default_headers = list(default)
         protocol = kind(config=config, server_state=state, app_state={})
-        transport = Transport()
+        transport = FakeTransport()
         protocol.connection_made(transport)
         protocol.data_received(request)
         for _ in range(4):

@@ -7,35 +7,13 @@ import json
 
 import pytest
 import uvicorn
+from fake_transport import FakeTransport
 from uvicorn.server import ServerState
 
 from baseload.gateway import http_protocol
 from baseload.gateway.http_protocol import GatewayProtocol
 
 GET = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
-
-
-class Transport(asyncio.Transport):
-    """Keeps what is written."""
-
-    def __init__(self):
-        super().__init__()
-        self.written, self.closing = b"", False
-
-    def write(self, data):
-        self.written += data
-
-    def close(self):
-        self.closing = True
-
-    def is_closing(self):
-        return self.closing
-
-    def pause_reading(self):
-        pass
-
-    def resume_reading(self):
-        pass
 
 
 async def app(scope, receive, send):
@@ -56,7 +34,7 @@ def fed(*parts, head_bytes=200, wait_s=0.0):
         config.load()
         kind = type("Small", (GatewayProtocol,), {"head_bytes": head_bytes})
         protocol = kind(config=config, server_state=ServerState(), app_state={})
-        transport = Transport()
+        transport = FakeTransport()
         protocol.connection_made(transport)
         for part in parts:
             if not transport.closing:
