@@ -34,7 +34,7 @@ def test_noise_has_mean_0_variance_1_and_nearly_kurtosis_3():
 
 @pytest.mark.parametrize("points", [7, NOISE_POINTS, 17, 33])
 def test_the_error_at_a_kink_falls_with_the_square_of_the_step(points):
-    """Five points of a Gauss rule were off by 0.066 here, and its error falls as 1 / points only."""
+    """A Gauss rule of five points was off by 0.066 here; its error falls as 1 / points only."""
     z, weights = normal_points(points)
     kink = np.linspace(-3.0, 3.0, 601)
     exact = norm.pdf(kink) - kink * norm.sf(kink)
