@@ -1,124 +1,144 @@
-"""A small request to an engine and its answer, over aiohttp's connections and by its parser.
+"""Requests to engines, over connections that stay open in between.
 
-aiohttp's session takes care of cookies, proxies, redirects, encodings and bodies of any kind, and
-that is most of what it costs. What a gateway sends nearly always is a head that is known but for a
-few lines and a body that is here whole: both go out in one write on a connection of aiohttp's pool.
+An HTTP client takes care of cookies, proxies, redirects, encodings and bodies of any kind, and that
+is most of what it costs. What a gateway sends is a head that is known but for a few lines, and a
+body that is here whole: small ones go out in one write. Nothing is ever sent twice.
 """
 
 from __future__ import annotations
 
 import asyncio
+import ssl
 from collections.abc import Mapping
 
-import aiohttp
-from aiohttp import hdrs
-from aiohttp.streams import StreamReader
-from multidict import CIMultiDictProxy
 from yarl import URL
 
-AT_ONCE_BYTES = 64 * 1024
-"""A body up to this is written with its head; a longer one is the session's matter, which waits for
-the engine to read it.
-"""
-LINE_BYTES = 64 * 1024
-"""An answer's header may be so long."""
+from baseload.gateway.engine_connection import EngineConnection, Exchange
+
 _CONTROLS = bytes([*range(9), *range(10, 32), 127])
-_KNOWN = "3.14."
+_TOO_OLD = "idle for too long"
 
 
-def known() -> bool:
-    """Whether this version of aiohttp is the one whose connections are used here; with another the
-    session sends the same, more slowly.
-    """
-    return aiohttp.__version__.startswith(_KNOWN)
-
-
-class Exchange:
-    """An answer whose head is here. Its connection goes back to the pool with the last byte of
-    ``content``; ``close`` ends it before.
+class Place:
+    """Where an engine listens: the connections there, and those of them that nobody uses, the
+    newest last.
     """
 
-    __slots__ = ("connection", "content", "headers", "status")
+    __slots__ = ("host", "idle", "open", "port", "tls")
 
-    def __init__(
-        self,
-        connection: aiohttp.connector.Connection,
-        status: int,
-        headers: CIMultiDictProxy[str],
-        content: StreamReader,
-    ) -> None:
-        self.connection: aiohttp.connector.Connection | None = connection
-        self.status = status
-        self.headers = headers
-        self.content = content
-        content.on_eof(self._whole)
+    def __init__(self, url: URL) -> None:
+        self.host = url.host or ""
+        self.port = url.port or 0
+        self.tls = url.scheme == "https"
+        self.open: set[EngineConnection] = set()
+        self.idle: list[EngineConnection] = []
 
-    def _whole(self) -> None:
-        """All of the answer is here."""
-        connection, self.connection = self.connection, None
-        if connection is not None:
-            connection.release()
+    def rested(self, connection: EngineConnection) -> None:
+        """A connection can take another request."""
+        self.idle.append(connection)
 
-    def close(self) -> None:
-        """Give up what has not come; who waits for it is told."""
-        connection, self.connection = self.connection, None
-        if connection is not None:
-            self.content.set_exception(aiohttp.ClientConnectionError("closed by us"))
-            connection.close()
+    def lost(self, connection: EngineConnection) -> None:
+        """A connection is gone."""
+        self.open.discard(connection)
+
+    def free(self, since_s: float) -> EngineConnection | None:
+        """A connection that is free, since ``since_s`` at the earliest."""
+        while self.idle:
+            connection = self.idle.pop()
+            if connection.is_open() and connection.rested_s >= since_s:
+                return connection
+            connection.end(ConnectionAbortedError(_TOO_OLD))
+        return None
+
+    def tidy(self, since_s: float) -> None:
+        """Close what has been free for longer."""
+        found, self.idle = self.idle, []
+        for connection in found:
+            if connection.is_open() and connection.rested_s >= since_s:
+                self.idle.append(connection)
+            else:
+                connection.end(ConnectionAbortedError(_TOO_OLD))
 
 
 class Exchanges:
-    """Sends small requests over the connections of a connector. Make it inside a running loop."""
+    """Sends requests to engines. A connection that has been free for ``keep_s`` is closed. Make it
+    inside a running loop.
+    """
 
-    def __init__(self, connector: aiohttp.BaseConnector) -> None:
-        self._connector = connector
+    def __init__(self, keep_s: float) -> None:
+        self._keep_s = keep_s
         self._loop = asyncio.get_running_loop()
-        self._ways: dict[URL, tuple[aiohttp.ClientRequest, str]] = {}
+        self._places: dict[tuple[str, str | None, int | None], Place] = {}
+        self._ways: dict[str, tuple[Place, str]] = {}
+        self._tls: ssl.SSLContext | None = None
+        self._sweep: asyncio.TimerHandle | None = None
 
     async def post(
-        self, url: URL, body: bytes, headers: Mapping[str, str], timeout: aiohttp.ClientTimeout
+        self, url: str, body: bytes, headers: Mapping[str, str], *, connect_s: float
     ) -> Exchange:
-        """Send ``body``, and wait for the head of the answer. Raises aiohttp's errors,
-        ``ConnectionTimeoutError`` among them, and ``ValueError`` for a header that would break the
-        head.
+        """Send ``body``, and wait for the head of the answer. Raises ``TimeoutError`` without a
+        connection within ``connect_s``, ``OSError`` and ``httptools.HttpParserError`` for what
+        happens on it, ``ValueError`` for a header that would break the head.
         """
         way = self._ways.get(url)
         if way is None:
             way = self._ways[url] = self._way(url)
-        request, begin = way
-        sent = head_of(begin, headers, len(body)) + body
-        try:
-            connection = await self._connector.connect(request, [], timeout)
-        except TimeoutError as error:
-            raise aiohttp.ConnectionTimeoutError("no connection in time") from error
-        try:
-            return await self._ask(connection, sent)
-        except BaseException:
-            connection.close()
-            raise
+        place, begin = way
+        request = head_of(begin, headers, len(body)) + body
+        connection = place.free(self._loop.time() - self._keep_s)
+        if connection is None:
+            connection = await self._connect(place, connect_s)
+        return await connection.ask(request)
 
-    async def _ask(self, connection: aiohttp.connector.Connection, sent: bytes) -> Exchange:
-        """Write a request; its answer, which is not one of those that say to wait."""
-        protocol, transport = connection.protocol, connection.transport
-        if protocol is None or transport is None or transport.is_closing():
-            raise aiohttp.ClientConnectionResetError("the connection has just been closed")
-        protocol.set_response_params(
-            read_until_eof=True,
-            auto_decompress=False,
-            max_line_size=LINE_BYTES,
-            max_field_size=LINE_BYTES,
-        )
-        transport.write(sent)
-        while True:
-            message, content = await protocol.read()
-            if not 100 <= message.code <= 199 or message.code == 101:
-                return Exchange(connection, message.code, message.headers, content)
+    def close(self) -> None:
+        """End all connections."""
+        if self._sweep is not None:
+            self._sweep.cancel()
+        for place in self._places.values():
+            for connection in list(place.open):
+                connection.end(ConnectionAbortedError("closed by us"))
 
-    def _way(self, url: URL) -> tuple[aiohttp.ClientRequest, str]:
-        """What names the connections to an engine, and how a head begins there."""
-        request = aiohttp.ClientRequest(hdrs.METH_POST, url, loop=self._loop)
+    def open(self) -> int:
+        """Connections that are open."""
+        return sum(len(place.open) for place in self._places.values())
+
+    async def _connect(self, place: Place, within_s: float) -> EngineConnection:
+        """A new connection."""
+        async with asyncio.timeout(within_s):
+            _, connection = await self._loop.create_connection(
+                lambda: EngineConnection(self._loop, place),
+                place.host,
+                place.port,
+                ssl=self._context() if place.tls else None,
+            )
+        place.open.add(connection)
+        if self._sweep is None:
+            self._sweep = self._loop.call_later(self._keep_s, self._tidy)
+        return connection
+
+    def _tidy(self) -> None:
+        """Close connections that nobody has used for a while."""
+        since_s = self._loop.time() - self._keep_s
+        for place in self._places.values():
+            place.tidy(since_s)
+        any_open = any(place.open for place in self._places.values())
+        self._sweep = self._loop.call_later(self._keep_s, self._tidy) if any_open else None
+
+    def _context(self) -> ssl.SSLContext:
+        """How engines' certificates are checked: as the system does."""
+        if self._tls is None:
+            self._tls = ssl.create_default_context()
+        return self._tls
+
+    def _way(self, text: str) -> tuple[Place, str]:
+        """Where a URL leads, and how the head of a request there begins."""
+        url = URL(text)
+        key = (url.scheme, url.host, url.port)
+        place = self._places.get(key)
+        if place is None:
+            place = self._places[key] = Place(url)
         host = url.host_port_subcomponent or ""
-        return request, f"POST {url.raw_path_qs} HTTP/1.1\r\nHost: {host}\r\n"
+        return place, f"POST {url.raw_path_qs} HTTP/1.1\r\nHost: {host}\r\n"
 
 
 def head_of(begin: str, headers: Mapping[str, str], size: int) -> bytes:

@@ -18,7 +18,7 @@ from baseload.gateway.live_request import ways_of
 from baseload.gateway.spans import open_spans
 from baseload.gateway.surface import Surface
 from baseload.gateway.tracing import Tracing
-from baseload.gateway.upstream import AiohttpUpstream, Upstream
+from baseload.gateway.upstream import HttpUpstream, Upstream
 from baseload.gateway.worker_board import BoardKeeper
 from baseload.gateway.workers import Place
 
@@ -41,7 +41,7 @@ class Service:
         self.gate = Gate(config, workers=1 if place is None else place.workers)
         kept, leads = max(1, config.telemetry.decisions_kept), place is None or place.leads
         log = None if record is None else EventLog(record, fleet, now_ns, kept=kept, leads=leads)
-        self._http = AiohttpUpstream()
+        self._http = HttpUpstream()
         self.emulated = EmulatedFleet(fleet)
         self.core = Core(fleet, now_ns, kept=kept, leads=leads)
         self.metering = Metering(fleet, folder=None if place is None else place.folder, leads=leads)

@@ -1,36 +1,31 @@
-"""What the gateway asks of an engine: ``post``, ``stream``, ``close``; aiohttp behind it.
+"""What the gateway asks of an engine: ``post``, ``stream``, ``close``; and HTTP behind it.
 
-A request is sent at most once a call: trying again is the state machine's matter, never the
-client library's (aiohttp repeats idempotent methods only, and redirects are not followed). Of the
-time limits only that for connecting is kept here; the machine's own clock has the others, and whose
-time is up is cancelled: a timer for each chunk would cost more than handing it on.
+A request is sent at most once a call: trying again is the state machine's matter, and redirects are
+not followed. Of the time limits only that for connecting is kept here; the machine's own clock has
+the others, and whose time is up is cancelled: a timer for each chunk would cost more than handing
+it on. Requests go over ``exchange``'s connections; what is asked now and then, probes and metrics,
+goes through aiohttp.
 """
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from typing import Protocol
 
 import aiohttp
-from aiohttp.http_exceptions import HttpProcessingError
-from yarl import URL
+import httptools
 
 from baseload.gateway.config import LimitsEntry
+from baseload.gateway.engine_connection import Exchange
 from baseload.gateway.events import Cause
-from baseload.gateway.exchange import AT_ONCE_BYTES, LINE_BYTES, Exchange, Exchanges, known
+from baseload.gateway.exchange import Exchanges
 
 KEEP_ALIVE_S = 4.0
 """How long an idle connection is kept: less than the 5 s after which vLLM's and SGLang's servers
 close theirs, so that no request goes into a connection that is being closed.
 """
-DNS_S = 30
 ANSWER_BYTES = 64 * 1024 * 1024
 """An answer that is not streamed and longer than this is no answer."""
-WHOLE_BYTES = 1024 * 1024
-"""A request's body up to this goes out in one piece; longer ones let others have the loop between
-their pieces.
-"""
 PROBE_BYTES = 8 * 1024 * 1024
 
 Answer = tuple[int, Mapping[str, str], bytes]
@@ -88,7 +83,7 @@ class Upstream(Protocol):
         """End all connections."""
 
 
-class AiohttpUpstream:
+class HttpUpstream:
     """Engines behind HTTP. Make it inside a running loop.
 
     Connections stay open between requests; how many there are is the admission's matter, so there
@@ -96,20 +91,12 @@ class AiohttpUpstream:
     """
 
     def __init__(self) -> None:
-        connector = aiohttp.TCPConnector(
-            limit=0, limit_per_host=0, keepalive_timeout=KEEP_ALIVE_S, ttl_dns_cache=DNS_S
-        )
+        self._exchanges = Exchanges(KEEP_ALIVE_S)
         self._session = aiohttp.ClientSession(
-            connector=connector,
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_S),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
-            max_line_size=LINE_BYTES,
-            max_field_size=LINE_BYTES,
         )
-        self._small = Exchanges(connector) if known() else None
-        self._urls: dict[str, URL] = {}
-        self._limits: LimitsEntry | None = None
-        self._timeout = aiohttp.ClientTimeout()
 
     async def post(
         self, url: str, body: bytes, headers: Mapping[str, str], *, limits: LimitsEntry
@@ -117,22 +104,22 @@ class AiohttpUpstream:
         """Send ``body`` and wait for the whole answer. Raises ``UpstreamError``: ``connect``,
         ``closed``, ``garbage``.
         """
-        response = await self._send(url, body, headers, limits)
+        answer = await self._send(url, body, headers, limits)
         try:
-            return response.status, response.headers, await _whole(response, ANSWER_BYTES)
+            return answer.status, answer.headers, await _whole(answer)
         except BaseException as error:
-            response.close()
-            if isinstance(error, aiohttp.ClientError | OSError | TimeoutError):
+            answer.close()
+            if isinstance(error, OSError | httptools.HttpParserError):
                 raise UpstreamError("closed", _said(error)) from without_frames(error)
             raise
 
     async def stream(
         self, url: str, body: bytes, headers: Mapping[str, str], *, limits: LimitsEntry
-    ) -> AiohttpStream:
+    ) -> HttpStream:
         """Send ``body`` and wait for the head of the answer. Raises ``UpstreamError``: ``connect``,
         ``garbage``.
         """
-        return AiohttpStream(await self._send(url, body, headers, limits))
+        return HttpStream(await self._send(url, body, headers, limits))
 
     async def get(
         self, url: str, headers: Mapping[str, str], timeout_s: float
@@ -141,9 +128,9 @@ class AiohttpUpstream:
         timeout = aiohttp.ClientTimeout(total=timeout_s)
         try:
             async with self._session.get(
-                self._url(url), headers=headers, timeout=timeout, allow_redirects=False
+                url, headers=headers, timeout=timeout, allow_redirects=False
             ) as response:
-                return response.status, await _whole(response, PROBE_BYTES)
+                return response.status, await _probed(response)
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             raise UpstreamError("connect", _said(error)) from without_frames(error)
 
@@ -156,62 +143,43 @@ class AiohttpUpstream:
         timeout = aiohttp.ClientTimeout(total=timeout_s)
         try:
             async with self._session.post(
-                self._url(url), headers=headers, timeout=timeout, allow_redirects=False
+                url, headers=headers, timeout=timeout, allow_redirects=False
             ) as response:
-                return response.status, await _whole(response, PROBE_BYTES)
+                return response.status, await _probed(response)
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
             raise UpstreamError("connect", _said(error)) from without_frames(error)
 
     async def close(self) -> None:
         """End all connections."""
+        self._exchanges.close()
         await self._session.close()
-
-    def _url(self, url: str) -> URL:
-        """``url`` parsed, once: there are as many as engines have end-points."""
-        found = self._urls.get(url)
-        if found is None:
-            found = self._urls[url] = URL(url)
-        return found
 
     async def _send(
         self, url: str, body: bytes, headers: Mapping[str, str], limits: LimitsEntry
-    ) -> Exchange | aiohttp.ClientResponse:
-        if limits is not self._limits:
-            self._limits = limits
-            self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=limits.connect_s)
+    ) -> Exchange:
         try:
-            if self._small is not None and len(body) <= AT_ONCE_BYTES:
-                return await self._small.post(self._url(url), body, headers, self._timeout)
-            return await self._session.post(
-                self._url(url),
-                data=body if len(body) <= WHOLE_BYTES else io.BytesIO(body),
-                headers=headers,
-                timeout=self._timeout,
-                allow_redirects=False,
-            )
-        except (aiohttp.ClientError, HttpProcessingError, OSError, ValueError) as error:
+            return await self._exchanges.post(url, body, headers, connect_s=limits.connect_s)
+        except (OSError, httptools.HttpParserError, ValueError) as error:
             raise _before_head(error) from without_frames(error)
 
 
-class AiohttpStream:
-    """A streamed answer of ``AiohttpUpstream``: chunks as the socket gives them."""
+class HttpStream:
+    """A streamed answer of ``HttpUpstream``: chunks as the socket gives them."""
 
-    __slots__ = ("_content", "_response", "headers", "status")
+    __slots__ = ("_answer", "headers", "status")
 
-    def __init__(self, response: Exchange | aiohttp.ClientResponse) -> None:
-        self.status = response.status
-        self.headers: Mapping[str, str] = response.headers
-        self._response = response
-        self._content = response.content
+    def __init__(self, answer: Exchange) -> None:
+        self.status = answer.status
+        self.headers = answer.headers
+        self._answer = answer
 
-    def __aiter__(self) -> AiohttpStream:
+    def __aiter__(self) -> HttpStream:
         return self
 
     async def __anext__(self) -> bytes:
         try:
-            chunk = await self._content.readany()
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            self._response.close()
+            chunk = await self._answer.read()
+        except (OSError, httptools.HttpParserError) as error:
             raise UpstreamError("closed", _said(error)) from without_frames(error)
         if not chunk:
             raise StopAsyncIteration
@@ -219,29 +187,39 @@ class AiohttpStream:
 
     def close(self) -> None:
         """Give the answer up where it is not complete."""
-        self._response.close()
+        self._answer.close()
 
 
-async def _whole(response: Exchange | aiohttp.ClientResponse, most_bytes: int) -> bytes:
-    """The body of an answer, which may have ``most_bytes``; raises ``UpstreamError``."""
-    first = await response.content.readany()
-    if response.content.at_eof():
+async def _whole(answer: Exchange) -> bytes:
+    """The body of an answer; raises ``UpstreamError`` for one that is longer than any is."""
+    first = await answer.read()
+    if answer.ended:
         return first
     parts = [first]
     size = len(first)
-    while part := await response.content.readany():
+    while part := await answer.read():
         parts.append(part)
         size += len(part)
-        if size > most_bytes:
-            raise UpstreamError("garbage", f"an answer of more than {most_bytes} bytes")
+        if size > ANSWER_BYTES:
+            raise UpstreamError("garbage", f"an answer of more than {ANSWER_BYTES} bytes")
     return b"".join(parts)
+
+
+async def _probed(response: aiohttp.ClientResponse) -> bytes:
+    """The body of an answer to a probe, as far as it may be long."""
+    found = b""
+    while part := await response.content.readany():
+        found += part
+        if len(found) > PROBE_BYTES:
+            raise UpstreamError("garbage", f"an answer of more than {PROBE_BYTES} bytes")
+    return found
 
 
 def _before_head(error: Exception) -> UpstreamError:
     """Why there is no answer."""
-    if isinstance(error, aiohttp.ConnectionTimeoutError):
+    if isinstance(error, TimeoutError):
         return UpstreamError("connect", "no connection in time")
-    if isinstance(error, aiohttp.ClientResponseError | HttpProcessingError):
+    if isinstance(error, httptools.HttpParserError):
         return UpstreamError("garbage", "what came is not HTTP")
     return UpstreamError("connect", _said(error))
 

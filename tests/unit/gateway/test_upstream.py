@@ -13,7 +13,7 @@ import weakref
 import pytest
 
 from baseload.gateway.config import LimitsEntry
-from baseload.gateway.upstream import AiohttpUpstream, UpstreamError
+from baseload.gateway.upstream import HttpUpstream, UpstreamError
 
 LIMITS = LimitsEntry(connect_s=5.0)
 OK = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}"
@@ -59,7 +59,7 @@ def drive(test, *answers):
         engine = Engine(*answers)
         server = await asyncio.start_server(engine.serve, "127.0.0.1", 0)
         port = server.sockets[0].getsockname()[1]
-        upstream = AiohttpUpstream()
+        upstream = HttpUpstream()
         try:
             await test(upstream, f"http://127.0.0.1:{port}/v1", engine)
         finally:
@@ -164,7 +164,7 @@ def test_nobody_there():
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        upstream = AiohttpUpstream()
+        upstream = HttpUpstream()
         for ask in (
             upstream.post(f"http://127.0.0.1:{port}/", b"", {}, limits=LIMITS),
             upstream.stream(f"http://127.0.0.1:{port}/", b"", {}, limits=LIMITS),
@@ -185,7 +185,6 @@ class Weak(dict):
 @contextlib.contextmanager
 def uncollected():
     """The collector of cycles does not come."""
-    gc.collect()
     gc.disable()
     try:
         yield
@@ -229,7 +228,7 @@ def test_a_request_that_failed_is_gone_with_its_connection(way, size, answer):
             failed = True
         del headers
         assert failed
-        assert upstream._session.connector._acquired == set()
+        assert upstream._exchanges.open() == 0
         await asyncio.sleep(0)
         assert seen() is None
 
@@ -242,7 +241,7 @@ def test_a_request_that_nobody_takes_is_gone():
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             url = f"http://127.0.0.1:{free.getsockname()[1]}/"
-        upstream = AiohttpUpstream()
+        upstream = HttpUpstream()
         headers = Weak()
         seen = weakref.ref(headers)
         for ask in (
@@ -252,7 +251,7 @@ def test_a_request_that_nobody_takes_is_gone():
             with contextlib.suppress(UpstreamError):
                 await ask(headers)
         del headers
-        assert upstream._session.connector._acquired == set()
+        assert upstream._exchanges.open() == 0
         assert seen() is None
         await upstream.close()
 
@@ -279,11 +278,11 @@ def test_a_request_that_is_cancelled_closes_its_connection(way, begun):
         while not engine.requests:
             await asyncio.sleep(0)
         await asyncio.sleep(0.01)
-        assert len(upstream._session.connector._acquired) == 1
+        assert upstream._exchanges.open() == 1
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert upstream._session.connector._acquired == set()
+        assert upstream._exchanges.open() == 0
         hang.set()
         await asyncio.wait_for(engine.gone.wait(), 5.0)
 
@@ -315,7 +314,7 @@ def test_no_delay_is_set_on_the_way_to_engines():
     async def test(upstream, url, engine):
         stream = await upstream.stream(url, b"", {}, limits=LIMITS)
         await anext(stream)
-        transport = stream._response.connection.transport
+        transport = stream._answer._connection.transport
         sock = transport.get_extra_info("socket")
         assert sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0
         stream.close()
