@@ -29,10 +29,11 @@ install: $(VENV)/.dev ## create .venv with the package and all developer tools
 
 .PHONY: test
 test: $(VENV)/.dev ## run all fast tests
-	$(PYTEST) -m "not e2e" -n $(JOBS) --dist worksteal
+	$(PYTEST) -m "not e2e and not slow" -n $(JOBS) --dist worksteal
 
 .PHONY: test-e2e
-test-e2e: $(VENV)/.e2e ## run the end-to-end tests, which start the real command
+test-e2e: $(VENV)/.e2e ## run the slow tests, and those end to end, which start the real command
+	$(PYTEST) -m "slow and not e2e" -n $(JOBS) --dist worksteal
 	$(PYTEST) -m e2e
 
 .PHONY: test-faults

@@ -31,11 +31,16 @@ def has_code(page):
     return any(block.language in ("python", "console") and not block.skipped for block in found)
 
 
+LONG = ("write-a-policy", "plan-a-site", "route-by-the-store")
 QUICK = [page for page in pages.pages() if has_code(page) and not is_slow(page)]
 SLOW = [page for page in pages.pages() if has_code(page) and is_slow(page)]
 
 
-@pytest.mark.parametrize("page", QUICK, ids=name)
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param(one, marks=pytest.mark.slow) if one.stem in LONG else one for one in QUICK],
+    ids=name,
+)
 def test_the_page_runs_from_top_to_bottom(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     pages.run(page, page.read_text(encoding="utf-8"))

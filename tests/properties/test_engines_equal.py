@@ -21,22 +21,23 @@ from baseload.workload.forecasts import text_of_forecast
 SCALE = float(os.environ.get("BASELOAD_TEST_SCALE", "1"))
 PARTS = 8
 EACH = max(1, round(40 * SCALE))
+EVERY = [part if part < 2 else pytest.param(part, marks=pytest.mark.slow) for part in range(PARTS)]
 
 
-@pytest.mark.parametrize("part", range(PARTS))
+@pytest.mark.parametrize("part", EVERY)
 def test_jump_equals_steps_on_random_small_instances(part):
     seen = instances.compare_many(part * EACH, EACH)
     assert seen["requests"] > 10 * EACH
 
 
-@pytest.mark.parametrize("part", range(PARTS))
+@pytest.mark.parametrize("part", EVERY)
 def test_jump_equals_steps_under_slow_control(part):
     """Under random orders and under the real controllers, parking or not, whatever the forecast."""
     seen = slow_instances.compare_many(part * EACH, EACH)
     assert seen["requests"] > 10 * EACH
 
 
-@pytest.mark.parametrize("part", range(PARTS))
+@pytest.mark.parametrize("part", EVERY)
 def test_jump_equals_steps_under_caps(part):
     """Caps on answers that stand and caps that change on the way; the lengths learned too."""
     seen = capped_instances.compare_many(part * EACH, EACH)
@@ -70,7 +71,7 @@ def test_jump_equals_steps_under_the_stop_rule(rule):
     assert max(seen.errors.values()) <= instances.TOLERANCE
 
 
-@pytest.mark.parametrize("part", range(PARTS))
+@pytest.mark.parametrize("part", EVERY)
 def test_jump_equals_steps_at_a_site(part):
     """Under policies that look at the supply: the same decisions, and the same to look at."""
     count = max(1, EACH // 2)

@@ -2,6 +2,8 @@
 
 import json
 
+import pytest
+
 from baseload.cli.scenario_file import load_scenario
 from baseload.simulator import joulesched
 from baseload.simulator.joulesched_note import CARBON_G_PER_KWH, DEVICE_COUNTS
@@ -15,6 +17,7 @@ def test_the_scenario_has_the_fleet_and_the_carbon_of_the_note():
     assert scenario.requests(0).span_s == 86_400
 
 
+@pytest.mark.slow
 def test_the_note_stands_beside_the_result(cli, folder, monkeypatch):
     real = joulesched.joulesched_study
     monkeypatch.setattr(joulesched, "joulesched_study", lambda: real(seeds=1, requests=30_000))

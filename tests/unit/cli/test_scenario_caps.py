@@ -125,6 +125,7 @@ def test_at_a_site_with_scales_and_a_report(simulate, folder):
     assert "least_loaded cap 15" in page
 
 
+@pytest.mark.slow
 def test_processes_give_the_same(simulate, folder):
     (folder / "mine.py").write_text(
         "class My:\n    def choose(self, request, fleet):\n        return 0\n"

@@ -85,6 +85,7 @@ def test_the_json_has_a_point_for_each_load_and_policy(sweep):
     assert by_load[0]["energy_change_frac"] is None
 
 
+@pytest.mark.slow
 def test_processes_change_nothing(sweep):
     one = sweep("--load", "0.3,0.6", "--jobs", "1", "--json", "-")
     two = sweep("--load", "0.3,0.6", "--jobs", "2", "--json", "-")

@@ -78,6 +78,7 @@ def test_an_unknown_batch_limit_is_found(tmp_path: Path) -> None:
     assert validate_run(busy, file).ttft_error_frac < 0.1
 
 
+@pytest.mark.slow
 def test_an_unknown_cache_limit_is_found(tmp_path: Path) -> None:
     small = msgspec.structs.replace(made_runs.KIND, kv_tokens=9000, max_batch=64)
     tight = read_run(made_runs.write(tmp_path, made_runs.frame(kind=small, rate_per_s=16.0)))
@@ -187,6 +188,7 @@ def test_answers_of_one_token_have_no_pace(tmp_path: Path) -> None:
         calibrate_run(read_run(path), SETTINGS)
 
 
+@pytest.mark.slow
 @pytest.mark.shared_data
 @pytest.mark.parametrize(
     ("name", "known"),

@@ -1,4 +1,5 @@
 import msgspec
+import pytest
 
 from baseload.report.course_plots import (
     course_alts,
@@ -13,6 +14,7 @@ from baseload.report.figures import compare
 from baseload.report.page import page_html
 
 
+@pytest.mark.slow
 def test_files_for_every_odd_simulation(tmp_path, odd):
     for path in draw_course(compare(odd), tmp_path):
         assert path.read_bytes().startswith(b"\x89PNG")

@@ -114,6 +114,7 @@ def told(diary):
     return dict(words(row))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(ODD))
 def test_every_diary_has_words_plots_and_a_page(name, tmp_path):
     comparison = compare(ODD[name])

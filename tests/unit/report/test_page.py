@@ -1,6 +1,8 @@
 import re
 from html.parser import HTMLParser
 
+import pytest
+
 from baseload.report import inline_svg
 from baseload.report.page import page_html
 
@@ -44,6 +46,7 @@ def read(page):
     return reader
 
 
+@pytest.mark.slow
 def test_every_odd_page_is_well_formed_safe_and_alone(odd):
     page = page_html(odd)
     reader = read(page)

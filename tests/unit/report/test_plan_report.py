@@ -159,6 +159,7 @@ def test_a_chart_of_gaps_says_so():
     assert not grid[0].axison
 
 
+@pytest.mark.slow
 def test_every_page_is_well_formed_safe_and_alone(plan):
     page = plan_html(plan)
     reader = read(page)

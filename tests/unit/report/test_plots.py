@@ -2,11 +2,13 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
 
 from baseload.report.figures import compare
 from baseload.report.plots import coarse, draw_plots, places_of, short
 
 
+@pytest.mark.slow
 def test_four_files_for_every_odd_simulation(tmp_path, odd):
     paths = draw_plots(odd, tmp_path)
     assert [path.name for path in paths] == [

@@ -109,6 +109,7 @@ def test_the_answer_ends_with_what_routing_buys():
     assert "routing" not in headline(plans()["site"])
 
 
+@pytest.mark.slow
 def test_the_page_has_a_part_on_routing_with_its_charts():
     plan = plans()["routing"]
     page = plan_html(plan)

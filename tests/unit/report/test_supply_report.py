@@ -121,6 +121,7 @@ def test_every_plot_is_written(tmp_path):
     assert names == {path.name for path in tmp_path.iterdir()} == drawn
 
 
+@pytest.mark.slow
 def test_every_report_copes(site):
     assert "None" not in table_text(site)
     page = supply_section(compare(site))

@@ -24,6 +24,7 @@ def test_a_folder_that_is_a_file_is_an_output_error(tmp_path, make_sweep):
         write_sweep_report(make_sweep(), tmp_path / "taken")
 
 
+@pytest.mark.slow
 def test_every_odd_page_is_well_formed_safe_and_alone(odd_sweep):
     page = sweep_html(odd_sweep)
     reader = read(page)

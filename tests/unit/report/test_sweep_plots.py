@@ -12,6 +12,7 @@ def drawn(draw):
     return axes
 
 
+@pytest.mark.slow
 def test_two_files_for_every_odd_sweep(tmp_path, odd_sweep):
     paths = draw_sweep(odd_sweep, tmp_path)
     assert [path.name for path in paths] == ["load.png", "pareto.png"]

@@ -23,11 +23,13 @@ def test_writes_all_files_and_the_result_reads_back(tmp_path, make_simulation):
         assert path.read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 def test_same_simulation_same_page(tmp_path, make_simulation):
     pages = [write_report(make_simulation(), tmp_path / name).read_text() for name in "ab"]
     assert pages[0] == pages[1]
 
 
+@pytest.mark.slow
 def test_other_files_in_the_folder_stay(tmp_path, make_simulation):
     (tmp_path / "mine.txt").write_text("keep")
     (tmp_path / "index.html").write_text("old")
@@ -42,6 +44,7 @@ def test_a_folder_that_is_a_file_is_an_output_error(tmp_path, make_simulation):
         write_report(make_simulation(), tmp_path / "taken")
 
 
+@pytest.mark.slow
 def test_a_failure_half_way_leaves_the_old_files_and_no_draft(
     tmp_path, make_simulation, monkeypatch
 ):

@@ -65,12 +65,14 @@ def check_choice(state, policy_state, request, choice):
         assert not free
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", POLICIES)
 def test_built_in_policies(drawn, name):
     for seed in range(STATES):
         assert_fast_is_plain(drawn, POLICIES[name], seed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("free_seats", [False, True])
 def test_random_rates_on_all_parts(drawn, free_seats):
     """Any mix of parts that depend on requests in flight; equal prices are common with rates of 0

@@ -67,6 +67,7 @@ def test_hours_not_seen_yet_have_the_mean_of_the_others():
     assert found.baseline_w.mean[6:].tolist() == [0.0] * 18
 
 
+@pytest.mark.slow
 @given(seed=st.integers(0, 100))
 def test_variance_is_that_of_whole_days(seed):
     """Days that differ by a known factor: the long-run variance rate is that of their sums."""

@@ -28,7 +28,9 @@ EACH = max(1, round(260 * SCALE))
 ROUND_OFF = 1e-9
 
 
-@pytest.mark.parametrize("part", range(8))
+@pytest.mark.parametrize(
+    "part", [0, 1, *(pytest.param(part, marks=pytest.mark.slow) for part in range(2, 8))]
+)
 def test_no_run_on_random_small_instances_lies_below_the_bound(part):
     ratios = instances.hold_many(part * EACH, EACH)
     assert len(ratios) > EACH

@@ -182,6 +182,7 @@ def under_stop_rule(usd_per_j, *, stop_rule=1, span_s=4 * 3600.0, rule="variance
     return simulate(scenario, [asked], check=True).policies[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "rule", ["variance_aware", "taylor", "mean_only", "best_static", "lyapunov"]
 )

@@ -240,6 +240,7 @@ def greedy_usd(made, fleet_j):
     return account.costs.total_usd - (account.costs.demand_usd or 0.0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("part", range(4))
 def test_no_choice_with_a_greedy_store_costs_less(part):
     """Also with slots put together in blocks, with delays, and with prices of any sign."""

@@ -71,12 +71,14 @@ def test_a_policy_in_python_decides_as_its_compiled_twin(name):
     assert same(once(scenario, LeastLoaded()), once(scenario, LEAST_LOADED))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", traces())
 def test_a_compiled_price_decides_as_the_part_it_equals(name):
     scenario = traces()[name]
     assert same(once(scenario, with_price(requests_in_flight)), once(scenario, LEAST_LOADED))
 
 
+@pytest.mark.slow
 def test_a_price_sees_all_it_is_given():
     scenario = made_scenario()
     run = once(scenario, with_price(joules_and_wait))

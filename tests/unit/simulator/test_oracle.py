@@ -32,6 +32,7 @@ def test_both_engines_give_the_same(name):
     engines_agree(scenario, POLICIES[name], trace, log, seed=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(POLICIES))
 @pytest.mark.parametrize(
     ("parking", "forecast"),

@@ -98,6 +98,7 @@ def test_the_same_run_twice(name):
     assert (one == two).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", LOOKING)
 @pytest.mark.parametrize("at_s", [50_400.0, 129_600.0])
 def test_no_policy_sees_the_future(name, at_s):
@@ -189,6 +190,7 @@ def test_a_policy_that_looks_away_is_one_that_does_not_look():
     assert (one == two).all()
 
 
+@pytest.mark.slow
 def test_scales_are_runs_of_their_own_where_the_policy_looks():
     scenario = at_site(scales=(0.5, 1.0, 3.0))
     results = simulate(scenario, [policy("variance_aware"), policy("energy_greedy")], check=True)

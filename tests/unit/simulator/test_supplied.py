@@ -87,6 +87,7 @@ def test_slots_change_no_sum():
         assert getattr(coarse, name) == pytest.approx(getattr(fine, name), rel=1e-6, abs=1e-3)
 
 
+@pytest.mark.slow
 @given(
     watts=st.floats(0, 3000),
     capacity=st.floats(0, 1e6),

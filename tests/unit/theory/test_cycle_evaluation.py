@@ -64,6 +64,7 @@ def test_shares_and_choices_are_two_ways_to_say_the_same():
     assert mixture.average_cost == pytest.approx(static.average_cost, rel=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["static", "dynamic"])
 def test_a_simulation_of_the_slots_costs_as_much(name):
     """Levels are not rounded in the simulation: 4 standard errors, with a fine grid."""
