@@ -69,22 +69,23 @@ class Exchanges:
         self._keep_s = keep_s
         self._loop = asyncio.get_running_loop()
         self._places: dict[tuple[str, str | None, int | None], Place] = {}
-        self._ways: dict[str, tuple[Place, str]] = {}
+        self._ways: dict[tuple[str, str], tuple[Place, str]] = {}
         self._tls: ssl.SSLContext | None = None
         self._sweep: asyncio.TimerHandle | None = None
 
-    async def post(
-        self, url: str, body: bytes, headers: Mapping[str, str], *, connect_s: float
+    async def send(
+        self, method: str, url: str, body: bytes, headers: Mapping[str, str], *, connect_s: float
     ) -> Exchange:
-        """Send ``body``, and wait for the head of the answer. Raises ``TimeoutError`` without a
+        """Send a request, and wait for the head of the answer. Raises ``TimeoutError`` without a
         connection within ``connect_s``, ``OSError`` and ``httptools.HttpParserError`` for what
         happens on it, ``ValueError`` for a header that would break the head.
         """
-        way = self._ways.get(url)
+        way = self._ways.get((method, url))
         if way is None:
-            way = self._ways[url] = self._way(url)
+            way = self._ways[method, url] = self._way(method, url)
         place, begin = way
-        request = head_of(begin, headers, len(body)) + body
+        size = None if method == "GET" else len(body)
+        request = head_of(begin, headers, size) + body
         connection = place.free(self._loop.time() - self._keep_s)
         if connection is None:
             connection = await self._connect(place, connect_s)
@@ -130,7 +131,7 @@ class Exchanges:
             self._tls = ssl.create_default_context()
         return self._tls
 
-    def _way(self, text: str) -> tuple[Place, str]:
+    def _way(self, method: str, text: str) -> tuple[Place, str]:
         """Where a URL leads, and how the head of a request there begins."""
         url = URL(text)
         key = (url.scheme, url.host, url.port)
@@ -138,16 +139,18 @@ class Exchanges:
         if place is None:
             place = self._places[key] = Place(url)
         host = url.host_port_subcomponent or ""
-        return place, f"POST {url.raw_path_qs} HTTP/1.1\r\nHost: {host}\r\n"
+        return place, f"{method} {url.raw_path_qs} HTTP/1.1\r\nHost: {host}\r\n"
 
 
-def head_of(begin: str, headers: Mapping[str, str], size: int) -> bytes:
-    """The head of a request with a body of ``size`` bytes; ``begin``: its first two lines. Raises
-    ``ValueError`` for a header with a control character: it could end the head, or begin another
-    one.
+def head_of(begin: str, headers: Mapping[str, str], size: int | None) -> bytes:
+    """The head of a request with a body of ``size`` bytes, ``None`` for none; ``begin``: its first
+    two lines. Raises ``ValueError`` for a header with a control character: it could end the head,
+    or begin another one.
     """
-    lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
-    head = f"{begin}{lines}Content-Length: {size}\r\n\r\n".encode()
-    if len(head.translate(None, _CONTROLS)) != len(head) - 2 * len(headers) - 8:
+    lines = [f"{name}: {value}\r\n" for name, value in headers.items()]
+    if size is not None:
+        lines.append(f"Content-Length: {size}\r\n")
+    head = f"{begin}{''.join(lines)}\r\n".encode()
+    if len(head.translate(None, _CONTROLS)) != len(head) - 2 * len(lines) - 6:
         raise ValueError("a header holds a control character")
     return head

@@ -3,16 +3,15 @@
 A request is sent at most once a call: trying again is the state machine's matter, and redirects are
 not followed. Of the time limits only that for connecting is kept here; the machine's own clock has
 the others, and whose time is up is cancelled: a timer for each chunk would cost more than handing
-it on. Requests go over ``exchange``'s connections; what is asked now and then, probes and metrics,
-goes through aiohttp.
+it on.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Protocol
 
-import aiohttp
 import httptools
 
 from baseload.gateway.config import LimitsEntry
@@ -92,11 +91,6 @@ class HttpUpstream:
 
     def __init__(self) -> None:
         self._exchanges = Exchanges(KEEP_ALIVE_S)
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEP_ALIVE_S),
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
-        )
 
     async def post(
         self, url: str, body: bytes, headers: Mapping[str, str], *, limits: LimitsEntry
@@ -106,7 +100,7 @@ class HttpUpstream:
         """
         answer = await self._send(url, body, headers, limits)
         try:
-            return answer.status, answer.headers, await _whole(answer)
+            return answer.status, answer.headers, await _whole(answer, ANSWER_BYTES)
         except BaseException as error:
             answer.close()
             if isinstance(error, OSError | httptools.HttpParserError):
@@ -125,14 +119,7 @@ class HttpUpstream:
         self, url: str, headers: Mapping[str, str], timeout_s: float
     ) -> tuple[int, bytes]:
         """Status and body of a GET, for probes and metrics. Raises ``UpstreamError``."""
-        timeout = aiohttp.ClientTimeout(total=timeout_s)
-        try:
-            async with self._session.get(
-                url, headers=headers, timeout=timeout, allow_redirects=False
-            ) as response:
-                return response.status, await _probed(response)
-        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
-            raise UpstreamError("connect", _said(error)) from without_frames(error)
+        return await self._probe("GET", url, headers, timeout_s)
 
     async def send_empty(
         self, url: str, headers: Mapping[str, str], timeout_s: float
@@ -140,27 +127,36 @@ class HttpUpstream:
         """Status and body of a POST without a body: engines' sleep and wake end-points. Raises
         ``UpstreamError``.
         """
-        timeout = aiohttp.ClientTimeout(total=timeout_s)
-        try:
-            async with self._session.post(
-                url, headers=headers, timeout=timeout, allow_redirects=False
-            ) as response:
-                return response.status, await _probed(response)
-        except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
-            raise UpstreamError("connect", _said(error)) from without_frames(error)
+        return await self._probe("POST", url, headers, timeout_s)
 
     async def close(self) -> None:
         """End all connections."""
         self._exchanges.close()
-        await self._session.close()
 
     async def _send(
         self, url: str, body: bytes, headers: Mapping[str, str], limits: LimitsEntry
     ) -> Exchange:
         try:
-            return await self._exchanges.post(url, body, headers, connect_s=limits.connect_s)
+            return await self._exchanges.send(
+                "POST", url, body, headers, connect_s=limits.connect_s
+            )
         except (OSError, httptools.HttpParserError, ValueError) as error:
             raise _before_head(error) from without_frames(error)
+
+    async def _probe(
+        self, method: str, url: str, headers: Mapping[str, str], timeout_s: float
+    ) -> tuple[int, bytes]:
+        """Status and body of an answer that has to come soon and be short."""
+        answer = None
+        try:
+            async with asyncio.timeout(timeout_s):
+                answer = await self._exchanges.send(method, url, b"", headers, connect_s=timeout_s)
+                return answer.status, await _whole(answer, PROBE_BYTES)
+        except (OSError, httptools.HttpParserError, ValueError) as error:
+            raise UpstreamError("connect", _said(error)) from without_frames(error)
+        finally:
+            if answer is not None:
+                answer.close()
 
 
 class HttpStream:
@@ -190,8 +186,8 @@ class HttpStream:
         self._answer.close()
 
 
-async def _whole(answer: Exchange) -> bytes:
-    """The body of an answer; raises ``UpstreamError`` for one that is longer than any is."""
+async def _whole(answer: Exchange, most_bytes: int) -> bytes:
+    """The body of an answer, which may have ``most_bytes``; raises ``UpstreamError``."""
     first = await answer.read()
     if answer.ended:
         return first
@@ -200,19 +196,9 @@ async def _whole(answer: Exchange) -> bytes:
     while part := await answer.read():
         parts.append(part)
         size += len(part)
-        if size > ANSWER_BYTES:
-            raise UpstreamError("garbage", f"an answer of more than {ANSWER_BYTES} bytes")
+        if size > most_bytes:
+            raise UpstreamError("garbage", f"an answer of more than {most_bytes} bytes")
     return b"".join(parts)
-
-
-async def _probed(response: aiohttp.ClientResponse) -> bytes:
-    """The body of an answer to a probe, as far as it may be long."""
-    found = b""
-    while part := await response.content.readany():
-        found += part
-        if len(found) > PROBE_BYTES:
-            raise UpstreamError("garbage", f"an answer of more than {PROBE_BYTES} bytes")
-    return found
 
 
 def _before_head(error: Exception) -> UpstreamError:

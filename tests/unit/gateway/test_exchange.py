@@ -49,7 +49,7 @@ async def by_exchanges(url, body, headers, times):
     """Answers to requests sent by ``Exchanges``."""
     exchanges = Exchanges(4.0)
     for _ in range(times):
-        answer = await exchanges.post(url, body, headers, connect_s=5.0)
+        answer = await exchanges.send("POST", url, body, headers, connect_s=5.0)
         yield await answer.read()
     exchanges.close()
     assert exchanges.open() == 0
@@ -134,7 +134,7 @@ def test_connections_that_nobody_uses_are_closed():
     async def run():
         async with engine(answering) as address:
             exchanges = Exchanges(0.02)
-            answer = await exchanges.post(f"http://{address}/", b"", {}, connect_s=5.0)
+            answer = await exchanges.send("POST", f"http://{address}/", b"", {}, connect_s=5.0)
             assert await answer.read() == b"ok"
             assert exchanges.open() == 1
         assert exchanges.open() == 0  # the engine has seen it close
@@ -156,7 +156,7 @@ def test_a_connection_that_lay_too_long_is_not_used():
         async with engine(talk) as address:
             exchanges = Exchanges(4.0)
             for _ in range(2):
-                answer = await exchanges.post(f"http://{address}/", b"", {}, connect_s=5.0)
+                answer = await exchanges.send("POST", f"http://{address}/", b"", {}, connect_s=5.0)
                 assert await answer.read() == b"ok"
                 for place in exchanges._places.values():
                     for connection in place.idle:
@@ -195,7 +195,7 @@ def test_the_certificate_of_an_engine_is_checked(certificate, monkeypatch, trust
         context.load_cert_chain(cert, key)
         async with engine(answering, ssl=context) as address:
             exchanges = Exchanges(4.0)
-            ask = exchanges.post(f"https://{address}/", b"", {}, connect_s=5.0)
+            ask = exchanges.send("POST", f"https://{address}/", b"", {}, connect_s=5.0)
             if trusted:
                 assert await (await ask).read() == b"ok"
             else:

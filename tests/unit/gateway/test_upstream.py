@@ -13,7 +13,7 @@ import weakref
 import pytest
 
 from baseload.gateway.config import LimitsEntry
-from baseload.gateway.upstream import HttpUpstream, UpstreamError
+from baseload.gateway.upstream import PROBE_BYTES, HttpUpstream, UpstreamError
 
 LIMITS = LimitsEntry(connect_s=5.0)
 OK = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}"
@@ -38,7 +38,8 @@ class Engine:
         try:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
-                length = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
+                _, told, length = head.lower().partition(b"content-length:")
+                length = int(length.split(b"\r\n")[0]) if told else 0
                 self.requests.append((head, await reader.readexactly(length)))
                 for part in self.answers.pop(0):
                     if isinstance(part, asyncio.Event):
@@ -176,6 +177,45 @@ def test_nobody_there():
         await upstream.close()
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_probes_have_no_body_and_use_the_connections_of_requests(method):
+    async def test(upstream, url, engine):
+        ask = upstream.get if method == "GET" else upstream.send_empty
+        await upstream.post(url, b"abc", {}, limits=LIMITS)
+        assert await ask(url, {"x-a": "1"}, 5.0) == (200, b"{}")
+        head, sent = engine.requests[1]
+        assert head.startswith(method.encode() + b" /v1 HTTP/1.1\r\n")
+        assert b"x-a: 1\r\n" in head
+        assert (b"ontent-" in head, sent) == (method == "POST", b"")
+        assert engine.connections == 1
+
+    drive(test, [OK], [OK])
+
+
+LONG = b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n" % (PROBE_BYTES + 2)
+
+
+@pytest.mark.parametrize(
+    ("answer", "cause"),
+    [
+        ([b""], "connect"),
+        ([OK[:-1]], "connect"),
+        ([None], "connect"),
+        ([b"nonsense\r\n\r\n"], "connect"),
+        ([LONG, b"a" * PROBE_BYTES, b"a"], "garbage"),
+    ],
+    ids=["silent", "half", "gone", "no HTTP", "long"],
+)
+def test_a_probe_that_comes_to_nothing(answer, cause):
+    async def test(upstream, url, engine):
+        with pytest.raises(UpstreamError) as found:
+            await upstream.get(url, {}, 0.05 if cause == "connect" else 5.0)
+        assert found.value.cause == cause
+        assert upstream._exchanges.open() == 0
+
+    drive(test, answer)
 
 
 class Weak(dict):
