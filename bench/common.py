@@ -18,6 +18,7 @@ import resource
 import statistics
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -61,8 +62,11 @@ def _cpu_model() -> str:
 
 
 def versions(*more: str) -> dict[str, str]:
-    """Versions of Python, of ``PACKAGES`` and of ``more`` packages that are installed."""
-    found = {"python": platform.python_version()}
+    """Versions of Python, of ``PACKAGES`` and of ``more`` packages that are installed. How Python
+    was built matters as much: ``libpython`` tells a shared library from one that is linked in.
+    """
+    shared = sysconfig.get_config_var("Py_ENABLE_SHARED")
+    found = {"python": platform.python_version(), "libpython": "shared" if shared else "static"}
     for name in (*PACKAGES, *more):
         try:
             found[name] = importlib.metadata.version(name)
