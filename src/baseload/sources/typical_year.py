@@ -104,7 +104,7 @@ class TypicalYear:
         dates = local_ns.astype("datetime64[ns]")
         years = dates.astype("datetime64[Y]")
         year_ns = years.astype("datetime64[ns]").astype(np.int64)
-        next_ns = (years + 1).astype("datetime64[ns]").astype(np.int64)
+        next_ns = (years + np.timedelta64(1, "Y")).astype("datetime64[ns]").astype(np.int64)
         leap = next_ns - year_ns == 366 * _DAY_NS
         day, hour = np.divmod((local_ns - year_ns) // _HOUR_NS, 24)
         if len(self.values) == 8784:
