@@ -18,7 +18,6 @@ import resource
 import statistics
 import subprocess
 import sys
-import sysconfig
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -63,16 +62,25 @@ def _cpu_model() -> str:
 
 def versions(*more: str) -> dict[str, str]:
     """Versions of Python, of ``PACKAGES`` and of ``more`` packages that are installed. How Python
-    was built matters as much: ``libpython`` tells a shared library from one that is linked in.
+    was built matters as much: ``libpython`` is ``shared`` where the interpreter runs from a library,
+    ``static`` where it is linked in.
     """
-    shared = sysconfig.get_config_var("Py_ENABLE_SHARED")
-    found = {"python": platform.python_version(), "libpython": "shared" if shared else "static"}
+    found = {"python": platform.python_version(), "libpython": _libpython()}
     for name in (*PACKAGES, *more):
         try:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             continue
     return found
+
+
+def _libpython() -> str:
+    """Where the interpreter's code is, empty where the system does not tell."""
+    try:
+        mapped = Path("/proc/self/maps").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    return "shared" if "libpython" in mapped else "static"
 
 
 def pin() -> bool:
