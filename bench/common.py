@@ -62,7 +62,7 @@ def _cpu_model() -> str:
 
 def versions(*more: str) -> dict[str, str]:
     """Versions of Python, of ``PACKAGES`` and of ``more`` packages that are installed. How Python
-    was built matters as much: ``libpython`` is ``shared`` where the interpreter runs from a library,
+    was built matters as much: ``libpython`` is ``shared`` where the interpreter is in a library,
     ``static`` where it is linked in.
     """
     found = {"python": platform.python_version(), "libpython": _libpython()}
