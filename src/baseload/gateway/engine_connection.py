@@ -146,7 +146,7 @@ class EngineConnection(asyncio.Protocol):
                 await self._write(transport, request, head)
             answer: Exchange = await head
             return answer
-        except asyncio.CancelledError:
+        except BaseException:
             self.end(ConnectionAbortedError("closed by us"))
             raise
         finally:
@@ -237,6 +237,11 @@ class EngineConnection(asyncio.Protocol):
 
     # What the parser says
 
+    def on_message_begin(self) -> None:
+        """An answer begins; one that nobody waits for could be taken for the next one's."""
+        if self._head is None:
+            raise httptools.HttpParserError("an answer that nobody asked for")
+
     def on_header(self, name: bytes, value: bytes) -> None:
         """A header."""
         self._headers.append((name, value))
@@ -249,7 +254,7 @@ class EngineConnection(asyncio.Protocol):
         status = parser.get_status_code()
         if 100 <= status <= 199:
             return
-        if head is None or head.done():
+        if head is None or head.done():  # who waited has gone
             raise httptools.HttpParserError("an answer that nobody asked for")
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in found}
         self._by_end = not (

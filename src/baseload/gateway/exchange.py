@@ -10,8 +10,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Mapping
-
-from yarl import URL
+from urllib.parse import SplitResult, urlsplit
 
 from baseload.gateway.engine_connection import EngineConnection, Exchange
 
@@ -26,10 +25,10 @@ class Place:
 
     __slots__ = ("host", "idle", "open", "port", "tls")
 
-    def __init__(self, url: URL) -> None:
-        self.host = url.host or ""
-        self.port = url.port or 0
+    def __init__(self, url: SplitResult) -> None:
         self.tls = url.scheme == "https"
+        self.host = url.hostname or ""
+        self.port = url.port or (443 if self.tls else 80)
         self.open: set[EngineConnection] = set()
         self.idle: list[EngineConnection] = []
 
@@ -68,7 +67,7 @@ class Exchanges:
     def __init__(self, keep_s: float) -> None:
         self._keep_s = keep_s
         self._loop = asyncio.get_running_loop()
-        self._places: dict[tuple[str, str | None, int | None], Place] = {}
+        self._places: dict[tuple[str, str], Place] = {}
         self._ways: dict[tuple[str, str], tuple[Place, str]] = {}
         self._tls: ssl.SSLContext | None = None
         self._sweep: asyncio.TimerHandle | None = None
@@ -112,7 +111,8 @@ class Exchanges:
                 place.port,
                 ssl=self._context() if place.tls else None,
             )
-        place.open.add(connection)
+        if connection.is_open():  # the engine may have closed it since
+            place.open.add(connection)
         if self._sweep is None:
             self._sweep = self._loop.call_later(self._keep_s, self._tidy)
         return connection
@@ -133,13 +133,13 @@ class Exchanges:
 
     def _way(self, method: str, text: str) -> tuple[Place, str]:
         """Where a URL leads, and how the head of a request there begins."""
-        url = URL(text)
-        key = (url.scheme, url.host, url.port)
+        url = urlsplit(text)
+        key = (url.scheme, url.netloc)
         place = self._places.get(key)
         if place is None:
             place = self._places[key] = Place(url)
-        host = url.host_port_subcomponent or ""
-        return place, f"{method} {url.raw_path_qs} HTTP/1.1\r\nHost: {host}\r\n"
+        path = (url.path or "/") + (f"?{url.query}" if url.query else "")
+        return place, f"{method} {path} HTTP/1.1\r\nHost: {url.netloc}\r\n"
 
 
 def head_of(begin: str, headers: Mapping[str, str], size: int | None) -> bytes:

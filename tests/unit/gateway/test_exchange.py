@@ -143,6 +143,21 @@ def test_connections_that_nobody_uses_are_closed():
     asyncio.run(run())
 
 
+def test_an_engine_that_closes_at_once_leaves_nothing():
+    async def run():
+        async def talk(reader, writer):
+            writer.transport.abort()
+
+        async with engine(talk) as address:
+            exchanges = Exchanges(4.0)
+            with pytest.raises(ConnectionError):
+                await exchanges.send("POST", f"http://{address}/", b"", {}, connect_s=5.0)
+            assert exchanges.open() == 0
+            exchanges.close()
+
+    asyncio.run(run())
+
+
 def test_a_connection_that_lay_too_long_is_not_used():
     """Its engine may be closing it at this moment."""
 
