@@ -71,7 +71,7 @@ def tiers(draw: random.Random) -> tuple[LiveTierEntry, ...]:
             max_queue=draw.choice((1, 8, 64)),
             max_wait_s=draw.choice((None, 3.0)),
         ),
-        LiveTierEntry(name="patient", priority=2, max_wait_s=draw.choice((0.0, 1.0, 60.0))),
+        LiveTierEntry(name="patient", priority=2, max_wait_s=draw.choice((0.01, 1.0, 60.0))),
         LiveTierEntry(name="heap", priority=3, bulk=True, max_queue=16, right_usd=0.01),
     ]
     kept = found[:2] if draw.random() < 0.3 else found

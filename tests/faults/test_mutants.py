@@ -19,6 +19,7 @@ from baseload.gateway.life import QUEUED, Life
 from baseload.gateway.replica_health import ReplicaHealth
 from baseload.gateway.replicas import Replicas
 from baseload.gateway.waiting import FairQueue, Wheel
+from baseload.routing.fleet_state import close_replica
 
 MOST_SEEDS = 120
 
@@ -202,6 +203,25 @@ def closed_without_a_word_to_the_client(patch: pytest.MonkeyPatch) -> None:
         core._close(life, "upstream", status=502)
 
     patch.setattr(Core, "_end_failed", silent)
+
+
+@mutant
+def who_may_be_tried_again_waits_for_the_tick(patch: pytest.MonkeyPatch) -> None:
+    why_not = Replicas.why_not
+
+    def wrong(one: Replicas, *given: Any) -> events.Reason:
+        before = one.state.open.copy()
+        reason = why_not(one, *given)
+        for replica in (one.state.open > before).nonzero()[0]:
+            close_replica(one.state, replica)
+        return reason
+
+    patch.setattr(Replicas, "why_not", wrong)
+
+
+@mutant
+def bulk_waits_for_the_cheapest_or_not_at_all(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(core_module, "_AT_ONCE_S", 0.0)
 
 
 @pytest.mark.parametrize("name", MUTANTS)

@@ -75,6 +75,7 @@ class World:
         self.recent: deque[tuple[int, Any, Any]] = deque(maxlen=_KEPT)
         self.told = self.arrived = 0
         self.lanes = 0
+        self.arriving: dict[int, tuple[int, float]] = {}  # lane and tokens of who is just coming
         self.drained = False
         self._heap: list[tuple[int, int, Callable[..., None], Any]] = []
         self._order = 0
@@ -186,6 +187,8 @@ class World:
             self.attempts.pop(command.request, None)
         elif kind is events.Refuse:
             laws.refused(command)
+            if command.reason == "saturated" and command.request in self.arriving:
+                self._check_full(*self.arriving[command.request])
         elif kind is events.Abort:
             laws.aborted(command)
         elif kind is events.Probe:
@@ -219,11 +222,13 @@ class World:
         self.arrived += 1
         request = self.arrived
         own = draw.random() < 0.1
+        input_tokens = draw.choices(_PROMPTS, (2, 6, 6, 4, 2, 1))[0]
+        self.arriving = {request: (lane, input_tokens)}
         self.tell(
             events.Arrived(
                 request=request,
                 lane=lane,
-                input_tokens=draw.choices(_PROMPTS, (2, 6, 6, 4, 2, 1))[0],
+                input_tokens=input_tokens,
                 cap_tokens=draw.choice((math.inf, math.inf, 1.0, 64.0)),
                 ttft_s=draw.choice((0.0, 0.3, 30.0)) if own else math.nan,
                 tpot_s=0.05 if own else math.nan,
@@ -234,6 +239,7 @@ class World:
                 stream=draw.random() < 0.6,
             )
         )
+        self.arriving = {}
         self._check_end(request)
         if draw.random() < self.fickle:
             self._soon(draw.expovariate(1.0), self._leave, request)
@@ -378,6 +384,18 @@ class World:
         if self._is_late(due_ns):
             raise Broken(f"request {request} never ended")
         self._soon(max(0.05, (due_ns - self.now_ns) / _NS + 1e-6), self._check_end, request)
+
+    def _check_full(self, lane: int, input_tokens: float) -> None:
+        """Nobody may be told that the fleet is full while an able replica has nothing to do."""
+        live, replicas = self.live, self.core.replicas
+        models = {live.options[place].model.name for place in live.lanes[lane].allowed}
+        busy = {trip.url for trip in self.laws.trips.values() if trip.present >= 0}
+        for one in live.replicas:
+            idle = self.url(one.number) not in busy and not replicas.state.in_flight[one.number]
+            able = replicas.able(one.number, self.clock_ns)
+            fits = input_tokens <= replicas.state.limits.max_input_tokens[one.kind]
+            if one.entry.model in models and idle and able and fits:
+                raise Broken(f"the fleet was called full while replica {one.number} was idle")
 
     def _is_late(self, due_ns: int) -> bool:
         """Whether an instant is over, and the machine has had its timer since."""

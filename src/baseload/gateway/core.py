@@ -29,6 +29,7 @@ _NS = 1_000_000_000
 _HELD_FRAC = 0.5  # of its time to its deadline a request may wait outside the fleet
 _LEAST_RETRY_S, _MOST_RETRY_S = 1.0, 60.0
 _RATE_MEMORY_S = 10.0
+_AT_ONCE_S = 1e-9  # a wait that only a free seat keeps
 
 _STATUS: dict[Reason, int] = {
     "saturated": 429,
@@ -147,11 +148,11 @@ class Core:
             self._refuse(life, "draining", "the gateway is shutting down")
             return
         entry = self.live.config.tiers[tier]
-        if entry.bulk and self.waiting[tier] >= entry.max_queue:
-            self._refuse_full(life)
-        elif entry.bulk and self.replicas.policy.hold[tier] and life.e2e_s < math.inf:
+        if not entry.bulk or self.waiting[tier] >= entry.max_queue:
+            self._try(life)
+        elif self.replicas.policy.hold[tier] and life.e2e_s < math.inf:
             self._hold(life)
-        elif entry.bulk and self.queues.get(life.lane):
+        elif self.queues.get(life.lane):
             self._queue(life)
         else:
             self._try(life)
@@ -322,9 +323,15 @@ class Core:
     # A request's way
 
     def _try(self, life: Life) -> None:
-        """Send a request now, or let it wait, or refuse it."""
+        """Send a request now, or let it wait, or refuse it. Bulk waits for the cheapest replica, as
+        long as there is a place to wait in; then it takes any that is free.
+        """
         entry = self.live.config.tiers[life.tier]
-        if self._send(life, 0.0 if entry.bulk else self._patience_s[life.tier]):
+        may_queue = entry.bulk and self.waiting[life.tier] < entry.max_queue
+        patience_s = self._patience_s[life.tier]
+        if entry.bulk:
+            patience_s = 0.0 if may_queue else _AT_ONCE_S
+        if self._send(life, patience_s):
             return
         reason = self.replicas.why_not(life, self._now_ns)
         if reason == "too_long":
@@ -332,13 +339,13 @@ class Core:
             self._refuse(life, reason, said)
         elif reason == "no_replica":
             waking = self._waken_for(life)
-            if waking and entry.bulk and self.waiting[life.tier] < entry.max_queue:
+            if waking and may_queue:
                 self._queue(life)
             elif not (life.tries and self._later(life)):
                 self._refuse(life, reason, "no replica of the models asked for is ready")
-        elif self._send(life, 0.0 if entry.bulk else self._patience_s[life.tier]):
-            return  # on one that rested
-        elif entry.bulk and self.waiting[life.tier] < entry.max_queue:
+        elif self._send(life, patience_s):
+            return  # on one that was not open yet
+        elif may_queue:
             self._queue(life)
         else:
             self._refuse_full(life)

@@ -244,7 +244,9 @@ class Replicas:
             del self.sessions[next(iter(self.sessions))]
 
     def why_not(self, life: Life, now_ns: int) -> Reason:
-        """Why nobody takes a request. Replicas that rest are opened, if no other would do."""
+        """Why nobody takes a request. Replicas that rest are opened, if no other would do, and
+        those whose breaker's pause is over before the tick that tells of it.
+        """
         options = self.live.options
         models = {options[place].model.name for place in self.live.lanes[life.lane].allowed}
         kinds = [kind for kind, one in enumerate(self.live.config.replicas) if one.model in models]
@@ -261,7 +263,7 @@ class Replicas:
             and self.able(one.number, now_ns)
         ]
         for replica in able:
-            if not self.wanted[replica]:
+            if not self.state.open[replica]:
                 self.wanted[replica] = True
                 self.bring_in_line(replica, now_ns)
         return "saturated" if able else "no_replica"

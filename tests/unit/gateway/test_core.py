@@ -124,6 +124,31 @@ def test_bulk_waits_for_a_free_seat_and_its_queue_has_an_end() -> None:
     assert one(told.end(2), SEND).request == 5
 
 
+def test_bulk_that_finds_no_place_to_wait_takes_any_seat_that_is_free() -> None:
+    """Four that waited for quieter minutes filled the queue; the fifth was refused by idle
+    replicas.
+    """
+    told = one_replica()
+    told.core.replicas.policy.hold[1] = 1
+    for _ in range(4):
+        assert told.arrive(1) == []
+    for _ in range(3):
+        assert one(told.arrive(1), SEND)
+    assert one(told.arrive(1), REFUSE).reason == "saturated"
+    assert told.core.waiting == [0, 4]
+    check_core(told.core)
+
+
+def test_bulk_that_finds_no_place_to_wait_need_not_have_the_cheapest() -> None:
+    """Replica 0 is next in turn and full, replica 1 is idle."""
+    tiers = (TIERS[0], msgspec.structs.replace(TIERS[1], max_queue=0))
+    told = Told(fleet_of(config_of(2, policy="round_robin", tiers=tiers)))
+    told.fill(6)
+    for number in (2, 4, 6):
+        told.end(number)
+    assert one(told.arrive(1), SEND).replica == 1
+
+
 def test_bulk_takes_no_seat_before_those_that_wait() -> None:
     told = one_replica()
     told.fill(3)
@@ -287,6 +312,17 @@ def test_a_breaker_opens_and_one_request_is_the_trial() -> None:
     assert one(told.arrive(), REFUSE).reason == "no_replica"
     told.tell(events.Progressed(request=5, attempt=0, tokens=1))
     assert one(told.arrive(), SEND), "its answer has begun"
+
+
+def test_a_request_that_comes_just_before_the_clock_s_tick_is_the_trial() -> None:
+    """A breaker's time was up and its tick had not come: an idle replica was called full, a 429."""
+    told = one_replica(retries=msgspec.structs.replace(config_of().retries, attempts=0))
+    for number in range(1, 4):
+        told.arrive()
+        told.fail(number)
+    told.now_s = told.core.replicas.next_ns / NS
+    assert one(told.arrive(), SEND)
+    assert told.core.replicas.health[0].breaker == "trial"
 
 
 # Time
