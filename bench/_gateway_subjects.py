@@ -34,7 +34,10 @@ ON_CORE = (
 )
 """Python that keeps itself on a core and then becomes the command."""
 
-PACKAGES = {"sglang-router": "sglang-router", "litellm": "litellm[proxy]"}
+PACKAGES = {
+    "sglang-router": ("sglang-router",),
+    "litellm": ("litellm[proxy]", "prometheus-client"),
+}
 
 
 class Subject(NamedTuple):
@@ -58,16 +61,17 @@ def free_port() -> int:
 
 def installed(name: str, say: Callable[[str], None]) -> str:
     """Why a peer cannot be had, empty where it can: installs it once, as the network allows."""
-    folder = VENVS / name
+    folder, packages = VENVS / name, PACKAGES[name]
     done = folder / ".installed"
-    if done.exists():
+    wanted = " ".join(packages)
+    if done.exists() and done.read_text(encoding="utf-8") == wanted:
         return ""
-    say(f"installing {PACKAGES[name]} into {folder.relative_to(ROOT)}")
+    say(f"installing {wanted} into {folder.relative_to(ROOT)}")
     VENVS.mkdir(parents=True, exist_ok=True)
     pip = [str(folder / "bin" / "python"), "-m", "pip", "install", "--quiet"]
     for command in (
         [sys.executable, "-m", "venv", str(folder)],
-        [*pip, "--disable-pip-version-check", PACKAGES[name]],
+        [*pip, "--disable-pip-version-check", *packages],
     ):
         try:
             made = subprocess.run(command, capture_output=True, text=True, check=False, timeout=900)
@@ -76,7 +80,7 @@ def installed(name: str, say: Callable[[str], None]) -> str:
         if made.returncode:
             last = [line for line in made.stderr.splitlines() if "ERROR" in line]
             return f"not installed: {(last or ['pip failed'])[-1][:120]}"
-    done.touch()
+    done.write_text(wanted, encoding="utf-8")
     return ""
 
 
@@ -113,17 +117,28 @@ def sglang_router(say: Callable[[str], None]) -> Subject:
     return Subject("sglang-router", command, missing=missing, ready_s=60.0)
 
 
-def litellm(say: Callable[[str], None]) -> Subject:
-    """LiteLLM's proxy with a key, one worker, one model behind it."""
-    config = FOLDER / "litellm.yaml"
+def litellm(say: Callable[[str], None], *, alone: bool = False) -> Subject:
+    """LiteLLM's proxy, one worker: the gateway's job, that is a key, the choice among as many
+    replicas, Prometheus metrics on. ``alone``: a key and one replica, no metrics.
+    """
+    name = "litellm-alone" if alone else "litellm"
+    config = FOLDER / f"{name}.yaml"
 
     def command(port: int, mock: int) -> list[str]:
-        base = f"http://127.0.0.1:{mock}/v1"
-        params = {"model": "openai/mock", "api_base": base, "api_key": "none"}
-        content = {
-            "model_list": [{"model_name": "mock", "litellm_params": params}],
+        engine = f"http://127.0.0.1:{mock}"
+        bases = [f"{engine}/v1"] if alone else [f"{url}/v1" for url in replica_urls(mock)]
+        content: dict[str, object] = {
+            "model_list": [
+                {
+                    "model_name": "mock",
+                    "litellm_params": {"model": "openai/mock", "api_base": base, "api_key": "none"},
+                }
+                for base in bases
+            ],
             "general_settings": {"master_key": KEY},
         }
+        if not alone:
+            content["litellm_settings"] = {"callbacks": ["prometheus"]}
         config.write_text(json.dumps(content), encoding="utf-8")
         script = str(VENVS / "litellm" / "bin" / "litellm")
         flags = ["--host", "127.0.0.1", "--port", str(port), "--num_workers", "1"]
@@ -131,15 +146,20 @@ def litellm(say: Callable[[str], None]) -> Subject:
 
     missing = installed("litellm", say)
     own = {"LITELLM_LOG": "ERROR", "LITELLM_LOCAL_MODEL_COST_MAP": "True", "PYTHONPATH": ""}
-    return Subject("litellm", command, environment=own, missing=missing, ready_s=180.0)
+    return Subject(name, command, environment=own, missing=missing, ready_s=180.0)
+
+
+def replica_urls(mock: int) -> list[str]:
+    """Where the mock engine answers as each of the replicas."""
+    count = sum(number for _, number in REPLICAS)
+    return [f"http://127.0.0.1:{mock}/r/{number}" for number in range(count)]
 
 
 def gateway_config(port: int, mock: int) -> dict[str, object]:
     """Our gateway's configuration: keys, 320 replicas of three kinds, metrics on."""
-    groups, number = [], 0
+    groups, left = [], replica_urls(mock)
     for device, count in REPLICAS:
-        urls = [f"http://127.0.0.1:{mock}/r/{number + one}" for one in range(count)]
-        number += count
+        urls, left = left[:count], left[count:]
         weights = "meta-llama/Llama-3.1-8B-Instruct"
         groups.append(
             {"model": "mock", "engine": "vllm", "urls": urls, "device": device, "weights": weights}

@@ -2,8 +2,9 @@
 
 Each round starts each subject anew on one core; the mock engine and the load have another. Subjects
 take turns, so that a noisy minute hits all; ratios are taken inside a round. Measured are: the
-floor (raw asyncio + httptools), a plain relay (uvicorn + aiohttp), sglang-router, LiteLLM, and
-`baseload serve` with keys, the decision over 320 replicas and metrics. Peers are installed into
+floor (raw asyncio + httptools), a plain relay (uvicorn + aiohttp), sglang-router, and, each with a
+key, the choice among 320 replicas and metrics, LiteLLM and `baseload serve`. LiteLLM is measured
+with a key, one replica and no metrics as well (litellm-alone). Peers are installed into
 out/bench-venvs at first use, as the network allows. Writes bench/results/gateway.json.
 """
 
@@ -32,10 +33,10 @@ from _gateway_subjects import (
 from common import Bench, child, measure, ratios, skipped
 
 LOAD = Path(__file__).with_name("_gateway_load.py")
-SLOW = ("litellm",)
+SLOW = ("litellm", "litellm-alone")
 """Subjects that cannot keep up with the paced and open loads of the others: they get less."""
 
-NAMES = ("floor", "plain", "sglang-router", "litellm", "gateway")
+NAMES = ("floor", "plain", "sglang-router", "litellm", "litellm-alone", "gateway")
 Figures = dict[str, list[dict[str, Any]]]
 
 
@@ -104,6 +105,7 @@ def subjects(bench: Bench, wanted: list[str]) -> list[Subject]:
         "plain": lambda: relay("plain"),
         "sglang-router": lambda: sglang_router(bench.say),
         "litellm": lambda: litellm(bench.say),
+        "litellm-alone": lambda: litellm(bench.say, alone=True),
         "gateway": gateway,
     }
     return [make() for name, make in makers.items() if name in wanted]
@@ -167,6 +169,7 @@ def report(bench: Bench, figures: Figures, missing: dict[str, str], wanted: list
             bench.add(measure(f"{name}: {said}", unit, column(figures, name, key), **goal))
     versus(bench, figures, "gateway", "sglang-router", "request_us", at_most=4.0)
     versus(bench, figures, "litellm", "gateway", "request_us", at_least=60.0)
+    versus(bench, figures, "litellm-alone", "gateway", "request_us")
     versus(bench, figures, "gateway", "plain", "request_us")
     versus(bench, figures, "gateway", "plain", "chunk_us", at_most=1.5)
     for name in wanted:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Mapping
 from itertools import islice
 from math import isfinite
@@ -74,7 +75,7 @@ class Receipts:
         self.energy_j = self.wasted_j = 0.0
         self.output_tokens = self.missed = self.retried = 0
         self.by_model: dict[str, list[float]] = {}
-        self._kept: dict[int, Receipt] = {}
+        self._kept: OrderedDict[int, Receipt] = OrderedDict()
 
     def add(self, live: LiveRequest, close: Close) -> None:
         """Count a request that has ended, and keep its receipt."""
@@ -107,8 +108,8 @@ class Receipts:
             replica=replica,
             close=close,
         )
-        if len(self._kept) > self.kept:
-            del self._kept[next(iter(self._kept))]
+        while len(self._kept) > self.kept:
+            self._kept.popitem(last=False)
 
     def get(self, number: int) -> Receipt | None:
         """The receipt of a request, if it is still kept."""

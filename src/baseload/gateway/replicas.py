@@ -5,6 +5,7 @@ serve, what engines say of themselves, how fast they really are. No I/O, no cloc
 from __future__ import annotations
 
 import heapq
+from collections import OrderedDict
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,7 +66,8 @@ class Replicas:
         self.health = [ReplicaHealth() for _ in range(count)]
         self._kind_of: list[int] = self.state.type_of.tolist()
         self._kv_tokens: list[int] = self.state.limits.kv_tokens.tolist()
-        self.sessions: dict[int, tuple[int, float]] = {}  # last replica, tokens that it knows
+        self.sessions: OrderedDict[int, tuple[int, float]] = OrderedDict()
+        """By session: its last replica, and the tokens that it knows."""
         self.wanted = np.ones(count, dtype=bool)  # by the slow controller
         self.others = np.zeros((2, count), dtype=np.int64)  # requests and tokens of other workers
         self.foreign = np.zeros(count, dtype=np.int64)  # requests that nobody here has sent
@@ -238,10 +240,10 @@ class Replicas:
         """
         if life.session == 0:
             return
-        self.sessions.pop(life.session, None)
         self.sessions[life.session] = (life.replica, tokens)
+        self.sessions.move_to_end(life.session)
         if len(self.sessions) > _MOST_SESSIONS:
-            del self.sessions[next(iter(self.sessions))]
+            self.sessions.popitem(last=False)
 
     def why_not(self, life: Life, now_ns: int) -> Reason:
         """Why nobody takes a request. Replicas that rest are opened, if no other would do, and

@@ -5,7 +5,7 @@ timers. No clock: instants come in.
 from __future__ import annotations
 
 import heapq
-from collections import deque
+from collections import OrderedDict, deque
 
 NEVER_NS = 2**62
 _SLOT_NS = 50_000_000
@@ -17,7 +17,7 @@ class FairQueue:
     """
 
     def __init__(self) -> None:
-        self._levels: dict[int, dict[int, deque[int]]] = {}
+        self._levels: dict[int, OrderedDict[int, deque[int]]] = {}
         self._size = 0
 
     def __len__(self) -> int:
@@ -25,7 +25,8 @@ class FairQueue:
 
     def push(self, request: int, *, priority: int, fairness: int) -> None:
         """Put a request at the end of its sharer's line."""
-        self._levels.setdefault(priority, {}).setdefault(fairness, deque()).append(request)
+        lines = self._levels.setdefault(priority, OrderedDict())
+        lines.setdefault(fairness, deque()).append(request)
         self._size += 1
 
     def first(self) -> int:
@@ -39,11 +40,12 @@ class FairQueue:
         lines = self._levels[level]
         fairness, line = next(iter(lines.items()))
         request = line.popleft()
-        del lines[fairness]
         if line:
-            lines[fairness] = line
-        elif not lines:
-            del self._levels[level]
+            lines.move_to_end(fairness)
+        else:
+            del lines[fairness]
+            if not lines:
+                del self._levels[level]
         self._size -= 1
         return request
 
