@@ -126,6 +126,23 @@ def wait_until(true, within_s=30.0):
         time.sleep(0.05)
 
 
+def test_whichever_worker_is_asked_explains_every_decision(tmp_path, engines):
+    with gateway(tmp_path, engines, "--workers", "3", "--log", "off") as (_, url):
+        ids = set()
+        for _ in range(30):
+            with client_of(url) as client:
+                raw = client.chat.completions.with_raw_response.create(
+                    model="m", messages=MESSAGES, max_tokens=4
+                )
+                ids.add(raw.headers["x-baseload-decision"])
+        assert len({one.partition("-")[0] for one in ids}) == 3, "all three have answered"
+        for one in ids:
+            for _ in range(4):
+                assert json.loads(page(url, f"/v1/energy/decisions/{one}"))["id"] == one
+        with pytest.raises(urllib.error.HTTPError, match="404"):
+            page(url, "/v1/energy/decisions/0123abcd-1")
+
+
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="reads /proc")
 def test_workers_share_the_load_and_one_that_dies_comes_back(tmp_path, engines):
     with gateway(tmp_path, engines, "--workers", "2", "--log", "off") as (parent, url):

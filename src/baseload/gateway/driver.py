@@ -127,7 +127,7 @@ class Driver:
         self._watch_s = watch_s
         self._loop = asyncio.get_running_loop()
         self._last = 0
-        self._mark = secrets.token_hex(4)
+        self.mark = secrets.token_hex(4)
         self._unwatched: dict[int, LiveRequest] = {}
         self._watch: asyncio.TimerHandle | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -394,17 +394,7 @@ class Driver:
 
     def decision_id(self, number: int) -> bytes:
         """What clients may ask ``/v1/energy/decisions`` for."""
-        return b"%b-%x" % (self._mark.encode(), number)
-
-    def number_of(self, decision_id: str) -> int | None:
-        """The request of a decision's id, ``None`` for an id that is not ours."""
-        mark, _, number = decision_id.partition("-")
-        if mark != self._mark or not 0 < len(number) <= 15:
-            return None
-        try:
-            return int(number, 16)
-        except ValueError:
-            return None
+        return b"%b-%x" % (self.mark.encode(), number)
 
     # Clients that leave
 

@@ -10,6 +10,7 @@ from baseload.gateway.core import Core
 from baseload.gateway.driver import Driver
 from baseload.gateway.emulated.fleet import EmulatedFleet, is_emulated
 from baseload.gateway.event_log import EventLog
+from baseload.gateway.fellows import Fellows, Told
 from baseload.gateway.gate import Gate
 from baseload.gateway.hands import Hands
 from baseload.gateway.listeners import Metering
@@ -71,11 +72,21 @@ class Service:
             explain=lambda request: self.core.explain(request, time.monotonic_ns()),
             refused=self.metering.refused,
             summary=lambda last: self.metering.summary(self.core, last, time.monotonic_ns()),
+            elsewhere=self._elsewhere,
+        )
+        self.fellows = (
+            None
+            if place is None
+            else Fellows(place.folder, self.driver.mark, self.surface.decision)
         )
 
     def _upstream(self, replica: LiveReplica) -> Upstream:
         """The way to a replica."""
         return self.emulated.upstream if is_emulated(replica) else self._http
+
+    async def _elsewhere(self, mark: str, number: int) -> Told | None:
+        """A decision that another worker took."""
+        return None if self.fellows is None else await self.fellows.ask(mark, number)
 
     def start(self) -> None:
         """Begin to look after the fleet."""
@@ -84,6 +95,11 @@ class Service:
         if self.board is not None:
             self.board.start()
             self._show()
+        if self.fellows is not None:
+            try:
+                self.fellows.start()
+            except OSError as error:  # others serve no less without its decisions
+                self.driver.trouble("fellows", error)
         self.driver.start()
 
     def _show(self) -> None:
@@ -115,6 +131,8 @@ class Service:
             self._shown.cancel()
         if self.board is not None:
             self.board.close()
+        if self.fellows is not None:
+            await self.fellows.close()
         await self.hands.close()
         self.driver.close()
         await self.emulated.close()

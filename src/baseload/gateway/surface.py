@@ -5,7 +5,7 @@ the driver's.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -15,6 +15,7 @@ from baseload.gateway.body_reader import BodyReader, ClientLeftError
 from baseload.gateway.config import Endpoint, GatewayConfig, LiveTierEntry, Scope
 from baseload.gateway.driver import Driver, estimated_tokens, say_error
 from baseload.gateway.errors import RequestError, bad_field, unknown_model
+from baseload.gateway.fellows import Told, place_of
 from baseload.gateway.gate import Gate
 from baseload.gateway.keys import Caller
 from baseload.gateway.live_request import PATHS, Headers, Hear, Message, Say
@@ -33,12 +34,20 @@ SHOWN = 12
 Page = tuple[bytes, bytes]
 """Content type and body of a page."""
 
+Make = Callable[[Caller | None, Message], Awaitable[Page]]
+Elsewhere = Callable[[str, int], Awaitable[Told | None]]
+"""Gives the decision of another worker, by the worker's mark and the request's number."""
+
+
+async def _nowhere(_: str, __: int) -> Told | None:
+    return None
+
 
 class Surface:
     """The application. ``metrics`` gives the page of ``/metrics`` for an ``Accept`` header;
     ``summary`` what the fleet does, with the decisions it is given; ``explain`` the decisions about
-    a request. ``refused`` is told of the status of every error that no request for an answer came
-    to. Make it inside a running loop.
+    a request, ``elsewhere`` those that another worker took. ``refused`` is told of the status of
+    every error that no request for an answer came to. Make it inside a running loop.
     """
 
     def __init__(
@@ -51,6 +60,7 @@ class Surface:
         explain: Callable[[int], Any] = lambda _: [],
         refused: Callable[[int], None] = lambda _: None,
         summary: Callable[[list[RecentDecision]], bytes] | None = None,
+        elsewhere: Elsewhere = _nowhere,
     ) -> None:
         self.driver = driver
         self.gate = gate
@@ -59,11 +69,12 @@ class Surface:
         self._explain = explain
         self._refused = refused
         self._fleet_summary = summary
+        self._elsewhere = elsewhere
         self._reader = BodyReader()
         self._mark = secrets.token_hex(6)
         self._count = 0
         self._infer: dict[str, Endpoint] = {path: name for name, path in PATHS.items()}
-        self._pages: dict[str, tuple[Scope | None, Callable[[Caller | None, Message], Page]]] = {
+        self._pages: dict[str, tuple[Scope | None, Make]] = {
             "/": (None, self._front),
             "/health": (None, self._health),
             "/ready": (None, self._readiness),
@@ -199,7 +210,7 @@ class Surface:
             if scopes is None
             else self.gate.caller(wishes.authorization, wishes.api_key, scopes)
         )
-        kind, body = make(caller, scope)
+        kind, body = await make(caller, scope)
         headers.append((b"content-type", kind))
         if path == "/":
             headers += page_headers()
@@ -214,28 +225,28 @@ class Surface:
 
     # Pages
 
-    def _front(self, _: Caller | None, __: Message) -> Page:
+    async def _front(self, _: Caller | None, __: Message) -> Page:
         return PAGE_TYPE, page()
 
-    def _health(self, _: Caller | None, __: Message) -> Page:
+    async def _health(self, _: Caller | None, __: Message) -> Page:
         return _JSON[1], b'{"status":"ok"}'
 
-    def _readiness(self, _: Caller | None, __: Message) -> Page:
+    async def _readiness(self, _: Caller | None, __: Message) -> Page:
         if not self._ready():
             raise RequestError(
                 503, "no replica is ready, or the gateway shuts down", retry_after_s=1.0
             )
         return _JSON[1], b'{"status":"ready"}'
 
-    def _metrics_page(self, _: Caller | None, scope: Message) -> Page:
+    async def _metrics_page(self, _: Caller | None, scope: Message) -> Page:
         accept = b",".join(value for name, value in scope["headers"] if name == b"accept")
         return self._metrics(accept.decode("latin-1"))
 
-    def _models(self, caller: Caller | None, _: Message) -> Page:
+    async def _models(self, caller: Caller | None, _: Message) -> Page:
         found = [_model(name) for name in self._names(caller)]
         return _JSON[1], msgspec.json.encode({"object": "list", "data": found})
 
-    def _model(self, caller: Caller | None, scope: Message) -> Page:
+    async def _model(self, caller: Caller | None, scope: Message) -> Page:
         name, names = scope["path"].removeprefix(_MODELS), self._names(caller)
         if name not in names:
             raise unknown_model(name, names)
@@ -247,7 +258,7 @@ class Surface:
         allowed = None if caller is None else caller.models
         return names if allowed is None else [name for name in names if name in allowed]
 
-    def _summary(self, caller: Caller | None, _: Message) -> Page:
+    async def _summary(self, caller: Caller | None, _: Message) -> Page:
         if self._fleet_summary is not None:
             return _JSON[1], self._fleet_summary(self._last_decisions(caller))
         summary = {"object": "energy.summary", **self.driver.receipts.summary()}
@@ -272,20 +283,31 @@ class Surface:
             for one in self.driver.receipts.last(SHOWN, client=client)
         ]
 
-    def _decision(self, caller: Caller | None, scope: Message) -> Page:
-        name = scope["path"].removeprefix(_DECISIONS)
-        number = self.driver.number_of(name)
-        receipt = None if number is None else self.driver.receipts.get(number)
-        mine = caller is None or not caller.name or receipt is None or "admin" in caller.scopes
-        if receipt is None or not (mine or receipt.client == caller.name):  # type: ignore[union-attr]
+    async def _decision(self, caller: Caller | None, scope: Message) -> Page:
+        place = place_of(scope["path"].removeprefix(_DECISIONS))
+        told = None
+        if place is not None:
+            mark, number = place
+            ours = mark == self.driver.mark
+            told = self.decision(number) if ours else await self._elsewhere(mark, number)
+        anyone = caller is None or not caller.name or "admin" in caller.scopes
+        if told is None or not (anyone or told.client == caller.name):  # type: ignore[union-attr]
             kept = self.driver.receipts.kept
-            said = f"no such decision; the last {kept} are kept"
-            if number is None:
-                said += ", each by the worker process that decided: another one may have it"
-            raise RequestError(404, said, code="unknown_decision")
-        return _JSON[1], msgspec.json.encode(
-            {"id": name, **receipt.said(self._explain(receipt.close.request))}
-        )
+            raise RequestError(
+                404,
+                f"no such decision; the last {kept} of each worker process are kept",
+                code="unknown_decision",
+            )
+        return _JSON[1], bytes(told.page)
+
+    def decision(self, number: int) -> Told | None:
+        """The decision about a request of this process, if it is still kept."""
+        receipt = self.driver.receipts.get(number)
+        if receipt is None:
+            return None
+        name = self.driver.decision_id(number).decode()
+        page = msgspec.json.encode({"id": name, **receipt.said(self._explain(number))})
+        return Told(client=receipt.client, page=msgspec.Raw(page))
 
 
 def tiers_of_objectives(tiers: tuple[LiveTierEntry, ...]) -> dict[str, int]:
