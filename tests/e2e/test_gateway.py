@@ -225,6 +225,27 @@ def test_a_signal_lets_streams_end(tmp_path, engines):
             found.get("/health")
 
 
+def test_while_it_drains_it_says_so_to_whoever_comes(tmp_path, engines):
+    with gateway(tmp_path, engines) as found:
+        for engine in engines:
+            engine.mode = "hang"
+        stream = found.ask(stream=True)
+        next(iter(stream))
+        found.process.send_signal(signal.SIGTERM)
+        wait_until(lambda: "shutting down" in said(tmp_path))
+        for _ in range(2):
+            with pytest.raises(urllib.error.HTTPError) as refused:
+                found.get("/ready")
+            with refused.value:
+                assert refused.value.code == 503
+        assert found.get("/health")
+        with pytest.raises(openai.InternalServerError) as late:
+            found.ask()
+        assert (late.value.status_code, late.value.code) == (503, "draining")
+        stream.close()
+        assert found.process.wait(10) == 0
+
+
 def test_streams_that_do_not_end_in_time_are_told_so(tmp_path, engines):
     with gateway(tmp_path, engines, drain_s=0.3) as found:
         for engine in engines:

@@ -33,7 +33,16 @@ class Exchange:
     the last.
     """
 
-    __slots__ = ("_connection", "_error", "_held_bytes", "_parts", "_waiter", "headers", "status")
+    __slots__ = (
+        "_connection",
+        "_error",
+        "_held_bytes",
+        "_left",
+        "_parts",
+        "_waiter",
+        "headers",
+        "status",
+    )
 
     def __init__(
         self, connection: EngineConnection, status: int, headers: Mapping[str, str]
@@ -45,6 +54,7 @@ class Exchange:
         self._held_bytes = 0
         self._error: Exception | None = None
         self._waiter: asyncio.Future[None] | None = None
+        self._left: asyncio.TimerHandle | None = None
 
     @property
     def ended(self) -> bool:
@@ -75,8 +85,18 @@ class Exchange:
         if self._connection is not None:
             self._connection.end(ConnectionAbortedError("closed by us"))
 
+    def leave(self, within_s: float) -> None:
+        """Nobody reads on: what is left is dropped, and where it has not ended within ``within_s``
+        the connection is closed.
+        """
+        if self._connection is not None and self._left is None:
+            self._left = self._connection.loop.call_later(within_s, self.close)
+            self._connection.flow()
+
     def feed(self, data: bytes) -> bool:
         """Take a piece of the body; says whether there is room for more."""
+        if self._left is not None:
+            return True
         self._parts.append(data)
         self._held_bytes += len(data)
         self._wake()
@@ -85,6 +105,8 @@ class Exchange:
     def finish(self, error: Exception | None = None) -> None:
         """All has come, or with an ``error`` nothing more will."""
         self._connection, self._error = None, error
+        if self._left is not None:
+            self._left.cancel()
         self._wake()
 
     def _wake(self) -> None:

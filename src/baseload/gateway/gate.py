@@ -47,12 +47,12 @@ class Gate:
         self._settle(config, ring)
 
     def _settle(self, config: GatewayConfig, ring: KeyRing) -> None:
-        self._ring = ring
+        self.ring = ring
         self._fairness = {key.name: stable_hash(key.name.encode()) for key in config.keys}
 
     def caller(self, authorization: bytes | None, api_key: bytes | None, scope: Scope) -> Caller:
         """Who calls. Raises ``RequestError`` 401 for no or an unknown key, 403 for a scope."""
-        caller = self._ring.caller(authorization, api_key)
+        caller = self.ring.caller(authorization, api_key)
         caller.require(scope)
         return caller
 

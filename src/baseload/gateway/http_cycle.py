@@ -21,6 +21,7 @@ class GatewayCycle(RequestResponseCycle):
     """
 
     head = b""
+    until_closed = False
 
     async def send(self, message: Any) -> None:
         """Take a message of ASGI. Raises ``RuntimeError`` for one that is out of turn, for a header
@@ -60,6 +61,8 @@ class GatewayCycle(RequestResponseCycle):
             self.chunked_encoding = False
         elif fields.get(b"transfer-encoding", b"").lower() == b"chunked":
             self.chunked_encoding = True
+        elif self.scope["http_version"] == "1.0":  # knows no pieces; the connection's end is its
+            self.until_closed = True
         elif status not in _BODILESS and self.scope["method"] != "HEAD":
             self.chunked_encoding = True
             lines.append(b"transfer-encoding: chunked")
@@ -79,7 +82,7 @@ class GatewayCycle(RequestResponseCycle):
                 body = b"%x\r\n%b\r\n" % (len(body), body)
             if not more:
                 body += b"0\r\n\r\n"
-        else:
+        elif not self.until_closed:
             if len(body) > self.expected_content_length:
                 raise RuntimeError("the body is longer than its content-length")
             self.expected_content_length -= len(body)

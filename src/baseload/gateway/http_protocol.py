@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from baseload.gateway.errors import RequestError
@@ -45,7 +46,9 @@ class GatewayProtocol(HttpToolsProtocol):
         self._head_open, self._between = True, False
 
     def on_headers_complete(self) -> None:
-        """A head is here."""
+        """A head is here; of one that wishes for another protocol more in ``_without_upgrade``."""
+        if self.parser.should_upgrade():
+            return
         self._head_open = False
         self._head_size = 0
         self._forget_head()
@@ -55,13 +58,16 @@ class GatewayProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """A request is here whole."""
+        if self.parser.should_upgrade():
+            return
         self._between = True
         super().on_message_complete()
 
     def data_received(self, data: bytes) -> None:
         """Bytes have come."""
         all_of_head = self._head_open or self._between
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        self._feed(data)
         if not self._awaits_head() or self.transport.is_closing():
             return
         if all_of_head:
@@ -70,6 +76,29 @@ class GatewayProtocol(HttpToolsProtocol):
             self._end(431, f"a head of more than {self.head_bytes} bytes")
         elif self._head_timer is None:
             self._await_head()
+
+    def _feed(self, data: bytes) -> None:
+        """Have bytes parsed."""
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as wish:
+            self._without_upgrade(data[wish.args[0] :])
+        except httptools.HttpParserError:
+            self.send_400_response("what came is not HTTP")
+
+    def _without_upgrade(self, rest: bytes) -> None:
+        """Go on with a request as if it did not wish for another protocol (Java's client does, for
+        HTTP/2): a server may pass that over (RFC 9110, 7.8), the parser does not.
+        """
+        method = self.parser.get_method()
+        if method == b"CONNECT":
+            self.send_400_response("CONNECT: this is no proxy")
+            return
+        lines = [b"%b %b HTTP/%b" % (method, self.url, self.parser.get_http_version().encode())]
+        lines += [name + b": " + value for name, value in self.headers if name != b"upgrade"]
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's own
+        self._feed(b"\r\n".join(lines) + b"\r\n\r\n" + rest)
 
     def _awaits_head(self) -> bool:
         """Whether the client owes the rest of a head: one that has begun, or will."""

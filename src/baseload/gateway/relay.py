@@ -6,7 +6,6 @@ tried elsewhere; after that, every chunk goes on at once.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Callable, Mapping
 
@@ -58,7 +57,7 @@ class Relay:
         Ends with the machine told ``Ended`` or ``Broke``, or not at all where the attempt was
         interrupted. What an engine says that refuses the request is left in ``live.words``.
         """
-        live.replica, live.option = way.replica, option
+        live.replica, live.option, live.words = way.replica, option, None
         try:
             body = engine_body(live, way, option)
         except RequestError as error:
@@ -69,10 +68,14 @@ class Relay:
         try:
             if live.asked.stream:
                 stream = await way.upstream.stream(url, body, headers, limits=self.limits)
+                whole = False
                 try:
-                    await self._stream(live, order, way, stream)
+                    whole = await self._stream(live, order, way, stream)
                 finally:
-                    stream.close()
+                    if whole:
+                        stream.leave()
+                    else:
+                        stream.close()
             else:
                 status, found, answer = await way.upstream.post(
                     url, body, headers, limits=self.limits
@@ -121,19 +124,19 @@ class Relay:
 
     async def _stream(
         self, live: LiveRequest, order: Send, way: Way, stream: UpstreamStream
-    ) -> None:
-        """Hand on an answer as it comes."""
+    ) -> bool:
+        """Hand on an answer as it comes; says whether all of it has come."""
         live.status = status = stream.status
         if status != 200:
             self._refused(live, order, status, stream.headers, await _words(stream))
-            return
+            return False
         found = stream.headers
         if "event-stream" not in (found.get("content-type") or "") or "content-encoding" in found:
             raise UpstreamError("garbage", "not a stream of events")
         number, attempt, say, clock = live.number, order.attempt, live.say, self._clock_ns
         self._tell(Began(request=number, attempt=attempt))
         if live.stopped():
-            return
+            return False
         reader = StreamReader(
             way.replica.engine,
             live.asked.endpoint,
@@ -159,7 +162,7 @@ class Relay:
                 out, held = held, b""
                 self._tell(Progressed(request=number, attempt=attempt, tokens=untold))
                 if live.stopped():
-                    return
+                    return False
                 told_ns = clock()
                 if untold:
                     live.first_ns = told_ns
@@ -175,7 +178,7 @@ class Relay:
                     self._tell(Progressed(request=number, attempt=attempt, tokens=untold))
                     untold = 0
                     if live.stopped():
-                        return
+                        return False
             if out:
                 await say({"type": "http.response.body", "body": out, "more_body": True})
             if reader.done:
@@ -183,9 +186,9 @@ class Relay:
         if untold:
             self._tell(Progressed(request=number, attempt=attempt, tokens=untold, sent=live.begun))
             if live.stopped():
-                return
+                return False
         await self._finish(live, order, way, reader, held)
-        await _drained(stream)
+        return True
 
     async def _finish(
         self, live: LiveRequest, order: Send, way: Way, reader: StreamReader, held: bytes
@@ -338,23 +341,6 @@ def stream_options(body: bytes) -> dict[str, object]:
         return {"include_usage": True}
     own = msgspec.json.decode(body, type=_StreamOptions).stream_options
     return {**(own or {}), "include_usage": True}
-
-
-_DRAIN_S = 1.0
-
-
-async def _drained(stream: UpstreamStream) -> None:
-    """Wait a little for the end of a stream whose last event is here: its connection can then be
-    used again.
-    """
-    late = asyncio.get_running_loop().call_later(_DRAIN_S, stream.close)
-    try:
-        async for _ in stream:
-            pass
-    except UpstreamError:
-        pass
-    finally:
-        late.cancel()
 
 
 def engine_words(error: bytes) -> tuple[int, bytes, bytes] | None:

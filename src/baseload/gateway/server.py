@@ -7,7 +7,6 @@ import contextlib
 import errno
 import gc
 import logging
-import math
 import os
 import signal
 import socket
@@ -33,7 +32,8 @@ KEEP_ALIVE_S = 75
 BACKLOG = 2048
 WATCH_S = 1.0
 GIVE_BACK_S = 1.0
-LAST_WORDS_S = 2.0
+LOOK_S = 0.02
+LAST_WORDS_S = 2
 """What requests have to say their end in, after the time for draining is over."""
 SECOND_SIGNAL = 130
 
@@ -144,6 +144,7 @@ class GatewayServer:
         self._fleet, self._options, self._watch = fleet, options, watch
         self._announce, self._complain = announce, complain
         self._stopping = False
+        self._leaving: asyncio.Task[None] | None = None
         self._reloading = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -194,7 +195,7 @@ class GatewayServer:
             server_header=False,
             proxy_headers=False,
             timeout_keep_alive=KEEP_ALIVE_S,
-            timeout_graceful_shutdown=math.ceil(limits.drain_s + LAST_WORDS_S),
+            timeout_graceful_shutdown=LAST_WORDS_S,
             backlog=BACKLOG,
             ssl_certfile=listen.tls_cert,
             ssl_keyfile=listen.tls_key,
@@ -220,7 +221,7 @@ class GatewayServer:
             loop.add_signal_handler(signal.SIGHUP, self._begin_reload)
 
     def stop(self) -> None:
-        """First: take no more, let what runs end, leave. Again: leave at once."""
+        """First: refuse what comes, let what runs end, leave. Again: leave at once."""
         if self._stopping:
             sys.stderr.flush()
             os._exit(SECOND_SIGNAL)
@@ -234,8 +235,16 @@ class GatewayServer:
                 "again to leave at once"
             )
         driver.drain()
+        loop = asyncio.get_running_loop()
+        self._leaving = loop.create_task(self._leave(loop.time() + drain_s))
+
+    async def _leave(self, until_s: float) -> None:
+        """Answer new connections (503) as long as something runs, then end."""
+        loop, driver = asyncio.get_running_loop(), self.service.driver
+        while driver.lives and loop.time() < until_s:
+            await asyncio.sleep(LOOK_S)
+        driver.give_up()
         self._server.should_exit = True
-        asyncio.get_running_loop().call_later(drain_s, driver.give_up)
 
     # Reload
 

@@ -135,7 +135,8 @@ class Surface:
         say: Say,
     ) -> None:
         """A request for an answer of a model."""
-        caller = self.gate.caller(wishes.authorization, wishes.api_key, "infer")
+        gate, ring = self.gate, self.gate.ring
+        caller = gate.caller(wishes.authorization, wishes.api_key, "infer")
         limits = self._limits
         body = await self._reader.read(
             hear,
@@ -143,6 +144,8 @@ class Surface:
             most_bytes=limits.body_bytes,
             within_s=limits.body_s,
         )
+        if gate.ring is not ring:  # a reload while the body came: keys mean what they mean now
+            caller = gate.caller(wishes.authorization, wishes.api_key, "infer")
         asked = read_body(endpoint, body)
         if wishes.effort_auto:
             asked = msgspec.structs.replace(asked, effort="auto")
@@ -151,7 +154,7 @@ class Surface:
         if len(driver.lives) >= limits.concurrent_requests:
             raise too_many(limits.concurrent_requests)
         prompt_tokens = estimated_tokens(asked)
-        admitted = self.gate.admit(caller, asked, prompt_tokens, headers)
+        admitted = gate.admit(caller, asked, prompt_tokens, headers)
         used_tokens = 0
         try:
             live = await driver.serve(
@@ -164,11 +167,11 @@ class Surface:
                 answer_headers=headers,
                 say=say,
                 hear=hear,
-                fairness=self.gate.fairness(caller),
+                fairness=gate.fairness(caller),
             )
             used_tokens = live.spent_tokens(int(prompt_tokens))
         finally:
-            self.gate.done(admitted, used_tokens)
+            gate.done(admitted, used_tokens)
 
     def _tier(self, caller: Caller, wishes: Wishes, asked: Asked) -> int:
         """The tier's place: what the key says, then the objective header, then ``service_tier``,

@@ -26,6 +26,8 @@ close theirs, so that no request goes into a connection that is being closed.
 ANSWER_BYTES = 64 * 1024 * 1024
 """An answer that is not streamed and longer than this is no answer."""
 PROBE_BYTES = 8 * 1024 * 1024
+LEFT_S = 1.0
+"""So long after its last event the end of a streamed answer may come."""
 
 Answer = tuple[int, Mapping[str, str], bytes]
 """Status, headers (look them up in lower case), body."""
@@ -60,6 +62,9 @@ class UpstreamStream(Protocol):
 
     async def __anext__(self) -> bytes:
         """The next bytes."""
+
+    def leave(self) -> None:
+        """All that matters has come: the answer's end, where it comes soon, is not waited for."""
 
     def close(self) -> None:
         """Done with it: an answer that is not complete is given up, which tells the engine."""
@@ -180,6 +185,10 @@ class HttpStream:
         if not chunk:
             raise StopAsyncIteration
         return chunk
+
+    def leave(self) -> None:
+        """Let the answer end by itself, so that its connection can be used again."""
+        self._answer.leave(LEFT_S)
 
     def close(self) -> None:
         """Give the answer up where it is not complete."""

@@ -179,6 +179,9 @@ class FakeStream:
             return chunk
         raise StopAsyncIteration
 
+    def leave(self):
+        self.closed = True
+
     def close(self):
         self.closed = True
 

@@ -296,6 +296,17 @@ def test_what_fails_after_it_has_begun_ends_with_an_error_in_the_stream(end):
 
 
 @drive
+async def test_words_of_one_attempt_are_not_those_of_the_next():
+    """What another engine said of itself stood in the refusal of the one that was asked last."""
+    first = (200, {}, b'{"error":{"message":"CUDA error at /secret","code":500}}')
+    setup = Setup(FakeCore(), FakeUpstream(first, (400, {}, b"plain text")))
+    await setup.client.call("/v1/chat/completions", chat())
+    assert setup.client.status == 400
+    assert b"CUDA" not in setup.client.body
+    setup.settled()
+
+
+@drive
 async def test_an_engine_s_refusal_is_passed_on_in_its_own_words():
     words = b'{"error":{"message":"context too long","type":"BadRequestError","code":400}}'
     setup = Setup(FakeCore(), FakeUpstream((400, {}, words)))

@@ -272,6 +272,42 @@ def test_a_long_request_ends_with_its_connection():
     asyncio.run(run())
 
 
+def test_an_answer_that_is_left_ends_by_itself():
+    """What nobody reads any more is dropped; the connection is free at the answer's end."""
+
+    async def run():
+        connection, line, kept, ask = await asking()
+        connection.data_received(OK + b"transfer-encoding: chunked\r\n\r\n3\r\nabc\r\n")
+        answer = await ask
+        assert await answer.read() == b"abc"
+        answer.leave(60.0)
+        connection.data_received(b"80000\r\n" + b"x" * 0x80000 + b"\r\n")
+        assert line.reads
+        assert (kept.free, kept.gone) == (0, 0)
+        connection.data_received(b"0\r\n\r\n")
+        answer.close()
+        assert (kept.free, kept.gone) == (1, 0)
+        assert answer.ended
+        again = asyncio.ensure_future(connection.ask(b"request"))
+        await asyncio.sleep(0)
+        connection.data_received(OK + b"content-length: 2\r\n\r\nok")
+        assert await all_of(again) == b"ok"
+
+    asyncio.run(run())
+
+
+def test_an_answer_that_is_left_and_does_not_end_is_given_up():
+    async def run():
+        connection, line, kept, ask = await asking()
+        connection.data_received(OK + b"transfer-encoding: chunked\r\n\r\n3\r\nabc\r\n")
+        (await ask).leave(0.0)
+        while not line.closing:
+            await asyncio.sleep(0)
+        assert (kept.free, kept.gone) == (0, 1)
+
+    asyncio.run(run())
+
+
 def test_what_is_given_up_says_so_to_who_reads():
     async def run():
         connection, line, kept, ask = await asking()

@@ -18,13 +18,17 @@ GET = b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"
 
 async def app(scope, receive, send):
     await receive()
+    await answer(send)
+
+
+async def answer(send):
     await send(
         {"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]}
     )
     await send({"type": "http.response.body", "body": b"ok"})
 
 
-def fed(*parts, head_bytes=200, wait_s=0.0):
+def fed(*parts, head_bytes=200, wait_s=0.0, app=app):
     """What a client that sends ``parts`` gets, and whether its connection is ended."""
 
     async def run():
@@ -56,6 +60,37 @@ def test_requests_are_answered_as_ever():
     written, closing = fed(GET, GET[:10], GET[10:], GET)
     assert written.count(b"200 OK") == 3
     assert not closing
+
+
+H2C = b"connection: Upgrade, HTTP2-Settings\r\nupgrade: h2c\r\nhttp2-settings: AAEAAEAAAAIAAAABAAM\r\n"
+
+
+@pytest.mark.parametrize("cut", [0, 10, 60, 150, 190, 205])
+def test_a_wish_for_another_protocol_is_passed_over(cut):
+    """Java's client wishes for HTTP/2 with every request; its body was lost."""
+    asked = b"POST /x HTTP/1.1\r\nhost: x\r\n" + H2C + b"content-length: 5\r\n\r\nhello"
+    told = []
+
+    async def echo(scope, receive, send):
+        found, more = b"", True
+        while more:
+            message = await receive()
+            found, more = found + message["body"], message["more_body"]
+        told.append((scope["method"], scope["path"], found))
+        await answer(send)
+
+    written, closing = fed(
+        *filter(None, (asked[:cut], asked[cut:])), asked, app=echo, head_bytes=1000
+    )
+    assert written.count(b"200 OK") == 2
+    assert not closing
+    assert told == [("POST", "/x", b"hello")] * 2
+
+
+def test_this_is_no_proxy():
+    written, closing = fed(b"CONNECT a:443 HTTP/1.1\r\nhost: a:443\r\n\r\n")
+    assert b"400 Bad Request" in written
+    assert closing
 
 
 def test_a_large_body_is_not_a_large_head():

@@ -206,6 +206,70 @@ def test_what_a_request_held_of_its_key_s_limits_is_given_back():
     asyncio.run(run())
 
 
+def test_a_stream_is_over_for_its_key_with_its_last_event():
+    """An engine that ends its answer a little later held the key's one place until then."""
+
+    async def run():
+        keys = (KeyEntry(name="a", value="env:A", max_streams=1),)
+        never = asyncio.Event()
+        setup = Setup(keys=keys, environ=ENVIRON)
+        for _ in range(3):
+            setup.upstream.script = [FakeStream((*GOOD_STREAM, never))]
+            call = setup.call("/v1/chat/completions", chat(stream=True), headers=bearer("key-a"))
+            assert (await asyncio.wait_for(call, 1.0)).status == 200
+        setup.close()
+
+    asyncio.run(run())
+
+
+def reloaded_while_a_body_comes(*, keys):
+    """A request of key c, whose configuration has changed to ``keys`` before its body is here."""
+
+    async def run():
+        before = (
+            KeyEntry(name="a", value="env:A", requests_per_min=5),
+            KeyEntry(name="c", value="env:C", requests_per_min=1000, tier="bulk"),
+        )
+        setup = Setup(keys=before, environ=ENVIRON)
+        body, client = json.dumps(chat()).encode(), Client(setup.surface)
+        begun, go_on = asyncio.Event(), asyncio.Event()
+
+        async def hear():
+            begun.set()
+            await go_on.wait()
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        async def say(message):
+            client.messages.append(message)
+            if message["type"] == "http.response.start":
+                client.status, client.headers = message["status"], dict(message["headers"])
+
+        scope = {"type": "http", "method": "POST", "path": "/v1/chat/completions"}
+        call = asyncio.ensure_future(
+            setup.surface(scope | {"headers": list(bearer("key-c"))}, hear, say)
+        )
+        await begun.wait()
+        config = config_of(tiers=TIERS[:1], keys=keys)
+        setup.surface.gate.configured(config, setup.surface.gate.ring_of(config))
+        setup.surface.configured(config)
+        go_on.set()
+        await call
+        setup.close()
+        return client
+
+    return asyncio.run(run())
+
+
+def test_a_reload_while_a_body_comes_charges_the_key_that_sent_it():
+    """By its number in the old file it was another one's, or nobody's."""
+    c = KeyEntry(name="c", value="env:C", requests_per_min=7)
+    a = KeyEntry(name="a", value="env:A", requests_per_min=5)
+    for keys in ((c, a), (a, c), (c,)):
+        found = reloaded_while_a_body_comes(keys=keys)
+        assert (found.status, found.headers[b"x-ratelimit-limit-requests"]) == (200, b"7")
+    assert reloaded_while_a_body_comes(keys=(a,)).status == 401
+
+
 def test_limits_of_a_key_are_told_and_held():
     async def run():
         setup = Setup(keys=KEYS, environ=ENVIRON)

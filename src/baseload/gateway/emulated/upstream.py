@@ -140,6 +140,9 @@ class EmulatedStream:
             raise StopAsyncIteration
         return part
 
+    def leave(self) -> None:
+        """All that matters has come."""
+
     def close(self) -> None:
         """Done with it: an answer that is not complete is given up."""
         self._pipe.abandon()
