@@ -213,16 +213,31 @@ class ErrorFields(msgspec.Struct, frozen=True, gc=False):
     code: str | int | None = None
 
 
+_OF_THE_REQUEST = (
+    "invalid_",
+    "image_",
+    "unsupported_",
+    "empty_image_",
+    "failed_to_download_image",
+    "context_length_exceeded",
+)
+"""How error codes begin that blame the request: https://platform.openai.com/docs/api-reference."""
+
+
 def cause_of(error: bytes) -> tuple[Cause, str]:
     """What kind of failure an engine's error object is, and its words: ``rejected`` where its code
-    says that the request is at fault (400 to 499 but 408 and 429), else ``status``.
+    says that the request is at fault (400 to 499 but 408 and 429, or one of the Responses API's
+    words for that), else ``status``.
     """
     try:
         read = msgspec.json.decode(error, type=ErrorFields, strict=False)
     except (msgspec.DecodeError, ValueError, RecursionError):
         return "status", error[:200].decode("utf-8", "replace")
-    code = read.code if isinstance(read.code, int) else 0
-    fault = 400 <= code < 500 and code not in (408, 429)
+    code = read.code
+    if isinstance(code, int):
+        fault = 400 <= code < 500 and code not in (408, 429)
+    else:
+        fault = code is not None and code.startswith(_OF_THE_REQUEST)
     return ("rejected" if fault else "status"), read.message[:500]
 
 

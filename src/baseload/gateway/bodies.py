@@ -217,7 +217,7 @@ def read_completions(body: bytes) -> Asked:
         model=model,
         stream=stream,
         include_usage=stream and wants_usage(read.stream_options),
-        max_tokens=within(read.max_tokens, "max_tokens"),
+        max_tokens=within(read.max_tokens, "max_tokens", low=0),  # 0: echo and score the prompt
         characters=count.characters,
         prompt_tokens=count.tokens,
         service_tier=read.service_tier,
@@ -334,11 +334,11 @@ def need_model(model: str | None) -> str:
     return model
 
 
-def within(value: int | None, param: str, *, most: int = MOST_TOKENS) -> int | None:
-    """``value``, an integer from 1 to ``most``, or ``None``. Raises ``RequestError`` 400."""
-    if value is not None and not 1 <= value <= most:
+def within(value: int | None, param: str, *, low: int = 1, most: int = MOST_TOKENS) -> int | None:
+    """``value``, an integer from ``low`` to ``most``, or ``None``. Raises ``RequestError`` 400."""
+    if value is not None and not low <= value <= most:
         found = str(value) if abs(value) < 10**20 else "a number with more than 20 digits"
-        raise bad_field(param, found=found, allowed=f"an integer from 1 to {most}")
+        raise bad_field(param, found=found, allowed=f"an integer from {low} to {most}")
     return value
 
 

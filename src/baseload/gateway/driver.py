@@ -422,11 +422,12 @@ class Driver:
 def arrival(live: LiveRequest, lane: int, fairness: int) -> Arrived:
     """The event of a request's arrival; its prompt's length is estimated from its characters."""
     asked, wishes = live.asked, live.wishes
+    most_tokens = math.inf if asked.max_tokens is None else asked.max_tokens * asked.choices
     return Arrived(
         request=live.number,
         lane=lane,
         input_tokens=estimated_tokens(asked),
-        cap_tokens=math.inf if asked.max_tokens is None else asked.max_tokens * asked.choices,
+        cap_tokens=max(1.0, most_tokens),
         ttft_s=wishes.ttft_s,
         tpot_s=wishes.tpot_s,
         session=wishes.session,

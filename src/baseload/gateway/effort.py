@@ -221,13 +221,15 @@ def say_effort(
     applied["effort"] = effort
     if word != effort:
         applied["sent"] = word
-    inner = "chat_template_kwargs.reasoning_effort"
-    said_inside = inner in edits.fields
+    inner, thinks = "chat_template_kwargs.reasoning_effort", "chat_template_kwargs.thinking"
+    said_inside, thinks_inside = inner in edits.fields, thinks in edits.fields
     edits.remove_all((*LEVELS, *SWITCHES))
     if effort != "none" or spelling.effort_off:
         edits.set(spelling.effort, word)
     if said_inside and effort != "none":
         edits.set(inner, word)
+    if thinks_inside:  # what the templates of DeepSeek, Kimi and Granite read
+        edits.set(thinks, effort != "none")
     if spelling.switch is not None and (effort == "none" or spelling.switch_on):
         edits.set(spelling.switch, effort != "none")
 

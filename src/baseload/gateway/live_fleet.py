@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from baseload.gateway.bodies import Asked
 
 AUTO = "auto"
+NONE = "none"
 """The alias over all models, and the effort that leaves the choice to the gateway."""
 
 _THINK = ("chat", "responses")
@@ -189,15 +190,14 @@ class LiveFleet:
             raise self._unable(asked)
         if asked.effort not in (None, AUTO):
             found = self._places(able, {asked.effort})
+            if asked.effort == NONE:  # who never thinks does not think
+                found = sorted(found + self._places([m for m in able if not m.efforts], {None}))
             if not found:
                 known = sorted({e for model in able for e in model.efforts}, key=EFFORTS.index)
-                said = (
-                    ", ".join([AUTO, *known]) if known else f"none: {asked.model} takes no effort"
-                )
                 raise bad_field(
-                    "reasoning_effort",
+                    asked.effort_field or "reasoning_effort",
                     found=str(asked.effort),
-                    allowed=said,
+                    allowed=", ".join([AUTO, *(known or [NONE])]) + f" for {asked.model!r}",
                     code="unsupported_value",
                 )
             return self._above_floor(found, tier)
@@ -312,7 +312,8 @@ class LiveFleet:
 def lack(model: ModelEntry, asked: Asked) -> tuple[str, str] | None:
     """What of a request a model cannot do: in words, and the field it stands in."""
     if asked.endpoint not in model.endpoints:
-        return f"/v1/{asked.endpoint}", "model"
+        path = "chat/completions" if asked.endpoint == "chat" else asked.endpoint
+        return f"/v1/{path}", "model"
     if asked.images and "image" not in model.inputs:
         return "an image", "messages"
     if asked.audios and "audio" not in model.inputs:

@@ -147,7 +147,7 @@ class Surface:
         if gate.ring is not ring:  # a reload while the body came: keys mean what they mean now
             caller = gate.caller(wishes.authorization, wishes.api_key, "infer")
         asked = read_body(endpoint, body)
-        if wishes.effort_auto:
+        if wishes.effort_auto and asked.effort is None:
             asked = msgspec.structs.replace(asked, effort="auto")
         tier = self._tier(caller, wishes, asked)
         driver = self.driver
@@ -183,7 +183,7 @@ class Surface:
             place = self._tier_of_objective.get(wishes.objective)
             if place is None:
                 raise bad_field(
-                    "x-llm-d-inference-objective",
+                    wishes.objective_header,
                     found=wishes.objective,
                     allowed=", ".join(self._tier_of_objective),
                 )

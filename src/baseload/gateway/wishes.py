@@ -17,6 +17,7 @@ from baseload.gateway.errors import RequestError, bad_field
 REQUEST_ID_BYTES = 128
 TRACE_PARENT_BYTES = 55
 SLO_MS_MOST = 1e9
+SHOWN_BYTES = 512
 _ID_BYTES = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._:/+=@-")
 _TRACE_BYTES = frozenset(b"0123456789abcdef-")
 
@@ -47,9 +48,9 @@ HEADERS_MOST = 200
 
 class Wishes(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What was read. ``ttft_s``, ``tpot_s``: promises [s], nan for none. ``objective``: name of a
-    tier, as GIE says it. ``fairness`` and ``session``: stable hashes, 0 for none. ``request_id``:
-    the client's where it is safe, else empty. ``body_bytes``: what it announces, -1 where it does
-    not. ``trace_id``: 32 hexadecimal digits of ``traceparent``.
+    tier, as GIE says it in ``objective_header``. ``fairness`` and ``session``: stable hashes, 0 for
+    none. ``request_id``: the client's where it is safe, else empty. ``body_bytes``: what it
+    announces, -1 where it does not.
     """
 
     authorization: bytes | None = None
@@ -61,6 +62,7 @@ class Wishes(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     ttft_s: float = math.nan
     tpot_s: float = math.nan
     objective: str | None = None
+    objective_header: str = ""
     fairness: int = 0
     session: int = 0
     effort_auto: bool = False
@@ -107,10 +109,11 @@ def _wishes(found: dict[bytes, bytes]) -> Wishes:
         body_bytes=-1 if length is None else _length(length),
         request_id="" if request_id is None else _safe_id(request_id),
         traceparent=trace,
-        tracestate=_visible(get(b"tracestate", b"")) if trace else "",
+        tracestate=_tracestate(get(b"tracestate", b"")) if trace else "",
         ttft_s=_promise(found, _TTFT),
         tpot_s=_promise(found, _TPOT),
         objective=_objective(found),
+        objective_header=next((name.decode() for name in _OBJECTIVE if name in found), ""),
         fairness=stable_hash(_first(found, _FAIRNESS)),
         session=stable_hash(get(b"x-session-token") or get(b"x-session-id")),
         effort_auto=_effort_auto(get(b"x-omniroute-effort")),
@@ -155,9 +158,14 @@ def _traceparent(value: bytes) -> str:
     return value.decode("ascii") if span.strip(b"0") else ""
 
 
+def _tracestate(value: bytes) -> str:
+    """A trace state; nothing of one that is too long, for half of an entry is none."""
+    return _visible(value) if len(value) <= SHOWN_BYTES else ""
+
+
 def _visible(value: bytes) -> str:
     """Printable ASCII of a header, short."""
-    return "".join(chr(byte) for byte in value[:512] if 32 <= byte < 127)
+    return "".join(chr(byte) for byte in value[:SHOWN_BYTES] if 32 <= byte < 127)
 
 
 def _promise(found: dict[bytes, bytes], names: tuple[bytes, ...]) -> float:

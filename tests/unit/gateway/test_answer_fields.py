@@ -43,7 +43,10 @@ def test_a_path_that_is_not_there_is_not_cut() -> None:
 
 def test_causes_of_an_engines_own_error() -> None:
     assert cause_of(b'{"message":"m","code":404}') == ("rejected", "m")
-    assert cause_of(b'{"message":"m","code":"context_length_exceeded"}') == ("status", "m")
+    for word in ("context_length_exceeded", "invalid_prompt", "image_too_large"):
+        assert cause_of(b'{"message":"m","code":"%b"}' % word.encode()) == ("rejected", "m")
+    for word in ("server_error", "rate_limit_exceeded", "oh_no"):
+        assert cause_of(b'{"message":"m","code":"%b"}' % word.encode()) == ("status", "m")
     assert cause_of(b'"oh no"') == ("status", '"oh no"')
 
 

@@ -116,6 +116,11 @@ def test_prompts_of_every_form(
     assert (same.characters, same.prompt_tokens, same.choices) == (characters, tokens, 1)
 
 
+def test_a_prompt_may_be_scored_without_an_answer() -> None:
+    body = b'{"model":"m","prompt":"x","max_tokens":0,"echo":true,"logprobs":1}'
+    assert read_body("completions", body).max_tokens == 0
+
+
 @pytest.mark.parametrize("prompt", ["[]", "[[]]", "[1.5]", "[-1]", "[[[1]]]", "[true]", "{}", "5"])
 def test_prompts_that_are_none(prompt: str) -> None:
     error = refused("completions", f'{{"model":"m","prompt":{prompt}}}'.encode())

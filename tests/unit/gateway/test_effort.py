@@ -235,6 +235,19 @@ def test_an_effort_that_the_model_does_not_have() -> None:
     assert check_effort(model, "low") == "low"
 
 
+@pytest.mark.parametrize("engine", list(CHAT))
+@pytest.mark.parametrize(("effort", "thinks"), [("none", False), ("high", True)])
+@pytest.mark.parametrize("said", [True, False])
+def test_the_switch_that_a_template_reads_says_what_holds(
+    engine: Engine, effort: Effort, thinks: bool, said: bool
+) -> None:
+    """Taken out, explicit thinking of DeepSeek's and Kimi's templates was off, or could not be."""
+    body = body_of(chat_template_kwargs={"thinking": said})
+    kwargs = sent(engine, effort, body)[0]["chat_template_kwargs"]
+    assert isinstance(kwargs, dict)
+    assert kwargs["thinking"] is thinks
+
+
 @given(
     st.sampled_from(list(CHAT)),
     st.sampled_from([None, *EFFORTS]),

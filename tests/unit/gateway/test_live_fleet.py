@@ -93,9 +93,9 @@ def test_a_floor_keeps_out_what_is_wrong_too_often() -> None:
         ({"model": "small", "images": 1}, 400, "image"),
         ({"model": "small", "audios": 1}, 400, "audio"),
         ({"model": "eyes", "tools": True}, 400, "tools"),
-        ({"model": "eyes", "effort": "high"}, 400, "takes no effort"),
+        ({"model": "eyes", "effort": "high"}, 400, "auto, none for 'eyes'"),
         ({"model": "small", "effort": "max"}, 400, "auto, none, low, high"),
-        ({"model": "vectors"}, 400, "/v1/chat"),
+        ({"model": "vectors"}, 400, "/v1/chat/completions"),
         ({"endpoint": "embeddings"}, 400, "embeddings"),
     ],
 )
@@ -107,6 +107,19 @@ def test_what_nobody_can_do_is_refused_with_the_reason(
         names(live, **asked)
     assert raised.value.status == status
     assert live.lanes == []
+
+
+def test_who_never_thinks_meets_the_wish_not_to() -> None:
+    """It was refused, with the word itself as what is allowed."""
+    live = three()
+    assert names(live, model="eyes", effort="none") == ["eyes"]
+    assert names(live, effort="none") == ["small@none", "eyes"]
+
+
+def test_a_refused_effort_is_named_as_it_was_said() -> None:
+    with pytest.raises(RequestError) as raised:
+        names(three(), model="eyes", effort="high", effort_field="reasoning.effort")
+    assert raised.value.param == "reasoning.effort"
 
 
 def test_a_lane_is_found_again() -> None:
