@@ -17,12 +17,12 @@ import msgspec
 
 from baseload.base.errors import BadInputError
 from baseload.base.units import S_PER_DAY
-from baseload.cli.strict_yaml import convert_data, decode_yaml
-from baseload.cli.yaml_places import FieldError
+from baseload.cli.strict_yaml import convert_data, load_mapping
+from baseload.cli.yaml_places import FieldError, take_out
 from baseload.fleet.replica_type import ReplicaType
 from baseload.gateway.addresses import base_url
 from baseload.gateway.config import GatewayConfig
-from baseload.gateway.faults import ConfigError, Fault, Faults
+from baseload.gateway.faults import MOST_SHOWN, ConfigError, Fault, Faults
 from baseload.gateway.gateway_checks import faults_of
 from baseload.gateway.replica_types import replica_type_of
 from baseload.gateway.secret_names import PREFIX, secret_of
@@ -112,11 +112,13 @@ def load_content(
     except UnicodeDecodeError as error:
         found = f"{error.reason} at byte {error.start + 1}"
         raise BadInputError(where, found=found, allowed="a YAML file in UTF-8") from error
-    try:
-        config = decode_yaml(text, type=GatewayConfig, where=where, todo=SEE, hidden=HIDDEN)
-    except FieldError as error:
-        raise ConfigError(where, [_fault_of(error)]) from error
+    data = load_mapping(text, type=GatewayConfig, where=where, todo=SEE)
+    config, errors = _converted(data, where)
+    wrong = list(map(_fault_of, errors))
+    if config is None:
+        raise ConfigError(where, wrong) from errors[0]
     faults = faults_of(config)
+    faults.found[:0] = wrong
     kinds = _outside(faults, config, folder, os.environ if environ is None else environ)
     supplied = _supplied(faults, config, folder)
     if faults.found:
@@ -129,6 +131,26 @@ def load_content(
         folder=folder,
         where=where,
     )
+
+
+def _converted(data: dict[Any, Any], where: str) -> tuple[GatewayConfig | None, list[FieldError]]:
+    """The configuration, and what is wrong with names and kinds of its fields: each mistake is
+    taken out, and the rest looked at again. ``None`` where that leaves out more than names that
+    mean nothing.
+    """
+    errors: list[FieldError] = []
+    while True:
+        try:
+            config = convert_data(data, type=GatewayConfig, where=where, todo=SEE, hidden=HIDDEN)
+        except FieldError as error:
+            if error.path in [one.path for one in errors]:  # it is missed where it was taken out
+                return None, errors
+            errors.append(error)
+            if len(errors) > MOST_SHOWN or not take_out(data, error.keys):
+                return None, errors
+        else:
+            harmless = all(error.says == "unknown field" for error in errors)
+            return (config if harmless else None), errors
 
 
 def checked_again(loaded: LoadedConfig, **changes: Any) -> LoadedConfig:

@@ -120,6 +120,18 @@ def decode_yaml(
     of a field that the type does not know, needs, or wants otherwise. Content of fields whose names
     are in ``hidden``, and of all below them, is not shown.
     """
+    data = load_mapping(text, type=type, where=where, todo=todo)
+    return convert_data(data, type=type, where=where, todo=todo, hidden=hidden)
+
+
+def load_mapping(
+    text: str,
+    *,
+    type: type[Any],  # noqa: A002 - msgspec's word
+    where: str,
+    todo: str = _SEE,
+) -> dict[Any, Any]:
+    """The content of a YAML ``text`` that is to become a ``type``. Raises ``BadInputError``."""
     data = load_yaml(text, where=where, todo=todo)
     if not isinstance(data, dict):
         raise BadInputError(
@@ -128,7 +140,7 @@ def decode_yaml(
             allowed=f"fields: {', '.join(fields_at(type, []))}",
             todo=todo,
         )
-    return convert_data(data, type=type, where=where, todo=todo, hidden=hidden)
+    return data
 
 
 def convert_data(

@@ -38,16 +38,17 @@ class FieldError(BadInputError):
         self,
         where: str,
         *,
-        path: str,
+        keys: list[Key],
         says: str,
         found: str = "",
         allowed: str = "",
         todo: str = "",
     ) -> None:
+        path = path_of(keys)
         super().__init__(
             f"{where}: {says} {path}".rstrip(), found=found, allowed=allowed, todo=todo
         )
-        self.path, self.says = path, says
+        self.keys, self.path, self.says = keys, path, says
 
 
 def explained(
@@ -75,7 +76,7 @@ def explained(
         return FieldError(
             where,
             says="unknown field",
-            path=path_of([*keys, unknown[1]]),
+            keys=[*keys, unknown[1]],
             found=unknown[1],
             allowed=f"nearest: {', '.join(near)}" if near else ", ".join(known),
             todo=todo,
@@ -85,7 +86,7 @@ def explained(
         return FieldError(
             where,
             says="missing field",
-            path=path_of([*keys, missing[1]]),
+            keys=[*keys, missing[1]],
             found=f"only {', '.join(map(str, found))}" if found else "nothing",
             todo=todo,
         )
@@ -99,9 +100,7 @@ def explained(
         todo = "put it in quotes" if quotes else todo
     else:
         allowed = ", ".join(_choices(kind)) or message
-    return FieldError(
-        where, says="field", path=path_of(keys), found=shown, allowed=allowed, todo=todo
-    )
+    return FieldError(where, says="field", keys=keys, found=shown, allowed=allowed, todo=todo)
 
 
 def _bad_name(keys: list[Key], kind: Any, data: Any, *, where: str, todo: str) -> BadInputError:
@@ -111,7 +110,7 @@ def _bad_name(keys: list[Key], kind: Any, data: Any, *, where: str, todo: str) -
     return FieldError(
         where,
         says="names of fields",
-        path=path_of(keys),
+        keys=keys,
         found=said(bad),
         allowed=", ".join(_choices(names)) or "text",
         todo=todo if isinstance(bad, str) else "put it in quotes",
@@ -152,6 +151,19 @@ def at(data: Any, keys: list[Key]) -> Any:
     for key in keys:
         data = data[key]
     return data
+
+
+def take_out(data: Any, keys: list[Key]) -> bool:
+    """Take the field at a path out of ``data``; says whether that can be done (entries of a list
+    cannot: those after it would have other places).
+    """
+    if not keys or isinstance(keys[-1], int):
+        return False
+    fields = at(data, keys[:-1])
+    if keys[-1] not in fields:
+        return False
+    del fields[keys[-1]]
+    return True
 
 
 def fields_at(root: type[Any], keys: list[Key]) -> list[str]:

@@ -193,7 +193,8 @@ class LiveFleet:
             if asked.effort == NONE:  # who never thinks does not think
                 found = sorted(found + self._places([m for m in able if not m.efforts], {None}))
             if not found:
-                known = sorted({e for model in able for e in model.efforts}, key=EFFORTS.index)
+                rungs = {rung for model in able for rung in model.efforts}
+                known: list[str] = sorted(rungs, key=EFFORTS.index)
                 raise bad_field(
                     asked.effort_field or "reasoning_effort",
                     found=str(asked.effort),

@@ -16,7 +16,7 @@ from baseload.gateway.bodies import rewritten
 from baseload.gateway.config import LimitsEntry
 from baseload.gateway.effort import translated
 from baseload.gateway.energy_object import energy_object
-from baseload.gateway.errors import RequestError
+from baseload.gateway.errors import RequestError, error_body, type_of
 from baseload.gateway.events import AnyEvent, Began, Broke, Cause, Close, Ended, Progressed, Send
 from baseload.gateway.live_fleet import LiveOption
 from baseload.gateway.live_request import Headers, LiveRequest, Way
@@ -273,8 +273,9 @@ class Relay:
         if status in _NOT_THE_CLIENTS or status >= 500:
             self._broke(live, order, UpstreamError("status"), status, _retry_after_s(found))
             return
-        if len(answer) <= WORDS_BYTES_MOST and is_json_object(answer):
-            live.words = (status, JSON, answer)
+        words = refusal_of(status, answer) if len(answer) <= WORDS_BYTES_MOST else b""
+        if words:
+            live.words = (status, JSON, words)
         self._broke(live, order, UpstreamError("rejected"), status)
 
     def _broke(
@@ -346,6 +347,23 @@ def stream_options(body: bytes) -> dict[str, object]:
 def engine_words(error: bytes) -> tuple[int, bytes, bytes] | None:
     """What to pass on of an error that an engine sent under a good status."""
     return (400, JSON, b'{"error":' + error + b"}") if is_json_object(error) else None
+
+
+def refusal_of(status: int, answer: bytes) -> bytes:
+    """What an engine says that refuses a request, in OpenAI's shape: as it came where it has that
+    shape, else its message; nothing of what is no JSON object.
+    """
+    try:
+        said = msgspec.json.decode(answer)
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        return b""
+    if not isinstance(said, dict):
+        return b""
+    if isinstance(said.get("error"), dict):
+        return answer
+    found = next((said[name] for name in ("message", "detail", "error") if said.get(name)), said)
+    message = found if isinstance(found, str) else msgspec.json.encode(found).decode()
+    return error_body(message, kind=type_of(status))
 
 
 def is_json_object(body: bytes) -> bool:

@@ -205,6 +205,29 @@ def test_a_mistake_is_told_with_its_path(place, value, path, word):
     assert found[path].found or found[path].allowed
 
 
+def test_names_and_kinds_that_are_wrong_are_told_with_all_the_rest():
+    """Only the first was."""
+    data = PLAIN | {
+        "modells": None,
+        "listen": {"prt": 1},
+        "limits": {"body_byte": 3, "idle_s": -1},
+        "tiers": [{"name": "x", "ttft": 3}],
+        "policy": "zz",
+    }
+    paths = [fault.path for fault in faults(data)]
+    assert paths[:4] == ["modells", "listen.prt", "limits.body_byte", "tiers[0].ttft"]
+    assert {"policy", "limits.idle_s"} <= set(paths[4:])
+
+
+def test_what_follows_from_a_mistake_is_not_told():
+    """A number of the wrong kind is taken out; that it is missing then is no second mistake."""
+    data = PLAIN | {"replicas": [{"model": 3, "urls": ["http://one:8000"]}], "policy": "zz"}
+    assert [fault.path for fault in faults(data)] == ["replicas[0].model"]
+    data = PLAIN | {"limits": {"idle_s": "long", "body_s": "longer"}, "policy": "zz"}
+    assert [fault.path for fault in faults(data)] == ["limits.body_s", "limits.idle_s"]
+    assert [fault.path for fault in faults({"modells": []})] == ["modells", "models"]
+
+
 def test_all_mistakes_are_told_at_once():
     data = changed("policy", "cheapest")
     data["listen"] = {"port": -1}

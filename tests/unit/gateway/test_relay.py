@@ -11,7 +11,7 @@ from baseload.gateway.bodies import read_body
 from baseload.gateway.config import ModelEntry
 from baseload.gateway.live_fleet import LiveOption
 from baseload.gateway.live_request import LiveRequest, header_bytes, ways_of
-from baseload.gateway.relay import engine_body, engine_words, stream_options
+from baseload.gateway.relay import engine_body, engine_words, refusal_of, stream_options
 from baseload.gateway.wishes import Wishes
 
 
@@ -36,6 +36,30 @@ def sent(body, *, effort=None, endpoint="chat", **model):
         answer_headers=[],
     )
     return engine_body(live, way, option), live
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        (b'{"object":"error","message":"too long","code":400}', "too long"),
+        (b'{"detail":"Not Found"}', "Not Found"),
+        (b'{"detail":[{"loc":["body","n"],"msg":"bad"}]}', '[{"loc":["body","n"],"msg":"bad"}]'),
+        (b'{"error":"no such model"}', "no such model"),
+        (b'{"code":1}', '{"code":1}'),
+        (b'{"message":"\\ud83d\\ude00"}', "\U0001f600"),
+    ],
+)
+def test_an_engine_s_refusal_is_said_in_openai_s_shape(answer, message):
+    error = json.loads(refusal_of(400, answer))["error"]
+    assert error == {
+        "message": message, "type": "invalid_request_error", "param": None, "code": None,
+    }  # fmt: skip
+
+
+def test_a_refusal_that_has_that_shape_is_passed_on_as_it_is():
+    answer = b'{"error": {"message": "m", "code": 400},  "more": 1.0e2}'
+    assert refusal_of(400, answer) is answer
+    assert [refusal_of(400, one) for one in (b"[]", b"no", b"", b'{"a":')] == [b""] * 4
 
 
 def test_what_needs_no_change_is_the_very_same_object():
