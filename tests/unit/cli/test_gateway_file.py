@@ -224,7 +224,7 @@ def test_what_follows_from_a_mistake_is_not_told():
     data = PLAIN | {"replicas": [{"model": 3, "urls": ["http://one:8000"]}], "policy": "zz"}
     assert [fault.path for fault in faults(data)] == ["replicas[0].model"]
     data = PLAIN | {"limits": {"idle_s": "long", "body_s": "longer"}, "policy": "zz"}
-    assert [fault.path for fault in faults(data)] == ["limits.body_s", "limits.idle_s"]
+    assert [fault.path for fault in faults(data)] == ["limits.idle_s", "limits.body_s"]
     assert [fault.path for fault in faults({"modells": []})] == ["modells", "models"]
 
 
