@@ -75,6 +75,9 @@ class ScriptedStream:
             raise UpstreamError("closed", "given up")
         raise StopAsyncIteration
 
+    def leave(self) -> None:
+        """What is left may come, or not."""
+
     def close(self) -> None:
         """Given up, or done."""
         self.closed = True
