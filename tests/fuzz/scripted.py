@@ -77,6 +77,7 @@ class ScriptedStream:
 
     def leave(self) -> None:
         """What is left may come, or not."""
+        self.closed = True
 
     def close(self) -> None:
         """Given up, or done."""
