@@ -194,7 +194,7 @@ def a_reload_forgets_who_waits(patch: pytest.MonkeyPatch) -> None:
 
 @mutant
 def refused_without_a_time_to_come_back(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(core_module, "_LEAST_RETRY_S", math.nan)
+    patch.setattr(core_module, "_MOST_RETRY_S", math.nan)
 
 
 @mutant

@@ -39,6 +39,7 @@ _STATUS: dict[Reason, int] = {
     "draining": 503,
 }
 _TIMED_OUT: tuple[Cause, ...] = ("first_byte", "idle", "total")
+_BUSY = 429  # an engine says so of itself
 _UNREAD: tuple[Cause, ...] = ("connect", "status", "rejected")  # the prompt was not worked at
 
 ARRIVED, PROMPT_TOKENS, COMPLETED, MISSED, REFUSED, INPUT_TOKENS, OUTPUT_TOKENS = range(7)
@@ -407,7 +408,11 @@ class Core:
         over = cause == "total" or life.tries > self.live.config.retries.attempts
         over = over or self.draining or life.handed or life.lane < 0 or self._too_old(life)
         if over or not self._try_again(life, replica):
-            self._end_failed(life, cause)
+            if status == _BUSY and not life.handed:
+                said = f"the engines take no more for now, told in {life.tries} attempt(s)"
+                self._refuse(life, "saturated", said, after_s=again_s)
+            else:
+                self._end_failed(life, cause)
 
     def _try_again(self, life: Life, replica: int) -> bool:
         """At once on another replica; where there is none, a little later on any."""
@@ -528,18 +533,17 @@ class Core:
 
     # Ends
 
-    def _refuse(self, life: Life, reason: Reason, said: str, *, after_s: float = math.nan) -> None:
-        """End a request that has got nothing with an error."""
+    def _refuse(self, life: Life, reason: Reason, said: str, *, after_s: float = 0.0) -> None:
+        """End a request that has got nothing with an error; it may come back after ``after_s``."""
         status = _STATUS[reason]
-        if math.isnan(after_s) and status == 503:
-            after_s = _LEAST_RETRY_S
+        again_s = min(_MOST_RETRY_S, max(_LEAST_RETRY_S, after_s))
         self._out.append(
             events.Refuse(
                 request=life.request,
                 status=status,
                 reason=reason,
                 message=said,
-                retry_after_s=after_s,
+                retry_after_s=math.nan if status == 400 else again_s,
             )
         )
         self.counts[REFUSED, life.tier] += 1
@@ -548,7 +552,7 @@ class Core:
     def _refuse_full(self, life: Life) -> None:
         """Refuse a request because the fleet is full: come back when the queue may have gone."""
         ahead = 1 + sum(self.waiting)
-        after_s = min(_MOST_RETRY_S, max(_LEAST_RETRY_S, ahead / max(0.1, self._ended_per_s)))
+        after_s = ahead / max(0.1, self._ended_per_s)
         name = self.live.tiers[life.tier].name
         said = f"the fleet is full: a request of tier {name!r} would wait longer than it may"
         self._refuse(life, "saturated", said, after_s=after_s)

@@ -41,7 +41,6 @@ class Life:
         "own_j",
         "pending",
         "priority",
-        "prompt_tokens",
         "replica",
         "request",
         "sent_ns",
@@ -49,7 +48,6 @@ class Life:
         "shared_j",
         "slot",
         "stage",
-        "status",
         "stream",
         "tier",
         "tokens",
@@ -57,7 +55,6 @@ class Life:
         "tries",
         "ttft_s",
         "wasted_j",
-        "why",
         "written",
     )
 
@@ -75,15 +72,13 @@ class Life:
         self.replica = self.option = -1
         self.tokens = self.pending = 0
         self.shared_j = self.own_j = self.first_steps = 0.0
-        self.prompt_tokens = 0.0
         self.energy_j = self.wasted_j = self.counted_j = 0.0
         self.sent_ns = self.first_ns = self.last_ns = self.lost_ns = -1
-        self.written, self.status = 0, 0
+        self.written = 0
         self.handed = False
         self.excluded: tuple[int, ...] = ()
         self.slot = -1
         self.home: Any = None  # the ``Replicas`` on whose books it is
-        self.why = ""
 
     @property
     def running(self) -> bool:

@@ -229,6 +229,28 @@ def test_it_is_tried_as_often_as_allowed_then_the_client_is_told() -> None:
     assert close(said).attempts == 3
 
 
+def test_engines_that_take_no_more_are_told_as_a_full_fleet() -> None:
+    """The client was told 502, which says that something is broken."""
+    told = Told()
+    told.arrive()
+    told.fail(1, cause="status", status=429)
+    told.fail(1, attempt=1, cause="status", status=429)
+    assert one(told.until(5.0), SEND).attempt == 2
+    said = told.fail(1, attempt=2, cause="status", status=429, retry_after_s=7.5)
+    refusal = one(said, events.Refuse)
+    assert (refusal.status, refusal.reason, refusal.retry_after_s) == (429, "saturated", 7.5)
+    assert (close(said).reason, close(said).attempts) == ("saturated", 3)
+    check_core(told.core)
+
+
+def test_an_engine_that_takes_no_more_in_the_middle_of_an_answer_ends_the_stream() -> None:
+    told = Told()
+    told.arrive(stream=True)
+    told.tell(events.Progressed(request=1, attempt=0, tokens=1, sent=True))
+    said = told.fail(1, cause="status", status=429)
+    assert one(said, events.Abort).reason == close(said).reason == "upstream"
+
+
 def test_nothing_is_tried_again_once_something_was_handed_on() -> None:
     told = Told()
     told.arrive(stream=True)
