@@ -16,14 +16,16 @@ from tests.faults.world import World
 def main(arguments: list[str] | None = None) -> int:
     """Run worlds; gives 0, or 1 where one broke a law."""
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
-    parser.add_argument("--seeds", default="0:100", help="first:last, last excluded")
+    parser.add_argument(
+        "--seeds", type=_range, default="0:100", help="first:last, last excluded (%(default)s)"
+    )
     parser.add_argument("--seed", type=int, help="this one only")
     parser.add_argument("--requests", type=int, default=100, help="in each world")
     parser.add_argument("--trace", action="store_true", help="show the last events of a failure")
     parser.add_argument("--all", action="store_true", help="go on after a failure")
     parser.add_argument("--json", type=Path, help="write what was counted to this file")
     asked = parser.parse_args(arguments)
-    first, last = (asked.seed, asked.seed + 1) if asked.seed is not None else _range(asked.seeds)
+    first, last = (asked.seed, asked.seed + 1) if asked.seed is not None else asked.seeds
     gc.freeze()
     began_s, cpu_s = time.monotonic(), time.process_time()
     ends: dict[str, int] = {}
@@ -63,6 +65,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _range(text: str) -> tuple[int, int]:
     first, _, last = text.partition(":")
+    if not (first.isdecimal() and last.isdecimal() and int(first) < int(last)):
+        message = f"expected first:last, like 0:10000, found {text!r}"
+        raise argparse.ArgumentTypeError(message)
     return int(first), int(last)
 
 

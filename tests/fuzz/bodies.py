@@ -8,14 +8,12 @@ replays it alone (``--only``).
 
 from __future__ import annotations
 
-import argparse
 import random
 import sys
-import time
-import traceback
 from collections.abc import Callable
 
 import msgspec
+from tests.fuzz.cases import run_all
 
 from baseload.gateway.answers import StreamReader, read_answer, with_energy
 from baseload.gateway.bodies import read_body, rewritten
@@ -329,32 +327,17 @@ CHECKS: tuple[Callable[[random.Random], None], ...] = (
 )
 
 
-def run_case(seed: int, case: int) -> None:
+def run_case(seed: int, case: int) -> list[str]:
     """One case. Raises ``AssertionError``, or whatever must not be raised."""
     draw = random.Random(f"{seed}/{case}")
-    CHECKS[case % len(CHECKS)](draw)
+    check = CHECKS[case % len(CHECKS)]
+    check(draw)
+    return [check.__name__]
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run cases; 1 and the command that replays the failing one, if one does."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cases", type=int, default=100_000)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--only", type=int, help="run this case alone")
-    options = parser.parse_args(arguments)
-    cases = range(options.cases) if options.only is None else [options.only]
-    began = time.perf_counter()
-    for case in cases:
-        try:
-            run_case(options.seed, case)
-        except BaseException:
-            traceback.print_exc()
-            command = f"python -m tests.fuzz.bodies --seed {options.seed} --only {case}"
-            print(f"case {case} of seed {options.seed} failed; replay: {command}")  # noqa: T201
-            return 1
-    took = time.perf_counter() - began
-    print(f"{len(cases)} cases of seed {options.seed}: all well, {took:.1f} s")  # noqa: T201
-    return 0
+    return run_all(arguments, module="tests.fuzz.bodies", about=__doc__, run_case=run_case)
 
 
 if __name__ == "__main__":

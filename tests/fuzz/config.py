@@ -1,25 +1,23 @@
 """Fuzz of the gateway's file and of the LiteLLM import: whatever a file holds, it is loaded or
 refused with one clear error, never with a traceback, and no message shows a secret.
 
-    python tests/fuzz/config.py --cases 10000 --seed 0
+    python -m tests.fuzz.config --cases 10000 --seed 1
 
-A failure prints the command that replays its case alone. Case ``n`` of seed ``s`` depends on these
-two numbers only.
+Case ``i`` of seed ``s`` is the same everywhere. A failing one is printed with the command that
+replays it alone (``--only``).
 """
 
 from __future__ import annotations
 
-import argparse
 import copy
 import json
 import random
 import re
 import sys
-import time
-import traceback
 from pathlib import Path
 
 import yaml
+from tests.fuzz.cases import run_all
 
 from baseload.base.errors import BaseloadError
 from baseload.cli.gateway_file import builtin_gateway, load_content
@@ -175,8 +173,28 @@ def changed_text(rng, text):
     return text
 
 
+def merged_text(rng, text):
+    """A document among mappings and lists that stand in one another, deep enough to explode."""
+    fields = {json.dumps(key): json.dumps(value) for key, value in data_of(text).items()}
+    rows = [f"x0: &a0 {json.dumps({'count': some(rng), 'name': 'a'})}"]
+    for n in range(1, rng.randrange(2, 40)):
+        used = ", ".join(f"*a{rng.randrange(max(0, n - 3), n)}" for _ in range(rng.randrange(1, 5)))
+        kinds = (
+            f"{{<<: [{used}], k{n}: 1}}",
+            f"[{used}]",
+            f"{{p: [{used}]}}",
+            f"{{? [{used}] : 1}}",
+        )
+        rows.append(f"x{n}: &a{n} {rng.choices(kinds, (6, 2, 2, 0.1))[0]}")
+        if rng.random() < 0.1:
+            fields[rng.choice(list(fields))] = rng.choice((f"*a{n}", f"[*a{n}]", f"{{<<: *a{n}}}"))
+    return "\n".join([*rows, *(f"{key}: {value}" for key, value in fields.items())])
+
+
 def content_of(rng, text):
     """The bytes of a case."""
+    if rng.random() < 0.1:
+        return merged_text(rng, text).encode("utf-8", "surrogatepass")
     if rng.random() < 0.35:
         content = changed_text(rng, text).encode("utf-8", "surrogatepass")
         if rng.random() < 0.1:
@@ -242,43 +260,13 @@ def run_case(seed, case):
     """One case of a seed; raises what goes wrong. Gives what became of it."""
     rng = random.Random(f"{seed}/{case}")
     if rng.random() < 0.25:
-        return litellm_case(content_of(rng, LITELLM))
-    return gateway_case(content_of(rng, rng.choice(TEXTS)))
+        return [litellm_case(content_of(rng, LITELLM))]
+    return [gateway_case(content_of(rng, rng.choice(TEXTS)))]
 
 
-def run(seed, cases):
-    """Run cases 0 to ``cases`` - 1; gives how many became what."""
-    ends = {}
-    for case in range(cases):
-        try:
-            end = run_case(seed, case)
-        except Exception as error:
-            raise AssertionError(
-                f"case {case} of seed {seed}: replay with\n"
-                f"  python tests/fuzz/config.py --seed {seed} --case {case}"
-            ) from error
-        ends[end] = ends.get(end, 0) + 1
-    return ends
-
-
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--cases", type=int, default=10_000)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--case", type=int, help="run this one alone")
-    given = parser.parse_args()
-    begun_s = time.perf_counter()
-    try:
-        if given.case is None:
-            ends = run(given.seed, given.cases)
-        else:
-            ends = {run_case(given.seed, given.case): 1}
-    except Exception:
-        traceback.print_exc()
-        return 1
-    said = ", ".join(f"{count:,} {end}" for end, count in sorted(ends.items()))
-    print(f"seed {given.seed}: {said} in {time.perf_counter() - begun_s:.0f} s")  # noqa: T201
-    return 0
+def main(arguments=None):
+    """Run cases; 1 and the command that replays the failing one, if one does."""
+    return run_all(arguments, module="tests.fuzz.config", about=__doc__, run_case=run_case)
 
 
 if __name__ == "__main__":

@@ -9,16 +9,13 @@ replays it alone (``--only``).
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import json
 import random
 import sys
-import time
-import traceback
 from collections import Counter
 
 from tests.fuzz.calls import Call, call_of
+from tests.fuzz.cases import run_all
 from tests.fuzz.scripted import ScriptedUpstream
 from tests.fuzz.virtual_loop import VirtualLoop
 
@@ -176,19 +173,20 @@ class Benches:
 
     def __init__(self) -> None:
         self.loop = VirtualLoop()
-        self.found: Counter[str] = Counter()
 
         async def made() -> list[Bench]:
             return [Bench(self.loop, keys=False), Bench(self.loop, keys=True)]
 
         self.benches = self.loop.run_until_complete(made())
 
-    def run_case(self, seed: int, case: int) -> None:
-        """One case. Raises ``AssertionError``, or whatever must not be raised."""
+    def run_case(self, seed: int, case: int) -> Counter[str]:
+        """One case; gives what the call got, and how its request ended. Raises ``AssertionError``,
+        or whatever must not be raised.
+        """
         draw = random.Random(f"{seed}/{case}")
         bench = self.benches[draw.random() < 0.3]
         call = call_of(draw, keyed=bool(bench.fleet.config.keys))
-        self.found += self.loop.run_until_complete(bench.run(call, draw))
+        return self.loop.run_until_complete(bench.run(call, draw))
 
     def close(self) -> None:
         """Done."""
@@ -199,29 +197,13 @@ class Benches:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run cases; 1 and the command that replays the failing one, if one does."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cases", type=int, default=100_000)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--only", type=int, help="run this case alone")
-    options = parser.parse_args(arguments)
-    cases = range(options.cases) if options.only is None else [options.only]
-    began = time.perf_counter()
     benches = Benches()
     try:
-        for case in cases:
-            try:
-                benches.run_case(options.seed, case)
-            except BaseException:
-                traceback.print_exc()
-                command = f"python -m tests.fuzz.surface --seed {options.seed} --only {case}"
-                print(f"case {case} of seed {options.seed} failed; replay: {command}")  # noqa: T201
-                return 1
+        return run_all(
+            arguments, module="tests.fuzz.surface", about=__doc__, run_case=benches.run_case
+        )
     finally:
         benches.close()
-    took = time.perf_counter() - began
-    print(json.dumps(dict(sorted(benches.found.items()))))  # noqa: T201
-    print(f"{len(cases)} cases of seed {options.seed}: all well, {took:.1f} s")  # noqa: T201
-    return 0
 
 
 if __name__ == "__main__":

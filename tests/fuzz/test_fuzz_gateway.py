@@ -5,15 +5,15 @@ from __future__ import annotations
 import random
 
 import pytest
+from tests.fuzz import bodies
 
 from baseload.gateway.bodies import read_body
 from baseload.gateway.errors import RequestError
-from fuzz import bodies
 
 
 def test_some_thousand_cases_are_well(capsys):
     assert bodies.main(["--cases", "6000", "--seed", "7"]) == 0
-    assert "6000 cases of seed 7: all well" in capsys.readouterr().out
+    assert "6,000 cases of seed 7: all well" in capsys.readouterr().out
 
 
 def test_a_failing_case_prints_how_to_replay_it(monkeypatch, capsys):

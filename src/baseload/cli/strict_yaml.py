@@ -34,17 +34,31 @@ class _Loader(yaml.SafeLoader):
 
     yaml_implicit_resolvers: dict[str, Any] = {}  # noqa: RUF012 - PyYAML's own protocol
 
-    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
-        """A mapping whose fields differ."""
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._flat: set[int] = set()  # mappings whose ``<<`` is done, by ``id``
+
+    def flatten_mapping(self, node: Any) -> None:
+        """Bring in what ``<<`` names, once; a field that stands nearer replaces a merged one.
+        PyYAML keeps both, which grows without bounds where merged mappings merge others.
+        """
+        if id(node) in self._flat:
+            return
+        self._flat.add(id(node))
         seen = set()
-        for key, _ in node.value if isinstance(node, yaml.MappingNode) else ():
-            name = (key.tag, str(key.value))
-            if name in seen:
+        for key, _ in node.value:
+            if _name(key) in seen:
                 raise yaml.constructor.ConstructorError(
                     None, None, f"the field {key.value!r} stands here twice", key.start_mark
                 )
-            seen.add(name)
-        return super().construct_mapping(node, deep=deep)
+            seen.add(_name(key))
+        super().flatten_mapping(node)
+        node.value = list({_name(field[0]): field for field in node.value}.values())
+
+
+def _name(key: Any) -> tuple[str, object]:
+    """What tells a key from others; a key that is no scalar is none, which is found later."""
+    return key.tag, key.value if isinstance(key, yaml.ScalarNode) else id(key)
 
 
 def _whole(loader: yaml.SafeLoader, node: Any) -> int:

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from baseload.base.errors import BadInputError
-from baseload.cli.strict_yaml import decode_yaml
+from baseload.cli.strict_yaml import decode_yaml, load_yaml
 
 
 class Inner(msgspec.Struct, forbid_unknown_fields=True):
@@ -114,3 +114,22 @@ def test_anchors_and_merges_work():
     text = "inner: &a {count: 1}\nrows: [{<<: *a, label: x}, *a]\n"
     found = decode_yaml(text, type=Outer, where="test")
     assert found.rows == [Inner(count=1, label="x"), Inner(count=1)]
+
+
+def test_a_field_that_stands_nearer_replaces_a_merged_one_wherever_the_mapping_is_used_again():
+    """A mapping that was merged elsewhere before its own turn was said to have a field twice."""
+    merged = "&a {<<: *b, count: 1}"
+    assert load_yaml(f"b: &b {{count: 0, label: x}}\nx: {{<<: {merged}}}\ny: *a\n", where="t") == {
+        "b": {"count": 0, "label": "x"},
+        "x": {"count": 1, "label": "x"},
+        "y": {"count": 1, "label": "x"},
+    }
+    deep = f"b: &b {{count: 0}}\ndeep: {{in: {{a: {merged}}}}}\nc: {{<<: [*a, *b], z: 1}}\n"
+    assert load_yaml(deep, where="t")["c"] == {"count": 1, "z": 1}
+
+
+def test_merged_mappings_that_merge_others_do_not_grow_without_bounds():
+    rows = ["x0: &a0 {k0: 0}"]
+    for n in range(1, 60):
+        rows.append(f"x{n}: &a{n} {{<<: [{', '.join(3 * [f'*a{n - 1}'])}], k{n}: {n}}}")
+    assert len(load_yaml("\n".join(rows), where="t")["x59"]) == 60

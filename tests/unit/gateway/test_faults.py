@@ -21,7 +21,7 @@ def test_an_error_tells_of_all_mistakes_and_keeps_the_first_in_its_fields():
 def test_a_long_list_is_cut():
     error = ConfigError("f", [Fault(path=f"a[{n}]", found="x") for n in range(MOST_SHOWN + 5)])
     assert str(error).count("f: a[") == MOST_SHOWN
-    assert str(error).endswith("and 5 more")
+    assert str(error).endswith("and at least 5 more")
     assert len(error.faults) == MOST_SHOWN + 5
 
 
