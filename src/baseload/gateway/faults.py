@@ -31,8 +31,8 @@ class Fault(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ConfigError(BadInputError):
-    """A configuration that cannot be used: ``faults`` are its mistakes; the message shows at most 20
-    of them. The first one is in ``asked``, ``found``, ``allowed`` and ``todo``.
+    """A configuration that cannot be used: ``faults`` are its mistakes; the message shows
+    at most 20 of them. The first one is in ``asked``, ``found``, ``allowed`` and ``todo``.
     """
 
     def __init__(self, where: str, faults: Sequence[Fault]) -> None:
